@@ -1,0 +1,10 @@
+# Libraries, all from Debian 12 and all by pkg-config. tools/packages names the packages.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(LIBEVENT REQUIRED IMPORTED_TARGET libevent_core)
+pkg_check_modules(LUA REQUIRED IMPORTED_TARGET lua5.4)
+pkg_check_modules(GMIME REQUIRED IMPORTED_TARGET gmime-3.0)
+pkg_check_modules(MILTER REQUIRED IMPORTED_TARGET milter)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)

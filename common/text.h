@@ -1,0 +1,43 @@
+/* Parsing and printing of small texts: numbers, sizes, durations, escapes, suggestions. ASCII; locale plays no part. */
+#ifndef POSTERN_TEXT_H
+#define POSTERN_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+
+/* Whole text must be a decimal number within min..max. Returns 0, -ERR_BAD or -ERR_RANGE. */
+int text_to_i64(const char *text, int64_t min, int64_t max, int64_t *out);
+/* "10", "64K", "16M", "2G" (powers of 1024) to bytes. Returns 0, -ERR_BAD or -ERR_RANGE (over INT64_MAX). */
+int text_to_bytes(const char *text, int64_t *out);
+/* "250ms", "8s", "8" (seconds), "5m", "2h", "1d" to milliseconds. Returns 0, -ERR_BAD or -ERR_RANGE. */
+int text_to_ms(const char *text, int64_t *out);
+/* "yes/no/on/off/true/false/1/0". */
+int text_to_bool(const char *text, bool *out);
+
+/*
+ * Escapes bytes for a log line or terminal: control characters, DEL, backslash, invalid UTF-8 and the C1 range become
+ * \n, \r, \t, \\ or \xHH. quote is also escaped when not 0. Cut at max_out - 4 with "..." when too long. Always
+ * NUL-terminates. Returns the length written without NUL.
+ */
+size_t text_escape(char *out, size_t max_out, struct slice in, char quote);
+
+bool text_is_utf8(struct slice in);
+/* Copies in to out replacing each invalid sequence by U+FFFD (as the Unicode standard's "maximal subpart" practice). */
+int text_to_utf8(struct buf *out, struct slice in); /* 0 or -ERR_TOOBIG */
+/* True if one of the bytes is CR, LF or NUL. */
+bool text_has_line_break_or_nul(struct slice in);
+
+/*
+ * The candidate nearest to word by edit distance (Damerau-Levenshtein), for "did you mean"; NULL when none is within a
+ * third of the word's length (at least 2). candidates ends with NULL; words over 64 bytes get NULL.
+ */
+const char *text_nearest(const char *word, const char *const *candidates);
+
+
+/* Lower-case a NUL-terminated ASCII text in place. */
+void text_lower(char *text);
+
+#endif

@@ -93,6 +93,6 @@ build() {
     mkdir -p "$POSTERN_TOP/build"
     (
         cd "$POSTERN_TOP"
-        cmake --preset "$preset" ${CMAKE_EXTRA:-} && cmake --build --preset "$preset" ${1:+--target "$@"}
+        cmake --preset "$preset" "${CMAKE_EXTRA:--DPOSTERN_TESTS=ON}" && cmake --build --preset "$preset" ${1:+--target "$@"}
     ) >"$POSTERN_TOP/build/$preset.log" 2>&1 || { tail -n 60 "$POSTERN_TOP/build/$preset.log" >&2; fail "the $preset build failed (build/$preset.log)"; }
 }

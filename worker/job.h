@@ -1,6 +1,7 @@
 /*
- * A job: one request being served, and the core's model of the message behind it: stage, envelope with arguments, header, body, changes in order. Knows nothing of
- * milter or Lua. Everything is in its arena, everything is freed by job_close.
+ * A job: one request being served, and the core's model of the message behind it: stage, envelope
+ * with arguments, header, body, changes in order. Knows nothing of milter or Lua. Everything is in
+ * its arena, everything is freed by job_close.
  */
 #ifndef POSTERN_WORKER_JOB_H
 #define POSTERN_WORKER_JOB_H
@@ -18,6 +19,9 @@
 #include "common/wire.h"
 
 struct mime;
+struct job_recipient;
+
+enum { JOB_CHANGES_MAX = 384 << 20, JOB_LOG_FIELDS_MAX = 8192 };
 
 struct job {
     const struct conf *conf;
@@ -33,17 +37,27 @@ struct job {
     struct action_list earlier; /* changes asked for by earlier hooks */
     struct action *added;       /* by this hook, in call order */
     uint32_t n_added, cap_added;
+    size_t added_bytes; /* what the added ones hold, bounded by JOB_CHANGES_MAX */
     struct plan plan; /* of earlier and added; rebuilt by job_plan when something was added since */
     bool has_plan;
-    struct mime *mime; /* NULL until mime_of asks for it */
+    struct job_recipient
+        *recipients; /* those of job_recipients; made again when something was added since */
+    uint32_t n_recipients;
+    bool has_recipients;
+    struct arena *plan_arena; /* the present plan's own; emptied when it is rebuilt */
+    struct buf
+        scratch; /* for bytes that must not leak when Lua runs out of memory; empty between calls */
+    struct mime *mime;     /* NULL until mime_of asks for it */
     struct buf log_fields; /* msg:log pairs, bounded */
 };
 
 /*
- * Opens a job over a decoded request. envelope_region and message are borrowed (from a parcel_view or the caller's memory).
- * 0, -ERR_BAD (malformed envelope or changes), -ERR_TOOBIG. On failure nothing is left.
+ * Opens a job over a decoded request. envelope_region and message are borrowed (from a parcel_view
+ * or the caller's memory). 0, -ERR_BAD (malformed envelope or changes), -ERR_TOOBIG. On failure
+ * nothing is left.
  */
-int job_open(struct job *job, const struct conf *conf, const struct wire_request *request, struct slice envelope_region, struct slice message);
+int job_open(struct job *job, const struct conf *conf, const struct wire_request *request,
+    struct slice envelope_region, struct slice message);
 void job_close(struct job *job);
 
 /* The envelope with all recipients read; -ERR_BAD. Cheap after the first call. */
@@ -55,12 +69,58 @@ struct slice job_body(const struct job *job); /* as received; empty before body 
 /* What the message would be with the changes asked for so far. */
 const struct plan *job_plan(struct job *job);
 /*
- * Adds a change after action_check; bytes are copied into the arena. Returns NULL, or what is wrong (borrowed).
+ * Adds a change after action_check; bytes are copied into the arena. Returns NULL, or what is wrong
+ * (borrowed).
  */
 const char *job_add_action(struct job *job, const struct action *action);
+/* Forgets the changes added after the first n_added, so that a call that makes several makes all or
+ * none. */
+void job_drop_actions(struct job *job, uint32_t n_added);
 /* Encodes the changes added by this hook. 0 or -ERR_TOOBIG. */
 int job_put_changes(struct job *job, struct buf *out);
-/* The message as it would leave: header of the plan, empty line, body (replaced or as received). 0 or -ERR_TOOBIG. */
+/* The message as it would leave: header of the plan, empty line, body (replaced or as received). 0
+ * or -ERR_TOOBIG. */
 int job_render(struct job *job, struct buf *out);
+
+/* Whether a hook that sees the message may know this already: hooks outside the order of a
+ * transaction know what was before it. */
+bool job_knows(const struct job *job, enum hook first);
+/* Whether a change was asked for, by this hook or an earlier one. */
+bool job_has_changes(const struct job *job);
+/* The sender as it would leave, without brackets. */
+struct slice job_sender(struct job *job);
+struct slice job_sender_args(struct job *job);
+
+/* A recipient as it would leave. Lives in the job's arena. */
+struct job_recipient {
+    struct job *job;
+    struct slice address; /* without brackets */
+    struct slice args;
+    uint32_t number; /* in the envelope; meaningless when received is NULL */
+    const struct envelope_recipient *received; /* NULL: added by a change */
+};
+/*
+ * One recipient of the envelope: any number after job_need_recipients, before that only the one
+ * being judged. NULL when there is no such one. Cost: does not read the others.
+ */
+struct job_recipient *job_recipient_at(struct job *job, uint32_t number);
+/* Those not refused and not deleted, then those added. In the arena, as they are now. 0 or
+ * -ERR_BAD. */
+int job_recipients(struct job *job, struct job_recipient **list_out, uint32_t *n_out);
+/*
+ * Whether this is (caseless) the address of a recipient not refused, or of one that was added;
+ * spelling_out is the address as the MTA knows it.
+ */
+bool job_find_recipient(struct job *job, struct slice address, struct slice *spelling_out);
+/* All recipients are known, there were some, and changes have deleted every one: the message will
+ * be thrown away. */
+bool job_lost_all_recipients(struct job *job);
+
+/*
+ * The value of a macro by name, with or without braces; data NULL when it was not told. The newest
+ * stage up to last that has it wins; macros of stage RCPT count in filter_recipient only, where
+ * they are those of the recipient being judged.
+ */
+struct slice job_macro(const struct job *job, enum stage last, struct slice name);
 
 #endif

@@ -1,0 +1,200 @@
+/*
+ * Who a message is from and who gets it, with the changes asked for so far; and what the MTA said
+ * about them in macros.
+ */
+#include "worker/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/address.h"
+#include "common/err.h"
+
+struct slice job_sender(struct job *job)
+{
+    if (job_has_changes(job) && job_plan(job)->has_sender)
+        return job->plan.sender;
+    return address_strip(job->envelope.sender);
+}
+
+struct slice job_sender_args(struct job *job)
+{
+    if (job_has_changes(job) && job_plan(job)->has_sender)
+        return job->plan.sender_args;
+    return job->envelope.sender_args;
+}
+
+int job_need_recipients(struct job *job)
+{
+    if (job->has_all_recipients)
+        return 0;
+    struct envelope all;
+    const int rc = envelope_read_all(job->envelope_region, job->arena, &all);
+    if (rc != 0)
+        return -ERR_BAD;
+    job->envelope = all;
+    job->has_all_recipients = true;
+    return 0;
+}
+
+static struct job_recipient received_recipient(
+    struct job *job, uint32_t number, const struct envelope_recipient *received)
+{
+    return (struct job_recipient){
+        .job = job,
+        .address = address_strip(received->address),
+        .args = received->args,
+        .number = number,
+        .received = received,
+    };
+}
+
+struct job_recipient *job_recipient_at(struct job *job, uint32_t number)
+{
+    uint32_t index = number;
+    if (!job->has_all_recipients) {
+        if (job->request.hook != HOOK_RECIPIENT || number != job->request.recipient_number)
+            return NULL;
+        index = 0;
+    }
+    if (index >= job->envelope.n_recipients)
+        return NULL;
+    struct job_recipient *recipient = arena_alloc(job->arena, sizeof(*recipient));
+    *recipient = received_recipient(job, number, &job->envelope.recipients[index]);
+    return recipient;
+}
+
+/* Caseless, as MTAs compare a recipient that a milter deletes. */
+static int compare_addresses(const void *a_, const void *b_)
+{
+    const struct slice *a = a_, *b = b_;
+    const size_t common = a->len < b->len ? a->len : b->len;
+    const int order = common > 0 ? strncasecmp(a->data, b->data, common) : 0;
+    if (order != 0)
+        return order;
+    return (a->len > b->len) - (a->len < b->len);
+}
+
+/* Sorted, so that ten thousand deletes among ten thousand recipients stay cheap. In the plan's
+ * arena. */
+static struct slice *sorted_deletes(struct job *job, const struct plan *plan)
+{
+    struct slice *deletes = arena_calloc(job->plan_arena, plan->n_deleted + 1, sizeof(*deletes));
+    if (plan->n_deleted > 0)
+        memcpy(deletes, plan->deleted, plan->n_deleted * sizeof(*deletes));
+    qsort(deletes, plan->n_deleted, sizeof(*deletes), compare_addresses);
+    return deletes;
+}
+
+static bool is_deleted(const struct slice *deletes, uint32_t n, struct slice address)
+{
+    return n > 0 && bsearch(&address, deletes, n, sizeof(*deletes), compare_addresses) != NULL;
+}
+
+static void list_recipients(struct job *job)
+{
+    const struct plan none = {0};
+    const struct plan *plan = job_has_changes(job) ? job_plan(job) : &none;
+    const struct slice *deletes = sorted_deletes(job, plan);
+    struct job_recipient *list = arena_calloc(
+        job->arena, (size_t)job->envelope.n_recipients + plan->n_added + 1, sizeof(*list));
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < job->envelope.n_recipients; i++) {
+        const struct envelope_recipient *received = &job->envelope.recipients[i];
+        if (received->is_refused)
+            continue;
+        list[n] = received_recipient(job, i, received);
+        if (!is_deleted(deletes, plan->n_deleted, list[n].address))
+            n++;
+    }
+    for (uint32_t i = 0; i < plan->n_added; i++)
+        list[n++] = (struct job_recipient){
+            .job = job, .address = plan->added[i].address, .args = plan->added[i].args};
+    job->recipients = list;
+    job->n_recipients = n;
+    job->has_recipients = true;
+}
+
+int job_recipients(struct job *job, struct job_recipient **list_out, uint32_t *n_out)
+{
+    const int rc = job_need_recipients(job);
+    if (rc != 0)
+        return rc;
+    if (!job->has_recipients)
+        list_recipients(job);
+    *list_out = job->recipients;
+    *n_out = job->n_recipients;
+    return 0;
+}
+
+static bool find_added(
+    const struct action *actions, uint32_t n, struct slice address, struct slice *spelling_out)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (actions[i].kind == ACTION_ADD_RECIPIENT &&
+            compare_addresses(&actions[i].address, &address) == 0) {
+            *spelling_out = actions[i].address;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Asks envelope and changes directly: a filter that deletes thousands by address must not make the
+ * list anew each time. */
+bool job_find_recipient(struct job *job, struct slice address, struct slice *spelling_out)
+{
+    if (job_need_recipients(job) != 0)
+        return false;
+    for (uint32_t i = 0; i < job->envelope.n_recipients; i++) {
+        const struct envelope_recipient *received = &job->envelope.recipients[i];
+        const struct slice known = address_strip(received->address);
+        if (!received->is_refused && compare_addresses(&known, &address) == 0) {
+            *spelling_out = known;
+            return true;
+        }
+    }
+    return find_added(job->earlier.items, job->earlier.n, address, spelling_out) ||
+           find_added(job->added, job->n_added, address, spelling_out);
+}
+
+bool job_lost_all_recipients(struct job *job)
+{
+    if (!job_knows(job, HOOK_DATA) || !job_has_changes(job) || job_plan(job)->n_deleted == 0)
+        return false;
+    struct job_recipient *list;
+    uint32_t n;
+    return job_recipients(job, &list, &n) == 0 && n == 0 && job->envelope.n_recipients > 0;
+}
+
+/* In the envelope a macro of one letter has no braces, and a longer one has them. */
+static struct slice bare_name(struct slice name)
+{
+    if (name.len >= 2 && name.data[0] == '{' && name.data[name.len - 1] == '}')
+        return slice_of(name.data + 1, name.len - 2);
+    return name;
+}
+
+static struct slice find_macro(const struct envelope_macro *macros, uint32_t n, struct slice wanted)
+{
+    for (uint32_t i = n; i > 0; i--) {
+        if (slice_equal(bare_name(macros[i - 1].name), wanted))
+            return macros[i - 1].value;
+    }
+    return slice_of(NULL, 0);
+}
+
+struct slice job_macro(const struct job *job, enum stage last, struct slice name)
+{
+    const struct slice wanted = bare_name(name);
+    for (int stage = last; stage >= 0; stage--) {
+        if (stage == STAGE_RCPT && job->request.hook != HOOK_RECIPIENT)
+            continue;
+        const struct slice value =
+            find_macro(job->envelope.macros[stage], job->envelope.n_macros[stage], wanted);
+        if (value.data != NULL)
+            return value;
+    }
+    return slice_of(NULL, 0);
+}

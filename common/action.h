@@ -64,7 +64,7 @@ const struct action_info *action_info(unsigned kind); /* NULL when there is no s
  */
 const char *action_check(const struct action *action, uint32_t can);
 
-/* Appends one action to bytes that travel. 0 or -ERR_TOOBIG. */
+/* Appends one action to bytes that travel. 0, -ERR_TOOBIG, -ERR_BAD (no such kind); after an error out is as it was. */
 int action_put(struct buf *out, const struct action *action);
 /* Takes the next one; slices point into in. 0, -ERR_NOTFOUND at the end, -ERR_BAD, -ERR_SHORT, -ERR_TOOBIG. */
 int action_get(struct buf *in, struct action *out);

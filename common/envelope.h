@@ -23,9 +23,9 @@
 
 enum envelope_kind { ENVELOPE_CONNECT = 1, ENVELOPE_HELO, ENVELOPE_SENDER, ENVELOPE_RECIPIENT, ENVELOPE_REFUSED, ENVELOPE_MACROS };
 
-enum { ENVELOPE_TEXT_MAX = 8192, ENVELOPE_MACROS_MAX = 256 };
+enum { ENVELOPE_TEXT_MAX = 8192, ENVELOPE_MACROS_MAX = 256, ENVELOPE_RECIPIENTS_MAX = 100000 };
 
-/* Writers: each appends one entry to out. 0 or -ERR_TOOBIG. */
+/* Writers: each appends one entry to out. 0, -ERR_TOOBIG, -ERR_BAD (NUL in a text); after an error out is as it was. */
 int envelope_put_connect(struct buf *out, char family, struct slice ip, uint16_t port, struct slice hostname);
 int envelope_put_helo(struct buf *out, struct slice helo);
 int envelope_put_sender(struct buf *out, struct slice address, struct slice args);
@@ -66,7 +66,7 @@ struct envelope {
  * Reads entries up to the first RECIPIENT: enough for hooks that look at connection and sender only, so that ten thousand recipients cost
  * no more each than ten. recipient_offset: where the entry of the recipient being judged starts in the region (0: there is none); it and its
  * macros are read too, as recipients[0].
- * Malformed input: -ERR_BAD. Bounded work: entries before the first recipient and one recipient.
+ * Malformed input: -ERR_BAD; more than ENVELOPE_MACROS_MAX macros of one stage: -ERR_TOOBIG. Bounded work: entries before the first recipient and one recipient.
  */
 int envelope_read_front(struct slice region, size_t recipient_offset, struct arena *arena, struct envelope *out);
 /* Reads everything. -ERR_BAD, -ERR_TOOBIG. */

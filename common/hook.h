@@ -73,7 +73,7 @@ enum hook hook_of_stage(enum stage stage);                  /* the hook that ans
 struct hook_needs hook_needs_of(uint32_t hooks);            /* of a set of hooks */
 struct hook_needs hook_needs_union(struct hook_needs a, struct hook_needs b);
 struct hook_needs hook_needs_all(void);                     /* every stage, every answer: when nothing is known */
-/* Whether a connection that negotiated `have` can serve a filter that needs `want` (sees and answers are subsets). */
+/* Whether a connection that negotiated `have` can serve a filter that needs `want`: sees and answers are subsets, STAGES_ALWAYS apart. */
 bool hook_needs_are_covered(struct hook_needs want, struct hook_needs have);
 
 const char *stage_name(enum stage stage); /* "connect", "helo", "mail", "rcpt", "data", "header", "eoh", "body", "eom", "abort", "close", "unknown" */

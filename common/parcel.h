@@ -46,7 +46,8 @@ size_t parcel_message_bytes(const struct parcel *parcel);
 struct slice parcel_message(struct parcel *parcel);
 struct slice parcel_envelope(struct parcel *parcel);
 
-/* Forgets the message and all of the envelope past envelope_bytes (a length taken earlier). The file goes back to memory if it was on disk. */
+/* Forgets the message and all of the envelope past envelope_bytes (a length taken earlier). A parcel that is on disk,
+ * or held more than keep_bytes, gets a fresh memory file, so that what was large is given back. 0, or -ERR_SYSTEM with nothing changed. */
 int parcel_rewind(struct parcel *parcel, size_t envelope_bytes);
 /* Whether it may serve another message (size, not on disk). */
 bool parcel_is_reusable(const struct parcel *parcel);
@@ -61,8 +62,8 @@ int parcel_fd(struct parcel *parcel);
 struct parcel_view {
     struct slice envelope;
     struct slice message;
-    void *maps[2]; /* for parcel_view_close */
-    size_t map_bytes[2];
+    void *map; /* for parcel_view_close */
+    size_t map_bytes;
 };
 /*
  * Checks that fd is a memory file with the seals SHRINK and GROW, or an unlinked regular file opened read-only, large enough for both lengths; maps them

@@ -3,11 +3,12 @@
  * received. The worker reads through it (rule 6 of the filter contract), posternctl run prints and renders it, milterd applies it; so there is one
  * place that knows what indexes mean.
  *
- * Rules: indexes count fields as received. Changes and deletes come first, from the highest index down; for the same field the last
- * one asked for wins. SET of an nth that was not received changes the (nth - received)th field of that name added by us, if
- * there is one, else it adds. DELETE without index takes also those added by us before. Inserts follow in call order, each at its
- * position as received (earlier inserts at or above it and nothing else shift it), then adds in call order. Recipients: an added one that is deleted
- * later is neither; adding one twice is once. Sender, body: the last one wins. HOLD: the first reason wins.
+ * Rules: indexes count fields as received. Changes and deletes come first, from the highest index down; for the same field the last one asked for
+ * wins. SET of an nth that was not received changes the (nth - received)th field of that name added by us, if there is one, else it adds. DELETE
+ * of such an nth takes that field back, without index all of that name added before: they are as if never asked for. Inserts follow in call
+ * order, each at its position as received (earlier inserts at or above it and nothing else shift it), then adds in call order. Recipients: the last
+ * word about an address counts (an added one that is deleted later is deleted: it may have been a recipient before); adding one twice is once.
+ * Sender, body: the last one wins. HOLD: the first reason wins.
  */
 #ifndef POSTERN_PLAN_H
 #define POSTERN_PLAN_H

@@ -26,7 +26,7 @@ struct smtp_reply {
 /*
  * Checks a reply against its verdict: class of code and dsn, dsn syntax, number and length of lines, printable UTF-8 or ASCII
  * without control characters other than LF, 421 allowed for tempfail. Returns NULL, or what is wrong as a borrowed text
- * ("code 250 does not fit reject: it must be 5yz").
+ * ("the code does not fit reject: it must be 5yz").
  */
 const char *smtp_reply_check(enum verdict verdict, const struct smtp_reply *reply);
 /* 550 5.7.1 for reject, 451 4.7.1 for tempfail; text is the verdict's neutral one. */

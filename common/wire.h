@@ -100,7 +100,7 @@ enum wire_type {
  *   Encodes one record, header included, into record (reset first; its cap must be at least WIRE_RECORD_MAX). flags: descriptors that go
  *   along (WIRE_PARCEL, WIRE_SOCKET). When the SPILL fields do not fit they are put into annex and WIRE_ANNEX is set; then annex->len > 0 and the
  *   caller makes the annex's descriptor (annex_new) and sends it after the parcel. annex may be NULL for records without SPILL.
- *   0; -ERR_TOOBIG when a field is over its max, or nothing fits.
+ *   0; -ERR_TOOBIG when a field is over its max, or nothing fits; -ERR_BAD for a NUL in a text.
  *
  * int wire_get_NAME(struct slice record, struct slice annex, struct wire_NAME *out)
  *   Decodes a record whose header wire_get_header has accepted. annex: its mapping when WIRE_ANNEX is set, else empty. Slices point into both.

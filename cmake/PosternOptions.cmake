@@ -8,8 +8,10 @@ target_compile_options(postern_options INTERFACE
     -Wformat=2 -Wundef -Wvla -Wwrite-strings -Wimplicit-fallthrough -Wno-missing-field-initializers
     -fno-common -fno-strict-aliasing -fstack-protector-strong
     $<$<BOOL:${POSTERN_WERROR}>:-Werror>)
-target_compile_definitions(postern_options INTERFACE _GNU_SOURCE
-    $<$<AND:$<NOT:$<CONFIG:Debug>>,$<STREQUAL:"${POSTERN_SANITIZE}","">>:_FORTIFY_SOURCE=2>)
+target_compile_definitions(postern_options INTERFACE _GNU_SOURCE)
+if(NOT POSTERN_SANITIZE)
+    target_compile_definitions(postern_options INTERFACE $<$<NOT:$<CONFIG:Debug>>:_FORTIFY_SOURCE=2>)
+endif()
 target_include_directories(postern_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/include)
 target_link_options(postern_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
 

@@ -30,12 +30,16 @@ enum exit_code { EXIT_CODE_OK = 0, EXIT_CODE_FOUND = 1, EXIT_CODE_USAGE = 2, EXI
  *            When stderr is the journal (JOURNAL_STREAM names it), lines get a "<N>" priority prefix and no time.
  * facility   a syslog facility name ("mail").
  * Before the call, lines of all levels from info up go to stderr.
+ * Side effects: SIGPIPE is ignored from here on, unless the program handles it; a stderr that is a pipe is opened anew under its number, not
+ * blocking; a closed one becomes /dev/null.
  */
 void log_open(const char *component, enum log_target target, const char *facility, enum log_level min_level);
 void log_set_level(enum log_level min_level);
 bool log_is_on(enum log_level level);
-/* After a fork: the pid in the lines is taken anew, component may change. */
+/* After a fork: the pid in the lines is taken anew, component may change (NULL keeps it). */
 void log_reopen_child(const char *component);
+/* The descriptor of the connection to syslog, -1 when there is none; proc_close_fds_except spares it. */
+int log_fd(void);
 /*
  * A prefix for every line of this process until it is changed, e.g. "uid=… hook=filter_message"; NULL ends it.
  * Only for single-threaded processes (the worker). Copied, cut at 256 bytes.
@@ -44,7 +48,10 @@ void log_set_context(const char *context);
 /* Lines that could not be written since the start. */
 uint64_t log_lost_count(void);
 
-/* Receives each finished line instead of stderr or syslog; for posternctl run and tests. NULL switches back. */
+/*
+ * Receives each finished line (context and text, escaped, without time, component and level) instead of stderr or syslog; for posternctl run and
+ * tests. NULL switches back.
+ */
 typedef void (*log_sink_cb)(enum log_level level, const char *line, void *context);
 void log_set_sink(log_sink_cb sink, void *context);
 
@@ -62,5 +69,7 @@ void log_panic(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 
 const char *log_level_text(enum log_level level);
 int log_level_from_text(const char *text, enum log_level *out); /* 0 or -ERR_BAD */
+/* The number of a syslog facility ("mail", "local0" …). 0 or -ERR_BAD. */
+int log_facility_from_text(const char *text, int *out);
 
 #endif

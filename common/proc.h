@@ -14,14 +14,14 @@ int proc_drop_privileges(const char *user, const char *group);
 int proc_group_id(const char *group, gid_t *out); /* 0 or -ERR_NOTFOUND; a number is taken as it is */
 /* Raises the soft descriptor limit towards wanted; returns the limit in force. */
 size_t proc_raise_fd_limit(size_t wanted);
-/* Closes every descriptor from 3 up except those listed. */
+/* Closes every descriptor from 3 up except those listed and the log's. */
 void proc_close_fds_except(const int *keep, size_t n_keep);
 /* Threads in this process, from /proc/self/task; -ERR_SYSTEM. */
 int proc_thread_count(void);
 /* Resident bytes of a process from /proc/PID/statm (0: gone). */
 size_t proc_resident_bytes(pid_t pid);
 /* sd_notify without blocking; nothing when NOTIFY_SOCKET is not set. */
-void proc_notify(const char *state);
+void proc_notify(const char *notice);
 /* Sends sig when the parent dies, and checks that it has not already (parent: what getppid must give). 0 or -ERR_PEER. */
 int proc_die_with_parent(int sig, pid_t parent);
 /* The folder that holds this program (from /proc/self/exe). out gets a path without a final slash. 0 or -ERR_SYSTEM. */

@@ -24,6 +24,9 @@ int text_to_bool(const char *text, bool *out);
  */
 size_t text_escape(char *out, size_t max_out, struct slice in, char quote);
 
+/* The same for a finished line whose fields are escaped already: backslashes and quotes stay as they are. */
+size_t text_escape_controls(char *out, size_t max_out, struct slice in);
+
 bool text_is_utf8(struct slice in);
 /* Copies in to out replacing each invalid sequence by U+FFFD (as the Unicode standard's "maximal subpart" practice). */
 int text_to_utf8(struct buf *out, struct slice in); /* 0 or -ERR_TOOBIG */
@@ -35,7 +38,6 @@ bool text_has_line_break_or_nul(struct slice in);
  * third of the word's length (at least 2). candidates ends with NULL; words over 64 bytes get NULL.
  */
 const char *text_nearest(const char *word, const char *const *candidates);
-
 
 /* Lower-case a NUL-terminated ASCII text in place. */
 void text_lower(char *text);

@@ -1,9 +1,10 @@
 /*
- * The filter: one Lua state with the administrator's file loaded, and the call gate through which every hook runs. Knows nothing of sockets, so
- * that postern-worker and `posternctl run` share it.
+ * The filter: one Lua state with the administrator's file loaded, and the call gate through which
+ * every hook runs. Knows nothing of sockets, so that postern-worker and `posternctl run` share it.
  *
- * Order: script_new (nursery: loads the file; anything that waits raises) → [fork] → script_after_fork → script_init (filter_init) →
- * script_run for each request → script_exit (filter_exit) → script_free.
+ * Order: script_new (nursery: loads the file; anything that waits raises) → [fork] →
+ * script_after_fork → script_init (filter_init) → script_run for each request → script_exit
+ * (filter_exit) → script_free.
  */
 #ifndef POSTERN_WORKER_SCRIPT_H
 #define POSTERN_WORKER_SCRIPT_H
@@ -20,14 +21,17 @@ struct job;
 struct lua_State;
 
 /*
- * Makes the state (allocator capped at worker.lua_memory, libraries one by one, the API), and runs the filter's top level with a time limit.
+ * Makes the state (allocator capped at worker.lua_memory, libraries one by one, the API), and runs
+ * the filter's top level with a time limit.
  *
  * conf       borrowed for the script's life.
  * path       the filter file; text only, bytecode is refused.
  * error_out  malloc'd text with file and line on failure.
- * Returns 0, -ERR_BAD (does not compile, raises, defines no hook, unknown filter_ name), -ERR_NOTFOUND, -ERR_TIMEOUT, -ERR_SYSTEM.
+ * Returns 0, -ERR_BAD (does not compile, raises, defines no hook, unknown filter_ name),
+ * -ERR_NOTFOUND, -ERR_TIMEOUT, -ERR_SYSTEM.
  */
-int script_new(const struct conf *conf, const char *path, int64_t load_ms, struct script **out, char **error_out);
+int script_new(const struct conf *conf, const char *path, int64_t load_ms, struct script **out,
+    char **error_out);
 void script_free(struct script *script);
 uint32_t script_hooks(const struct script *script); /* HOOK_BIT of each hook defined */
 const char *script_path(const struct script *script);
@@ -38,19 +42,23 @@ int script_init(struct script *script, int64_t budget_ms, char **error_out);
 void script_exit(struct script *script, int64_t budget_ms);
 
 /*
- * Runs the hook of a request and fills the reply (fields the multiplexor patches are left 0). Never fails: whatever happens becomes an outcome and a
- * verdict. Slices of the reply live in the job's arena, until job_close. A hook that the filter does not define gives OUTCOME_OK, VERDICT_CONTINUE.
- * deadline_ms: monotonic clock; the hook is cancelled then.
+ * Runs the hook of a request and fills the reply (fields the multiplexor patches are left 0). Never
+ * fails: whatever happens becomes an outcome and a verdict. Slices of the reply live in the job's
+ * arena, until job_close. A hook that the filter does not define gives OUTCOME_OK,
+ * VERDICT_CONTINUE. deadline_ms: monotonic clock; the hook is cancelled then.
  */
-void script_run(struct script *script, struct job *job, int64_t deadline_ms, struct wire_reply *reply);
+void script_run(
+    struct script *script, struct job *job, int64_t deadline_ms, struct wire_reply *reply);
 
 /* The present Lua heap in KiB. */
 uint32_t script_heap_kb(const struct script *script);
-/* The names that the filter's text uses as globals but nobody defines, for posternctl check: calls cb with name and line. */
+/* The names that the filter's text uses as globals but nobody defines, for posternctl check: calls
+ * cb with name and line. */
 typedef void (*script_unknown_global_cb)(const char *name, int line, void *context);
 void script_each_unknown_global(struct script *script, script_unknown_global_cb cb, void *context);
 
-/* For the API's C functions: the script and the job being served (NULL outside hooks) of a state. */
+/* For the API's C functions: the script and the job being served (NULL outside hooks) of a state.
+ */
 struct script *script_of(struct lua_State *L);
 struct job *script_job(struct lua_State *L);
 const struct conf *script_conf(struct lua_State *L);

@@ -1,0 +1,249 @@
+#include "worker/script.h"
+
+#include <inttypes.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/xalloc.h"
+#include "worker/script_internal.h"
+
+enum { SCRATCH_MAX = 512 << 20, CHANGES_MAX = 402653184, KEEP_BYTES = 1 << 20 };
+
+/* ---- accessors for the API ---- */
+
+struct script *script_of(lua_State *L)
+{
+    return *(struct script **)lua_getextraspace(L);
+}
+
+struct job *script_job(lua_State *L)
+{
+    return script_of(L)->job;
+}
+
+const struct conf *script_conf(lua_State *L)
+{
+    return script_of(L)->conf;
+}
+
+enum hook script_current_hook(lua_State *L)
+{
+    return script_of(L)->hook;
+}
+
+uint32_t script_hooks(const struct script *script)
+{
+    return script->hooks;
+}
+
+const char *script_path(const struct script *script)
+{
+    return script->path;
+}
+
+uint32_t script_heap_kb(const struct script *script)
+{
+    return (uint32_t)(script->memory.used_bytes >> 10);
+}
+
+/* ---- life cycle ---- */
+
+/* All our calls into Lua are protected: this is a bug of ours. */
+static int on_panic(lua_State *L)
+{
+    const char *error = lua_tostring(L, -1);
+    log_panic("Lua error outside protected mode: %s", error != NULL ? error : "no text");
+}
+
+static int open_all(lua_State *L)
+{
+    script_libs_open(L);
+    script_globals_open(L, script_of(L));
+    lapi_verdict_register(L);
+    lapi_state_register(L);
+    lapi_conn_register(L);
+    lapi_rcpt_register(L);
+    lapi_part_register(L);
+    lapi_msg_register(L);
+    lapi_log_register(L);
+    return 0;
+}
+
+static struct script *allocate(const struct conf *conf, const char *path)
+{
+    struct script *script = xcalloc(1, sizeof *script);
+    script->conf = conf;
+    script->memory.limit_bytes = (size_t)conf->worker.lua_memory;
+    script->path = xstrdup(path);
+    const char *slash = strrchr(path, '/');
+    script->chunk_name = xstrdup(slash != NULL ? slash + 1 : path);
+    size_t folder_len = slash != NULL && slash > path ? (size_t)(slash - path) : 1;
+    script->folder = slash != NULL ? xmemdup0(path, folder_len) : xstrdup(".");
+    script->hook = HOOK_NONE;
+    script->thread_ref = LUA_NOREF;
+    for (int i = 0; i < HOOK_COUNT; i++) {
+        script->hook_refs[i] = LUA_NOREF;
+    }
+    buf_init(&script->scratch, SCRATCH_MAX);
+    buf_init(&script->reply_changes, CHANGES_MAX);
+    for (int i = 0; i < 2; i++) {
+        buf_init(&script->reply_states[i], SCRIPT_STATE_MAX);
+    }
+    return script;
+}
+
+/*
+ * What the filter loaded is now old and stays shared with the workers that are forked from here: a
+ * young collection does not walk through it, where an incremental one would write a mark into each
+ * object.
+ */
+static int settle_heap(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT);
+    lua_gc(L, LUA_GCGEN, 0, 0);
+    return 0;
+}
+
+int script_new(const struct conf *conf, const char *path, int64_t load_ms, struct script **out,
+    char **error_out)
+{
+    *out = NULL;
+    *error_out = NULL;
+    struct script *script = allocate(conf, path);
+    script->L = lua_newstate(script_alloc, &script->memory);
+    if (script->L == NULL) {
+        *error_out = xstrdup("not enough memory for Lua");
+        script_free(script);
+        return -ERR_SYSTEM;
+    }
+    *(struct script **)lua_getextraspace(script->L) = script;
+    lua_atpanic(script->L, on_panic);
+    int err = script_protect(script, open_all, NULL, error_out);
+    if (err == 0) {
+        err = script_load(script, load_ms, error_out);
+    }
+    if (err == 0) {
+        err = script_protect(script, settle_heap, NULL, error_out);
+    }
+    if (err != 0) {
+        script_free(script);
+        return err;
+    }
+    script->phase = SCRIPT_LOADED;
+    *out = script;
+    return 0;
+}
+
+void script_free(struct script *script)
+{
+    if (script == NULL) {
+        return;
+    }
+    if (script->L != NULL) {
+        lua_close(script->L);
+    }
+    buf_clear(&script->scratch);
+    buf_clear(&script->reply_changes);
+    buf_clear(&script->reply_states[0]);
+    buf_clear(&script->reply_states[1]);
+    free(script->path);
+    free(script->folder);
+    free(script->chunk_name);
+    free(script->text);
+    free(script);
+}
+
+/* Workers forked from one nursery must not draw the same numbers. */
+static int seed_random(lua_State *L)
+{
+    uint64_t seeds[2] = {(uint64_t)clock_now_us(), (uint64_t)time(NULL)};
+    if (getrandom(seeds, sizeof seeds, GRND_NONBLOCK) < 0) {
+        log_debug("getrandom: %s; seeding from the clock", err_text(-ERR_SYSTEM));
+    }
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, LUA_MATHLIBNAME);
+    lua_getfield(L, -1, "randomseed");
+    lua_pushinteger(L, (lua_Integer)seeds[0]);
+    lua_pushinteger(L, (lua_Integer)seeds[1]);
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+void script_after_fork(struct script *script)
+{
+    char *error = NULL;
+    if (script_protect(script, seed_random, NULL, &error) != 0) {
+        log_warn("cannot seed math.random: %s", error);
+        free(error);
+    }
+}
+
+/* ---- filter_init and filter_exit ---- */
+
+static const char *take_no_verdict(
+    lua_State *L, struct script *script, int first, int n, void *context)
+{
+    (void)context;
+    if (n == 0 || (n == 1 && lua_isnil(L, first))) {
+        return NULL;
+    }
+    return lua_pushfstring(L, "%s returned a %s; it returns nothing", hook_info(script->hook)->name,
+        luaL_typename(L, first));
+}
+
+static int call_local(struct script *script, enum hook hook, int64_t budget_ms, char **error_out)
+{
+    if ((script->hooks & HOOK_BIT(hook)) == 0) {
+        return 0;
+    }
+    struct script_call call = {.function_ref = script->hook_refs[hook],
+        .take = take_no_verdict,
+        .deadline_ms = clock_now_ms() + budget_ms};
+    script->hook = hook;
+    log_set_context(hook_info(hook)->name);
+    script_call(script, &call);
+    if (call.outcome != OUTCOME_OK) {
+        log_error("%s%s%s", call.error, call.traceback != NULL ? "\n" : "",
+            call.traceback != NULL ? call.traceback : "");
+        *error_out = xstrdup(call.error);
+    }
+    log_set_context(NULL);
+    script->hook = HOOK_NONE;
+    script_call_clear(&call);
+    return call.outcome == OUTCOME_OK ? 0 : -ERR_BAD;
+}
+
+static int finish_init(lua_State *L)
+{
+    struct script *script = script_of(L);
+    script_find_hooks(L, script);
+    if (script->conf->worker.strict_globals) {
+        script_globals_freeze(L);
+    }
+    return 0;
+}
+
+int script_init(struct script *script, int64_t budget_ms, char **error_out)
+{
+    *error_out = NULL;
+    int err = call_local(script, HOOK_INIT, budget_ms, error_out);
+    if (err == 0) {
+        err = script_protect(script, finish_init, NULL, error_out);
+    }
+    script->phase = SCRIPT_SERVING;
+    return err;
+}
+
+void script_exit(struct script *script, int64_t budget_ms)
+{
+    char *error = NULL;
+    if (call_local(script, HOOK_EXIT, budget_ms, &error) != 0) {
+        free(error); /* logged; nobody waits for an answer */
+    }
+}

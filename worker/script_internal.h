@@ -1,0 +1,150 @@
+/*
+ * What the files of the script share: the struct behind `struct script` and the seams between them.
+ * Nobody else includes this.
+ *
+ * Who owns what: script.c the life cycle; script_load.c the filter's file; script_run.c one
+ * request; script_call.c the call gate and waiting; script_deadline.c the deadline and the
+ * functions of Lua that could swallow it; script_alloc.c memory; script_libs.c which libraries a
+ * filter sees; script_require.c modules; script_globals.c strict globals and `config`;
+ * script_unknown.c names that nobody defines.
+ */
+#ifndef POSTERN_WORKER_SCRIPT_INTERNAL_H
+#define POSTERN_WORKER_SCRIPT_INTERNAL_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "worker/lapi.h"
+#include "worker/script.h"
+#include "worker/script_wait.h"
+
+enum {
+    SCRIPT_FILE_MAX = 16 << 20, /* bytes of one Lua file */
+    SCRIPT_HOOK_COUNT = 1000,   /* instructions between two looks at the clock */
+    SCRIPT_MEMORY_RESERVE =
+        256 << 10,            /* what the gate may use over the limit while it tells of an error */
+    SCRIPT_STATE_MAX = 32768, /* bytes of conn.state and msg.state, each */
+};
+
+enum script_phase { SCRIPT_LOADING = 0, SCRIPT_LOADED, SCRIPT_SERVING };
+
+/* Counts what Lua holds. limit 0: none. */
+struct script_memory {
+    size_t used_bytes;
+    size_t limit_bytes;
+    size_t reserve_bytes; /* in force only while the gate handles an error */
+};
+
+/* conn.state or msg.state of the request being served. */
+struct script_state_slot {
+    struct slice bytes; /* as they came; borrowed from the request */
+    bool is_touched;    /* decoded into the registry's table, so that it must be encoded again */
+    char error[256];
+};
+
+struct script {
+    const struct conf *conf; /* borrowed */
+    lua_State *L;            /* the main thread: runs only our C functions */
+    struct script_memory memory;
+    enum script_phase phase;
+
+    char *path;       /* of the filter, as given */
+    char *folder;     /* that holds it; "." at least */
+    char *chunk_name; /* "filter.lua": in messages */
+    char *text;       /* the filter's source, for script_each_unknown_global */
+    size_t text_bytes;
+
+    uint32_t hooks;
+    int hook_refs[HOOK_COUNT]; /* in the registry; LUA_NOREF where there is none */
+
+    struct job *job; /* NULL outside a request */
+    enum hook hook;  /* HOOK_NONE at load */
+
+    /* the gate */
+    lua_State *thread; /* the coroutine of hooks, kept while hooks end well; NULL: make one */
+    int thread_ref;
+    int64_t deadline_ms;
+    bool is_expired; /* the deadline has passed: every pcall and resume lets the error through */
+    char deadline_text[320]; /* where it was noticed; "": not yet */
+    bool is_waiting;         /* a C function asks to wait; see script_wait.h */
+    struct script_wait wait;
+    enum script_woken woken;
+    uint32_t n_unyieldable; /* coroutines resumed from places that cannot yield */
+
+    /* the API */
+    uint32_t box_serial;      /* boxes with another one are stale */
+    const char *verdict_name; /* of the newest verdict made in this hook; NULL: none */
+    char verdict_where[256];
+    struct script_state_slot states[2]; /* by enum lapi_state_kind */
+    struct buf scratch;                 /* for conversions; must not be held across Lua calls */
+    struct buf reply_states[2];
+    struct buf reply_changes;
+};
+
+/* script_alloc.c. An allocator for lua_newstate; ud is a struct script_memory. */
+void *script_alloc(void *ud, void *block, size_t old_bytes, size_t new_bytes);
+
+/* script_libs.c [-0, +0, m]: opens the libraries that filters see, and takes out what they must
+ * not. */
+void script_libs_open(lua_State *L);
+/* script_require.c [-0, +0, m]: package with our searchers; the folders come from script and
+ * configuration. */
+void script_require_open(lua_State *L);
+/* Whether a file may be run as Lua text; pushes the function, or leaves an error text: LUA_OK, or
+ * LUA_ERRSYNTAX, LUA_ERRFILE, LUA_ERRMEM. [-0, +1, m] */
+int script_load_buffer(lua_State *L, const char *text, size_t len, const char *chunk_name);
+/* Reads a regular file of at most SCRIPT_FILE_MAX bytes. 0 and malloc'd *text_out, -ERR_NOTFOUND,
+ * -ERR_TOOBIG, -ERR_BAD (no regular file), -ERR_SYSTEM. */
+int script_read_file(const char *path, char **text_out, size_t *len_out);
+/* script_load.c: runs the top level and finds the hooks. As script_new. */
+int script_load(struct script *script, int64_t load_ms, char **error_out);
+void script_find_hooks(
+    lua_State *L, struct script *script); /* takes the present functions [-0, +0, m] */
+
+/* script_globals.c [-0, +0, m] */
+void script_globals_open(lua_State *L, struct script *script);
+void script_globals_freeze(lua_State *L);
+/* Pushes the table that holds the globals, frozen or not. [-0, +1, -] */
+void script_globals_push(lua_State *L);
+
+/* script_deadline.c */
+void script_deadline_open(lua_State *L);   /* replaces pcall, xpcall, coroutine.* [-0, +0, m] */
+void script_deadline_watch(lua_State *co); /* sets the count hook */
+int script_deadline_raise(lua_State *L);   /* "the hook did not end in time", with file and line */
+
+/* lapi_async.c: pushes the module. */
+int lapi_async_open(lua_State *L);
+int lapi_log_open(lua_State *L);
+int lapi_log_print(lua_State *L); /* print: as log.info */
+
+/*
+ * The call gate: runs the function of function_ref as a coroutine until it ends, the deadline
+ * passes or it fails.
+ *
+ * push      pushes the arguments onto L and returns their number; may raise.
+ * take      gets what the function returned at first … first + n - 1; returns NULL or why the
+ * result is an error (borrowed); may raise. Result: outcome, error (malloc'd, one line with file
+ * and line, NULL when OK) and traceback (malloc'd, may be NULL).
+ */
+struct script_call {
+    int function_ref;
+    int (*push)(lua_State *L, struct script *script, void *context);
+    const char *(*take)(lua_State *L, struct script *script, int first, int n, void *context);
+    void *context;
+    int64_t deadline_ms;
+    enum reply_outcome outcome;
+    char *error;
+    char *traceback;
+};
+void script_call(struct script *script, struct script_call *call);
+void script_call_clear(struct script_call *call);
+/* Runs a function of ours in protected mode with the memory reserve. 0, or -ERR_BAD with malloc'd
+ * error_out (may be NULL). */
+int script_protect(struct script *script, lua_CFunction function, void *context, char **error_out);
+
+#endif

@@ -1,0 +1,322 @@
+/* One request: the hook's arguments, its verdict, changes and state, and what is answered when it
+ * fails. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/verdict.h"
+#include "worker/mime.h"
+#include "worker/script_internal.h"
+
+enum { ERROR_TEXT_MAX = 1024, KEEP_CHANGES_BYTES = 1 << 20 };
+
+struct run {
+    struct job *job;
+    const struct hook_info *info;
+    struct wire_reply *reply;
+};
+
+/* ---- arguments, by hook ---- */
+
+static struct slice without_leading_blanks(struct slice s)
+{
+    while (s.len > 0 && (s.data[0] == ' ' || s.data[0] == '\t')) {
+        s = slice_of(s.data + 1, s.len - 1);
+    }
+    return s;
+}
+
+static int push_conn(lua_State *L, struct job *job)
+{
+    lapi_push_conn(L, job);
+    return 1;
+}
+
+static int push_msg(lua_State *L, struct job *job)
+{
+    lapi_push_msg(L, job);
+    return 1;
+}
+
+static int push_recipient(lua_State *L, struct job *job)
+{
+    lapi_push_msg(L, job);
+    lapi_push_rcpt(L, job, job->request.recipient_number);
+    return 2;
+}
+
+static int push_header(lua_State *L, struct job *job)
+{
+    lapi_push_msg(L, job);
+    lapi_push_utf8(L, job->request.name);
+    struct slice value = mime_decode_header(job->request.argument, job->arena);
+    lapi_push_utf8(L, without_leading_blanks(value));
+    return 3;
+}
+
+static int push_body(lua_State *L, struct job *job)
+{
+    uint64_t at = job->request.chunk_offset;
+    uint64_t len = job->request.chunk_bytes;
+    if (at > job->message.len || len > job->message.len - at) {
+        return luaL_error(L, "the body block is not within the message");
+    }
+    lapi_push_msg(L, job);
+    lapi_push_slice(L, slice_of(job->message.data + at, len));
+    return 2;
+}
+
+static int push_command(lua_State *L, struct job *job)
+{
+    lapi_push_conn(L, job);
+    lapi_push_utf8(L, job->request.argument);
+    return 2;
+}
+
+static int push_name(lua_State *L, struct job *job)
+{
+    lapi_push_utf8(L, job->request.name);
+    return 1;
+}
+
+/* Hooks that a request may ask for; filter_map is not among them: its answer is no verdict. */
+static int (*const push_by_hook[HOOK_COUNT])(lua_State *L, struct job *job) = {
+    [HOOK_RELAY] = push_conn,
+    [HOOK_HELO] = push_conn,
+    [HOOK_SENDER] = push_msg,
+    [HOOK_RECIPIENT] = push_recipient,
+    [HOOK_DATA] = push_msg,
+    [HOOK_HEADER] = push_header,
+    [HOOK_HEADERS] = push_msg,
+    [HOOK_BODY] = push_body,
+    [HOOK_MESSAGE] = push_msg,
+    [HOOK_ABORT] = push_msg,
+    [HOOK_CLOSE] = push_conn,
+    [HOOK_UNKNOWN] = push_command,
+    [HOOK_TICK] = push_name,
+};
+
+static void set_states(lua_State *L, const struct wire_request *request)
+{
+    struct slice none = slice_of(NULL, 0);
+    bool has_conn = (request->flags & REQUEST_HAS_CONN_STATE) != 0;
+    bool has_msg = (request->flags & REQUEST_HAS_MSG_STATE) != 0;
+    if (lapi_state_set(L, LAPI_STATE_CONN, has_conn ? request->conn_state : none) != 0 ||
+        lapi_state_set(L, LAPI_STATE_MSG, has_msg ? request->msg_state : none) != 0) {
+        lua_error(L);
+    }
+}
+
+static int push_arguments(lua_State *L, struct script *script, void *context)
+{
+    struct run *run = context;
+    (void)script;
+    set_states(L, &run->job->request);
+    return push_by_hook[run->info->hook](L, run->job);
+}
+
+/* ---- results ---- */
+
+static const char *take_states(lua_State *L, struct script *script, struct wire_reply *reply)
+{
+    static const struct {
+        enum lapi_state_kind kind;
+        uint8_t flag;
+    } rows[] = {{LAPI_STATE_CONN, REPLY_HAS_CONN_STATE}, {LAPI_STATE_MSG, REPLY_HAS_MSG_STATE}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf *out = &script->reply_states[rows[i].kind];
+        const char *error = NULL;
+        bool is_changed = false;
+        buf_reset(out);
+        if (lapi_state_take(L, rows[i].kind, out, &is_changed, &error) != 0) {
+            return error;
+        }
+        if (is_changed) {
+            reply->flags |= rows[i].flag;
+            *(rows[i].kind == LAPI_STATE_CONN ? &reply->conn_state : &reply->msg_state) =
+                buf_slice(out);
+        }
+    }
+    return NULL;
+}
+
+/* Changes asked for by a hook that refuses what it judges have no mail to go to. */
+static const char *take_changes(struct script *script, struct run *run, enum verdict verdict)
+{
+    if (run->job->n_added == 0 || (verdict != VERDICT_CONTINUE && verdict != VERDICT_ACCEPT)) {
+        return NULL;
+    }
+    if (job_put_changes(run->job, &script->reply_changes) != 0) {
+        return "the changes asked for are too large";
+    }
+    run->reply->changes = buf_slice(&script->reply_changes);
+    return NULL;
+}
+
+static void fill_verdict(struct run *run, const struct lapi_verdict *verdict)
+{
+    struct wire_reply *reply = run->reply;
+    struct arena *arena = run->job->arena;
+    reply->verdict = (uint8_t)verdict->verdict;
+    reply->code = verdict->reply.code;
+    reply->dsn = slice_text(arena_memdup0(arena, verdict->reply.dsn, strlen(verdict->reply.dsn)));
+    reply->text = verdict->reply.text;
+    reply->delay_ms = verdict->delay_ms;
+    reply->where = slice_text(arena_memdup0(arena, verdict->where, strlen(verdict->where)));
+    reply->flags |= verdict->whole_message ? REPLY_WHOLE_MESSAGE : 0;
+}
+
+static const char *check_unreturned(lua_State *L, struct run *run, int first, int n)
+{
+    const char *name = NULL;
+    bool is_nothing = n == 0 || lua_isnil(L, first);
+    const char *where = is_nothing ? lapi_verdict_unreturned(L, &name) : NULL;
+    if (where == NULL) {
+        return NULL;
+    }
+    return arena_printf(run->job->arena,
+        "%s: the verdict %s(…) was made but %s did not return it; write `return %s(…)`", where,
+        name, run->info->name, name);
+}
+
+static const char *take_results(
+    lua_State *L, struct script *script, int first, int n, void *context)
+{
+    struct run *run = context;
+    struct lapi_verdict verdict = {.verdict = VERDICT_CONTINUE};
+    const char *error = check_unreturned(L, run, first, n);
+    if (error == NULL && n > 1) {
+        error = arena_printf(run->job->arena,
+            "%s returned %d values; it returns one verdict, or nothing", run->info->name, n);
+    }
+    if (error == NULL && n == 1) {
+        error = lapi_verdict_take(L, first, run->info, run->job, &verdict);
+    }
+    if (error == NULL) {
+        error = take_states(L, script, run->reply);
+    }
+    if (error == NULL) {
+        error = take_changes(script, run, verdict.verdict);
+    }
+    if (error == NULL) {
+        fill_verdict(run, &verdict);
+    }
+    return error;
+}
+
+/* ---- failure ---- */
+
+/* A text field of a record: no NUL, cut. */
+static struct slice error_field(struct arena *arena, const char *error)
+{
+    size_t len = strlen(error);
+    return slice_text(arena_memdup0(arena, error, len < ERROR_TEXT_MAX ? len : ERROR_TEXT_MAX));
+}
+
+static enum verdict verdict_for_subject(enum verdict verdict, enum subject subject)
+{
+    bool is_judged = subject == SUBJECT_CONNECTION || subject == SUBJECT_MESSAGE;
+    bool is_refusal = verdict == VERDICT_REJECT || verdict == VERDICT_TEMPFAIL;
+    if (subject == SUBJECT_NONE || (!is_judged && !is_refusal)) {
+        return VERDICT_CONTINUE; /* one recipient or command taken is no end of filtering */
+    }
+    return verdict;
+}
+
+static void fill_failure(struct script *script, struct run *run, const struct script_call *call)
+{
+    struct wire_reply *reply = run->reply;
+    struct arena *arena = run->job->arena;
+    struct slice uid =
+        run->job->request.uid.len > 0 ? run->job->request.uid : run->job->request.conn_id;
+    const size_t text_bytes = 512;
+    char *text = arena_alloc(arena, text_bytes);
+    struct smtp_reply smtp = {.code = 0};
+    enum failure_answer answer = script->conf->worker.on_error;
+    enum verdict verdict = failure_verdict(FAILURE_CAUSE_ERROR, answer,
+        arena_memdup0(arena, uid.data != NULL ? uid.data : "", uid.len), &smtp, text, text_bytes);
+    *reply = (struct wire_reply){.outcome = (uint8_t)call->outcome,
+        .verdict = (uint8_t)verdict_for_subject(verdict, run->info->subject),
+        .error = error_field(arena, call->error)};
+    if (reply->verdict == VERDICT_REJECT || reply->verdict == VERDICT_TEMPFAIL) {
+        reply->code = smtp.code;
+        reply->dsn = slice_text(arena_memdup0(arena, smtp.dsn, strlen(smtp.dsn)));
+        reply->text = slice_text(
+            arena_memdup0(arena, smtp.text.len > 0 ? smtp.text.data : "", smtp.text.len));
+    }
+    if (answer == FAILURE_ACCEPT && run->info->subject != SUBJECT_NONE) {
+        reply->flags |= REPLY_NO_CHANGES;
+    }
+    log_error("%s%s%s", call->error, call->traceback != NULL ? "\n" : "",
+        call->traceback != NULL ? call->traceback : "");
+}
+
+/* ---- the run ---- */
+
+static void set_log_context(const struct run *run)
+{
+    const struct wire_request *request = &run->job->request;
+    bool has_uid = request->uid.len > 0;
+    struct slice id = has_uid ? request->uid : request->conn_id;
+    char context[128];
+    snprintf(context, sizeof context, "%s=%.*s hook=%s", has_uid ? "uid" : "conn", (int)id.len,
+        id.len > 0 ? id.data : "", run->info->name);
+    log_set_context(context);
+}
+
+static void begin(struct script *script, const struct run *run)
+{
+    script->job = run->job;
+    script->hook = run->info->hook;
+    lapi_verdict_reset(script->L);
+    set_log_context(run);
+    if (script->reply_changes.cap > KEEP_CHANGES_BYTES) {
+        buf_clear(&script->reply_changes);
+    }
+    buf_reset(&script->reply_changes);
+}
+
+static void end(struct script *script)
+{
+    lapi_boxes_clear(script->L);
+    script->job = NULL;
+    script->hook = HOOK_NONE;
+    if (script->scratch.cap > KEEP_CHANGES_BYTES) {
+        buf_clear(&script->scratch);
+    }
+    log_set_context(NULL);
+}
+
+static bool is_served(const struct script *script, unsigned hook)
+{
+    return hook < HOOK_COUNT && (script->hooks & HOOK_BIT(hook)) != 0 && push_by_hook[hook] != NULL;
+}
+
+void script_run(
+    struct script *script, struct job *job, int64_t deadline_ms, struct wire_reply *reply)
+{
+    *reply = (struct wire_reply){.outcome = OUTCOME_OK, .verdict = VERDICT_CONTINUE};
+    unsigned hook = job->request.hook;
+    if (!is_served(script, hook)) {
+        reply->heap_kb = script_heap_kb(script);
+        return;
+    }
+    struct run run = {.job = job, .info = hook_info((enum hook)hook), .reply = reply};
+    struct script_call call = {.function_ref = script->hook_refs[hook],
+        .push = push_arguments,
+        .take = take_results,
+        .context = &run,
+        .deadline_ms = deadline_ms};
+    int64_t start_us = clock_now_us();
+    begin(script, &run);
+    script_call(script, &call);
+    if (call.outcome != OUTCOME_OK) {
+        fill_failure(script, &run, &call);
+    }
+    script_call_clear(&call);
+    end(script);
+    reply->log_fields = buf_slice(&job->log_fields);
+    reply->hook_us = (uint32_t)(clock_now_us() - start_us);
+    reply->heap_kb = script_heap_kb(script);
+}

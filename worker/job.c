@@ -46,6 +46,7 @@ int job_open(struct job *job, const struct conf *conf, const struct wire_request
         .conf = conf,
         .arena = arena_new(),
         .plan_arena = arena_new(),
+        .scratch_arena = arena_new(),
         .request = *request,
         .envelope_region = envelope_region,
         .message = message,
@@ -64,6 +65,7 @@ void job_close(struct job *job)
     buf_clear(&job->log_fields);
     buf_clear(&job->scratch);
     arena_free(job->plan_arena);
+    arena_free(job->scratch_arena);
     arena_free(job->arena);
     *job = (struct job){0};
 }

@@ -40,15 +40,14 @@ struct job {
     size_t added_bytes; /* what the added ones hold, bounded by JOB_CHANGES_MAX */
     struct plan plan; /* of earlier and added; rebuilt by job_plan when something was added since */
     bool has_plan;
-    struct job_recipient
-        *recipients; /* those of job_recipients; made again when something was added since */
+    struct job_recipient *recipients; /* for job_recipients; stale when something was added */
     uint32_t n_recipients;
     bool has_recipients;
-    struct arena *plan_arena; /* the present plan's own; emptied when it is rebuilt */
-    struct buf
-        scratch; /* for bytes that must not leak when Lua runs out of memory; empty between calls */
-    struct mime *mime;     /* NULL until mime_of asks for it */
-    struct buf log_fields; /* msg:log pairs, bounded */
+    struct arena *plan_arena;    /* the present plan's own; emptied when it is rebuilt */
+    struct arena *scratch_arena; /* for one call of the API: emptied at the next one */
+    struct buf scratch;          /* bytes that must not leak when Lua runs out of memory */
+    struct mime *mime;           /* NULL until mime_of asks for it */
+    struct buf log_fields;       /* msg:log pairs, bounded */
 };
 
 /*
@@ -96,8 +95,8 @@ struct job_recipient {
     struct job *job;
     struct slice address; /* without brackets */
     struct slice args;
-    uint32_t number; /* in the envelope; meaningless when received is NULL */
-    const struct envelope_recipient *received; /* NULL: added by a change */
+    uint32_t number;                     /* in the envelope; meaningless when received is NULL */
+    struct envelope_recipient *received; /* NULL: added by a change */
 };
 /*
  * One recipient of the envelope: any number after job_need_recipients, before that only the one
@@ -121,6 +120,6 @@ bool job_lost_all_recipients(struct job *job);
  * stage up to last that has it wins; macros of stage RCPT count in filter_recipient only, where
  * they are those of the recipient being judged.
  */
-struct slice job_macro(const struct job *job, enum stage last, struct slice name);
+struct slice job_macro(struct job *job, enum stage last, struct slice name);
 
 #endif

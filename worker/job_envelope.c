@@ -39,7 +39,7 @@ int job_need_recipients(struct job *job)
 }
 
 static struct job_recipient received_recipient(
-    struct job *job, uint32_t number, const struct envelope_recipient *received)
+    struct job *job, uint32_t number, struct envelope_recipient *received)
 {
     return (struct job_recipient){
         .job = job,
@@ -101,7 +101,7 @@ static void list_recipients(struct job *job)
         job->arena, (size_t)job->envelope.n_recipients + plan->n_added + 1, sizeof(*list));
     uint32_t n = 0;
     for (uint32_t i = 0; i < job->envelope.n_recipients; i++) {
-        const struct envelope_recipient *received = &job->envelope.recipients[i];
+        struct envelope_recipient *received = &job->envelope.recipients[i];
         if (received->is_refused)
             continue;
         list[n] = received_recipient(job, i, received);
@@ -185,9 +185,12 @@ static struct slice find_macro(const struct envelope_macro *macros, uint32_t n, 
     return slice_of(NULL, 0);
 }
 
-struct slice job_macro(const struct job *job, enum stage last, struct slice name)
+struct slice job_macro(struct job *job, enum stage last, struct slice name)
 {
     const struct slice wanted = bare_name(name);
+    /* What was told after the recipients stands behind them. A malformed end leaves the front. */
+    if (last > STAGE_RCPT && job->request.hook >= HOOK_DATA)
+        job_need_recipients(job);
     for (int stage = last; stage >= 0; stage--) {
         if (stage == STAGE_RCPT && job->request.hook != HOOK_RECIPIENT)
             continue;

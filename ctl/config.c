@@ -1,0 +1,119 @@
+/*
+ * posternctl config: the options in force. A running server says what it runs with; when none
+ * answers, the configuration file is read here. The output says which of the two it is.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "common/log.h"
+#include "ctl/command.h"
+#include "ctl/render.h"
+#include "ctl/request.h"
+#include "ctl/server.h"
+
+enum { VALUE_MAX = 8192 };
+
+/* {"milterd.socket": "unix:…", …}, and filter.NAME for each setting of [filter]. */
+static json_t *options_of(const struct conf *conf)
+{
+    json_t *options = json_object();
+    char key[128], value[VALUE_MAX];
+    for (int i = 0; i < conf_n_options; i++) {
+        const struct conf_option *option = &conf_options[i];
+        snprintf(key, sizeof(key), "%s.%s", option->section, option->name);
+        conf_value_text(conf, option, value, sizeof(value));
+        json_object_set_new(options, key, render_json_text(slice_text(value)));
+    }
+    for (int i = 0; i < conf->n_filter; i++) {
+        snprintf(key, sizeof(key), "filter.%s", conf->filter[i].name);
+        json_object_set_new(options, key, render_json_text(slice_text(conf->filter[i].value)));
+    }
+    return options;
+}
+
+/* Puts members of objects within data under "section.name", so that either shape of a server's
+ * answer comes out alike. */
+static void flatten(json_t *data, const char *prefix, json_t *out)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(data, name, value)
+    {
+        char key[256];
+        snprintf(key, sizeof(key), "%s%s%s", prefix, prefix[0] != 0 ? "." : "", name);
+        if (json_is_object(value) && prefix[0] == 0) {
+            flatten(value, name, out);
+        } else {
+            json_object_set(out, key, value);
+        }
+    }
+}
+
+/* The server's options, or NULL when none answers. */
+static json_t *options_of_server(const char *socket)
+{
+    json_t *data = NULL;
+    char *error = NULL;
+    int rc = request_call(socket, "config", NULL, SERVER_TIMEOUT_MS, &data, &error);
+    free(error);
+    if (rc < 0) {
+        return NULL;
+    }
+    json_t *options = json_object();
+    json_t *within = json_object_get(data, "options");
+    flatten(json_is_object(within) ? within : data, "", options);
+    json_decref(data);
+    return options;
+}
+
+static void print_options(json_t *options, const char *source, const char *where)
+{
+    printf("# from the %s: %s\n", source, where);
+    char section[64] = "";
+    const char *key;
+    json_t *value;
+    json_object_foreach(options, key, value)
+    {
+        const char *dot = strchr(key, '.');
+        size_t len = dot != NULL ? (size_t)(dot - key) : 0;
+        if (len < sizeof(section) && (strlen(section) != len || memcmp(section, key, len) != 0)) {
+            memcpy(section, key, len);
+            section[len] = 0;
+            printf("\n[%s]\n", section);
+        }
+        char *text = render_value(value);
+        printf("%s = ", dot != NULL ? dot + 1 : key);
+        render_escaped(stdout, slice_text(text));
+        putchar('\n');
+        free(text);
+    }
+}
+
+int command_config(const struct args *args)
+{
+    struct conf *conf = server_conf(args, true);
+    if (conf == NULL) {
+        return EXIT_CODE_USAGE;
+    }
+    const char *socket = server_socket(args, conf);
+    const char *source = "server", *where = socket;
+    json_t *options = options_of_server(socket);
+    if (options == NULL) {
+        options = options_of(conf);
+        source = "file";
+        where = conf->path != NULL ? conf->path : "none, defaults";
+    }
+    if (args_has(args, ARG_JSON)) {
+        json_t *line = json_pack("{s:s, s:o, s:O}", "source", source, "where",
+            render_json_text(slice_text(where)), "options", options);
+        render_json_line(stdout, line);
+        json_decref(line);
+    } else {
+        print_options(options, source, where);
+    }
+    json_decref(options);
+    conf_free(conf);
+    return EXIT_CODE_OK;
+}

@@ -1,0 +1,105 @@
+/* The commands that change the pool of a running system: reload, recycle, scale. */
+#include <jansson.h>
+#include <stdio.h>
+
+#include "common/err.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "ctl/command.h"
+#include "ctl/render.h"
+#include "ctl/server.h"
+
+/* A reload is answered when the filter has loaded, which its own limit (multiplexor.load_time)
+ * bounds; this is above any sensible one. */
+enum { RELOAD_TIMEOUT_MS = 900000 };
+enum { WORKERS_MAX = 1000 };
+
+static int number_argument(
+    const struct args *args, int i, int64_t max, const char *what, int64_t *out)
+{
+    if (text_to_i64(command_argument(args, i), 1, max, out) < 0) {
+        fprintf(stderr, "posternctl: %s must be a number from 1 to %lld\n", what, (long long)max);
+        return -ERR_BAD;
+    }
+    return 0;
+}
+
+/* Asks, and prints the answer's data with --json, else text. Frees the data. */
+static int ask_and_say(const struct args *args, const char *command, json_t *args_json,
+    int64_t timeout_ms, void (*say)(const json_t *data))
+{
+    json_t *data = NULL;
+    int code = server_ask(args, command, args_json, timeout_ms, &data);
+    if (code != EXIT_CODE_OK) {
+        return code;
+    }
+    if (args_has(args, ARG_JSON)) {
+        render_json_line(stdout, data);
+    } else {
+        say(data);
+    }
+    json_decref(data);
+    return EXIT_CODE_OK;
+}
+
+static void say_reloaded(const json_t *data)
+{
+    printf("reloaded: generation %lld\n",
+        (long long)json_integer_value(json_object_get(data, "generation")));
+}
+
+int command_reload(const struct args *args)
+{
+    return ask_and_say(args, "reload", NULL, RELOAD_TIMEOUT_MS, say_reloaded);
+}
+
+static void say_recycled(const json_t *data)
+{
+    const json_t *n = json_object_get(data, "recycled");
+    if (json_is_integer(n)) {
+        printf("recycling: %lld\n", (long long)json_integer_value(n));
+    } else {
+        printf("recycling\n");
+    }
+}
+
+int command_recycle(const struct args *args)
+{
+    json_t *question = json_object();
+    if (command_n_arguments(args) > 0) {
+        int64_t pid;
+        if (number_argument(args, 0, INT32_MAX, "PID", &pid) < 0) {
+            json_decref(question);
+            return EXIT_CODE_USAGE;
+        }
+        json_object_set_new(question, "pid", json_integer(pid));
+    }
+    return ask_and_say(args, "recycle", question, 0, say_recycled);
+}
+
+static void say_scaled(const json_t *data)
+{
+    const json_t *min = json_object_get(data, "min");
+    const json_t *max = json_object_get(data, "max");
+    if (json_is_integer(min) && json_is_integer(max)) {
+        printf("workers: at least %lld, at most %lld\n", (long long)json_integer_value(min),
+            (long long)json_integer_value(max));
+    } else {
+        printf("scaled\n");
+    }
+}
+
+int command_scale(const struct args *args)
+{
+    int64_t min, max;
+    if (number_argument(args, 0, WORKERS_MAX, "MIN", &min) < 0 ||
+        number_argument(args, 1, WORKERS_MAX, "MAX", &max) < 0) {
+        return EXIT_CODE_USAGE;
+    }
+    if (min > max) {
+        fprintf(stderr, "posternctl: MIN must not be above MAX\n");
+        return EXIT_CODE_USAGE;
+    }
+    json_t *question = json_pack("{s:I, s:I}", "min", (json_int_t)min, "max", (json_int_t)max);
+    return ask_and_say(args, "scale", question, 0, say_scaled);
+}

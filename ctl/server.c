@@ -1,0 +1,71 @@
+#include "ctl/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "common/text.h"
+#include "ctl/request.h"
+
+struct conf *server_conf(const struct args *args, bool may_use_default)
+{
+    const char *path = args_get(args, ARG_CONF);
+    if (path == NULL && may_use_default && access(SERVER_DEFAULT_CONF, F_OK) == 0) {
+        path = SERVER_DEFAULT_CONF;
+    }
+    struct conf *conf = NULL;
+    char *error = NULL;
+    const struct arg_values *set = &args->values[ARG_SET];
+    int rc = conf_load(path, set->items, set->n, &conf, &error);
+    if (rc < 0) {
+        fprintf(stderr, "posternctl: %s\n", error != NULL ? error : err_text(rc));
+        free(error);
+        return NULL;
+    }
+    return conf;
+}
+
+const char *server_socket(const struct args *args, const struct conf *conf)
+{
+    const char *given = args_get(args, ARG_CONTROL);
+    return given != NULL ? given : conf->multiplexor.control_socket;
+}
+
+/* The exit code for what became of a question, and a line on stderr. */
+static int tell(int rc, const char *path, const char *error)
+{
+    if (rc == -ERR_DENIED && error != NULL) {
+        char shown[8192];
+        text_escape(shown, sizeof(shown), slice_text(error), 0);
+        fprintf(stderr, "posternctl: %s\n", shown);
+        return EXIT_CODE_FOUND;
+    }
+    if (rc == -ERR_VERSION) {
+        fprintf(stderr,
+            "posternctl: the server at %s speaks another version: "
+            "old and new programs mixed?\n",
+            path);
+        return EXIT_CODE_NO_SERVER;
+    }
+    fprintf(stderr, "posternctl: no server answers at %s: %s\n", path, err_text(rc));
+    return EXIT_CODE_NO_SERVER;
+}
+
+int server_ask(const struct args *args, const char *command, json_t *args_json, int64_t timeout_ms,
+    json_t **data_out)
+{
+    struct conf *conf = server_conf(args, true);
+    if (conf == NULL) {
+        json_decref(args_json);
+        return EXIT_CODE_USAGE;
+    }
+    const char *path = server_socket(args, conf);
+    char *error = NULL;
+    int rc = request_call(path, command, args_json, timeout_ms > 0 ? timeout_ms : SERVER_TIMEOUT_MS,
+        data_out, &error);
+    int code = rc == 0 ? EXIT_CODE_OK : tell(rc, path, error);
+    free(error);
+    conf_free(conf);
+    return code;
+}

@@ -1,0 +1,145 @@
+/* posternctl status: one screen about the running system, from the server's data; what it does not
+ * tell is left out. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "ctl/command.h"
+#include "ctl/render.h"
+#include "ctl/server.h"
+
+static const json_t *find(const json_t *data, const char *name)
+{
+    return json_object_get(data, name);
+}
+
+static void print_label(const char *label)
+{
+    printf("%-12s ", label);
+}
+
+/* A line for a plain value. */
+static void print_value(const char *label, const json_t *value)
+{
+    if (value == NULL || json_is_null(value)) {
+        return;
+    }
+    char *text = render_value(value);
+    print_label(label);
+    render_escaped(stdout, slice_text(text));
+    putchar('\n');
+    free(text);
+}
+
+/* A line "name value, name value …" of an object's members; objects within are given as "name (a 1,
+ * b 2)". */
+static void print_members(const json_t *object)
+{
+    /* jansson iterates through a non-const pointer and changes nothing. */
+    json_t *members = json_deep_copy(object);
+    const char *name;
+    json_t *value;
+    bool is_first = true;
+    json_object_foreach(members, name, value)
+    {
+        printf("%s", is_first ? "" : ", ");
+        is_first = false;
+        render_escaped(stdout, slice_text(name));
+        if (json_is_object(value)) {
+            printf(" (");
+            print_members(value);
+            printf(")");
+        } else {
+            char *text = render_value(value);
+            putchar(' ');
+            render_escaped(stdout, slice_text(text));
+            free(text);
+        }
+    }
+    json_decref(members);
+}
+
+static void print_object(const char *label, const json_t *object)
+{
+    if (!json_is_object(object) || json_object_size(object) == 0) {
+        return;
+    }
+    print_label(label);
+    print_members(object);
+    putchar('\n');
+}
+
+static void print_head(const json_t *data)
+{
+    char uptime[32];
+    render_duration(uptime, sizeof(uptime), json_integer_value(find(data, "uptime_s")));
+    const char *version = json_string_value(find(data, "version"));
+    print_label("postern");
+    render_escaped(stdout, slice_text(version != NULL ? version : "?"));
+    printf(", pid %lld, up %s\n", (long long)json_integer_value(find(data, "pid")), uptime);
+}
+
+static void print_filter(const json_t *data)
+{
+    print_value("filter", find(data, "filter"));
+    print_value("generation", find(data, "generation"));
+    print_value("loaded at", find(data, "loaded_at"));
+    print_value("hooks", find(data, "hooks"));
+    const char *error = json_string_value(find(data, "filter_error"));
+    if (error != NULL) {
+        bool colour = render_can_colour(stdout);
+        print_label("not loaded");
+        printf("%s", render_begin(RENDER_RED, colour));
+        render_escaped(stdout, slice_text(error));
+        printf("%s\n", render_end(colour));
+    }
+}
+
+static void print_generations(const json_t *data)
+{
+    const json_t *list = find(data, "generations");
+    if (json_array_size(list) < 2) {
+        return;
+    }
+    size_t i;
+    json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        print_object(i == 0 ? "generations" : "", item);
+    }
+}
+
+static void print_status(const json_t *data)
+{
+    static const struct {
+        const char *label, *member;
+    } objects[] = {{"workers", "workers"}, {"queue", "queue"}, {"requests", "requests"},
+        {"verdicts", "verdicts"}, {"messages", "messages"}, {"outcomes", "outcomes"},
+        {"recycles", "recycles"}, {"latency ms", "latency_ms"}, {"rates", "rates"}};
+    print_head(data);
+    print_filter(data);
+    print_generations(data);
+    for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
+        print_object(objects[i].label, find(data, objects[i].member));
+    }
+    print_value("retries", find(data, "retries"));
+    print_value("clients", find(data, "clients"));
+    print_value("sandbox", find(data, "sandbox"));
+}
+
+int command_status(const struct args *args)
+{
+    json_t *data = NULL;
+    int code = server_ask(args, "status", NULL, 0, &data);
+    if (code != EXIT_CODE_OK) {
+        return code;
+    }
+    if (args_has(args, ARG_JSON)) {
+        render_json_line(stdout, data);
+    } else {
+        print_status(data);
+    }
+    json_decref(data);
+    return EXIT_CODE_OK;
+}

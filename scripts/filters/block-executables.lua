@@ -1,0 +1,33 @@
+-- block-executables.lua: refuses mail with attachments that a mail reader would run.
+--
+-- What counts is every name that some mail reader could derive from a part, not only the one that most would show: a file
+-- called "invoice.pdf" for one program may be "invoice.exe" for another.
+
+-- Names of programs and scripts that Windows, macOS or an office suite starts on a double click, and disk images that hide
+-- them from scanners.
+local forbidden = {
+    "ade", "adp", "appref-ms", "bat", "chm", "cmd", "com", "cpl", "diagcab", "dll", "exe", "hta", "img", "ins",
+    "iso", "isp", "jar", "jnlp", "js", "jse", "lib", "lnk", "mde", "msc", "msi", "msix", "msp", "mst", "pif", "ps1",
+    "reg", "scf", "scr", "sct", "shb", "sys", "url", "vb", "vbe", "vbs", "vhd", "vhdx", "vxd", "wsc", "wsf", "wsh",
+    "xll",
+}
+
+-- Mail that two programs read in two ways is how attachments get past filters. Honest programs hardly ever write such mail; put
+-- false here to let it through (its parts are still checked, under every reading).
+local refuse_ambiguous = true
+
+function filter_message(msg)
+    for part in msg:walk() do
+        if part:has_extension(forbidden) then
+            local name = part.filename or part.filenames[1] or "?"
+            log.info("refused: attachment %q", name)
+            return reject("This mail has an attachment of a kind that we do not take (" .. part.type .. ").\n"
+                .. "Please send a link, or another kind of file.")
+        end
+    end
+    if refuse_ambiguous and msg.ambiguous then
+        local defect = msg.defects[1]
+        log.info("refused: ambiguous (%s)", defect and defect.kind or "?")
+        return reject("This mail is malformed in a way that could hide an attachment.")
+    end
+end

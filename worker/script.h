@@ -43,12 +43,25 @@ void script_exit(struct script *script, int64_t budget_ms);
 
 /*
  * Runs the hook of a request and fills the reply (fields the multiplexor patches are left 0). Never
- * fails: whatever happens becomes an outcome and a verdict. Slices of the reply live in the job's
- * arena, until job_close. A hook that the filter does not define gives OUTCOME_OK,
- * VERDICT_CONTINUE. deadline_ms: monotonic clock; the hook is cancelled then.
+ * fails: whatever happens becomes an outcome and a verdict. Slices of the reply are good
+ * until job_close or the script's next run. A hook that the filter does not define gives
+ * OUTCOME_OK, VERDICT_CONTINUE. deadline_ms: monotonic clock; the hook is cancelled then.
  */
 void script_run(
     struct script *script, struct job *job, int64_t deadline_ms, struct wire_reply *reply);
+
+/*
+ * Fills the reply of a hook that failed: on_error's verdict for what the hook judges, with its
+ * neutral text. error is borrowed (cut at what the record takes), texts hold what the reply's
+ * slices point to. request->hook < HOOK_COUNT.
+ */
+struct script_failure_texts {
+    char text[512];
+    char dsn[16];
+};
+void script_fill_failure(const struct conf *conf, const struct wire_request *request,
+    enum reply_outcome outcome, const char *error, struct script_failure_texts *texts,
+    struct wire_reply *reply);
 
 /* The present Lua heap in KiB. */
 uint32_t script_heap_kb(const struct script *script);

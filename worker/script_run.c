@@ -207,13 +207,6 @@ static const char *take_results(
 
 /* ---- failure ---- */
 
-/* A text field of a record: no NUL, cut. */
-static struct slice error_field(struct arena *arena, const char *error)
-{
-    size_t len = strlen(error);
-    return slice_text(arena_memdup0(arena, error, len < ERROR_TEXT_MAX ? len : ERROR_TEXT_MAX));
-}
-
 static enum verdict verdict_for_subject(enum verdict verdict, enum subject subject)
 {
     bool is_judged = subject == SUBJECT_CONNECTION || subject == SUBJECT_MESSAGE;
@@ -224,30 +217,39 @@ static enum verdict verdict_for_subject(enum verdict verdict, enum subject subje
     return verdict;
 }
 
-static void fill_failure(struct script *script, struct run *run, const struct script_call *call)
+void script_fill_failure(const struct conf *conf, const struct wire_request *request,
+    enum reply_outcome outcome, const char *error, struct script_failure_texts *texts,
+    struct wire_reply *reply)
 {
-    struct wire_reply *reply = run->reply;
-    struct arena *arena = run->job->arena;
-    struct slice uid =
-        run->job->request.uid.len > 0 ? run->job->request.uid : run->job->request.conn_id;
-    const size_t text_bytes = 512;
-    char *text = arena_alloc(arena, text_bytes);
+    const struct hook_info *info = hook_info((enum hook)request->hook);
+    struct slice id = request->uid.len > 0 ? request->uid : request->conn_id;
     struct smtp_reply smtp = {.code = 0};
-    enum failure_answer answer = script->conf->worker.on_error;
-    enum verdict verdict = failure_verdict(FAILURE_CAUSE_ERROR, answer,
-        arena_memdup0(arena, uid.data != NULL ? uid.data : "", uid.len), &smtp, text, text_bytes);
-    *reply = (struct wire_reply){.outcome = (uint8_t)call->outcome,
-        .verdict = (uint8_t)verdict_for_subject(verdict, run->info->subject),
-        .error = error_field(arena, call->error)};
+    char uid[64];
+    snprintf(uid, sizeof uid, "%.*s", (int)(id.len < sizeof uid ? id.len : 0),
+        id.len > 0 ? id.data : "");
+    enum verdict verdict = failure_verdict(
+        FAILURE_CAUSE_ERROR, conf->worker.on_error, uid, &smtp, texts->text, sizeof texts->text);
+    snprintf(texts->dsn, sizeof texts->dsn, "%s", smtp.dsn);
+    *reply = (struct wire_reply){.outcome = (uint8_t)outcome,
+        .verdict = (uint8_t)verdict_for_subject(verdict, info->subject),
+        .error = slice_text(error)};
+    reply->error.len = reply->error.len < ERROR_TEXT_MAX ? reply->error.len : ERROR_TEXT_MAX;
     if (reply->verdict == VERDICT_REJECT || reply->verdict == VERDICT_TEMPFAIL) {
         reply->code = smtp.code;
-        reply->dsn = slice_text(arena_memdup0(arena, smtp.dsn, strlen(smtp.dsn)));
-        reply->text = slice_text(
-            arena_memdup0(arena, smtp.text.len > 0 ? smtp.text.data : "", smtp.text.len));
+        reply->dsn = slice_text(texts->dsn);
+        reply->text = smtp.text;
     }
-    if (answer == FAILURE_ACCEPT && run->info->subject != SUBJECT_NONE) {
+    if (conf->worker.on_error == FAILURE_ACCEPT && info->subject != SUBJECT_NONE) {
         reply->flags |= REPLY_NO_CHANGES;
     }
+}
+
+static void fail(struct script *script, struct run *run, const struct script_call *call)
+{
+    struct arena *arena = run->job->arena;
+    struct script_failure_texts *texts = arena_alloc(arena, sizeof *texts);
+    const char *error = arena_memdup0(arena, call->error, strlen(call->error));
+    script_fill_failure(script->conf, &run->job->request, call->outcome, error, texts, run->reply);
     log_error("%s%s%s", call->error, call->traceback != NULL ? "\n" : "",
         call->traceback != NULL ? call->traceback : "");
 }
@@ -312,7 +314,7 @@ void script_run(
     begin(script, &run);
     script_call(script, &call);
     if (call.outcome != OUTCOME_OK) {
-        fill_failure(script, &run, &call);
+        fail(script, &run, &call);
     }
     script_call_clear(&call);
     end(script);

@@ -1,0 +1,265 @@
+#include "milterd/apply.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/action.h"
+#include "common/address.h"
+#include "common/envelope.h"
+#include "common/err.h"
+#include "common/header.h"
+#include "common/log.h"
+#include "common/parcel.h"
+#include "common/plan.h"
+#include "milterd/conn.h"
+#include "milterd/front.h"
+
+enum { APPLY_FIELDS_MAX = 1000000 };
+
+/* Everything that one message's application needs; lives in its arena. */
+struct application {
+    struct conn *conn;
+    struct arena *arena;
+    struct action_list actions;
+    struct plan plan;
+};
+
+bool apply_is_pending(const struct conn *conn)
+{
+    const struct message *message = &conn->message;
+
+    if (message->has_no_changes)
+        return false;
+    return message->changes.len > 0 || (conn->front->conf->milterd.scanned_by[0] != '\0' &&
+                                           conn->capabilities & MTA_CAN_ADD_HEADER);
+}
+
+/* A NUL-terminated copy; libmilter takes char pointers. */
+static char *text_of(struct application *application, struct slice text)
+{
+    return arena_memdup0(application->arena, text.data, text.len);
+}
+
+static char *bracketed(struct application *application, struct slice address)
+{
+    return arena_printf(
+        application->arena, "<%.*s>", (int)address.len, address.data != NULL ? address.data : "");
+}
+
+/* With the leading space negotiated, the MTA adds none of its own. */
+static char *value_of(struct application *application, struct slice value)
+{
+    return arena_printf(application->arena, "%s%.*s",
+        application->conn->has_leading_space ? " " : "", (int)value.len,
+        value.data != NULL ? value.data : "");
+}
+
+static const char *validate(struct application *application)
+{
+    struct conn *conn = application->conn;
+    int rc = action_list_get(
+        buf_slice(&conn->message.changes), application->arena, &application->actions);
+
+    if (rc != 0)
+        return err_text(rc);
+    for (uint32_t i = 0; i < application->actions.n; i++) {
+        const char *fault = action_check(&application->actions.items[i], conn->capabilities);
+
+        if (fault != NULL)
+            return fault;
+    }
+    return NULL;
+}
+
+static bool make_plan(struct application *application)
+{
+    struct conn *conn = application->conn;
+    struct slice message = parcel_message(conn->parcel);
+    struct header_list headers;
+
+    if (message.data == NULL && parcel_message_bytes(conn->parcel) > 0)
+        return false;
+    message.len = (size_t)conn->message.header_bytes;
+    header_list_scan(message, APPLY_FIELDS_MAX, application->arena, &headers);
+    plan_make(&headers, &application->actions, application->arena, &application->plan);
+    return true;
+}
+
+static bool is_deleted(const struct plan *plan, struct slice address)
+{
+    for (uint32_t i = 0; i < plan->n_deleted; i++)
+        if (slice_equal_nocase(address_strip(plan->deleted[i]), address))
+            return true;
+    return false;
+}
+
+/* Whether anybody is left to get the message. What the MTA itself refused we never saw. */
+static bool has_recipients(struct application *application)
+{
+    struct conn *conn = application->conn;
+    struct envelope envelope;
+
+    if (application->plan.n_deleted == 0 || application->plan.n_added > 0)
+        return true;
+    if (envelope_read_all(parcel_envelope(conn->parcel), application->arena, &envelope) != 0)
+        return true;
+    for (uint32_t i = 0; i < envelope.n_recipients; i++)
+        if (!envelope.recipients[i].is_refused &&
+            !is_deleted(&application->plan, address_strip(envelope.recipients[i].address)))
+            return true;
+    return false;
+}
+
+static int apply_header(struct application *application, const struct plan_op *op)
+{
+    SMFICTX *ctx = application->conn->ctx;
+    char *name = text_of(application, op->name);
+
+    switch (op->kind) {
+    case PLAN_CHANGE_HEADER:
+        return smfi_chgheader(ctx, name, (int)op->index, value_of(application, op->value));
+    case PLAN_DELETE_HEADER:
+        return smfi_chgheader(ctx, name, (int)op->index, NULL);
+    case PLAN_INSERT_HEADER:
+        return smfi_insheader(ctx, (int)op->index, name, value_of(application, op->value));
+    case PLAN_ADD_HEADER:
+        return smfi_addheader(ctx, name, value_of(application, op->value));
+    }
+    return MI_FAILURE;
+}
+
+static const char *apply_headers(struct application *application)
+{
+    for (uint32_t i = 0; i < application->plan.n_ops; i++)
+        if (apply_header(application, &application->plan.ops[i]) != MI_SUCCESS)
+            return "header";
+    return NULL;
+}
+
+static int add_recipient(struct application *application, const struct plan_recipient *recipient)
+{
+    SMFICTX *ctx = application->conn->ctx;
+    char *address = bracketed(application, recipient->address);
+
+    if (recipient->args.len == 0)
+        return smfi_addrcpt(ctx, address);
+    return smfi_addrcpt_par(ctx, address, text_of(application, recipient->args));
+}
+
+static const char *apply_recipients(struct application *application)
+{
+    struct plan *plan = &application->plan;
+
+    for (uint32_t i = 0; i < plan->n_added; i++)
+        if (add_recipient(application, &plan->added[i]) != MI_SUCCESS)
+            return "add_recipient";
+    for (uint32_t i = 0; i < plan->n_deleted; i++)
+        if (smfi_delrcpt(application->conn->ctx, bracketed(application, plan->deleted[i])) !=
+            MI_SUCCESS)
+            return "delete_recipient";
+    return NULL;
+}
+
+static const char *apply_rest(struct application *application)
+{
+    struct plan *plan = &application->plan;
+    SMFICTX *ctx = application->conn->ctx;
+
+    if (plan->has_sender) {
+        char *args = plan->sender_args.len > 0 ? text_of(application, plan->sender_args) : NULL;
+
+        if (smfi_chgfrom(ctx, bracketed(application, plan->sender), args) != MI_SUCCESS)
+            return "set_sender";
+    }
+    if (plan->has_body) {
+        unsigned char *body =
+            (unsigned char *)(uintptr_t)(plan->body.data != NULL ? plan->body.data : "");
+
+        /* libmilter's length is an int's: action_check bounds it. */
+        if (smfi_replacebody(ctx, body, (int)plan->body.len) != MI_SUCCESS)
+            return "replace_body";
+    }
+    if (plan->has_hold &&
+        smfi_quarantine(ctx, text_of(application, plan->hold_reason)) != MI_SUCCESS)
+        return "hold";
+    return NULL;
+}
+
+static const char *add_scanned_by(struct application *application)
+{
+    struct conn *conn = application->conn;
+    const char *text = conn->front->conf->milterd.scanned_by;
+    char name[] = "Scanned-By";
+
+    if (text[0] == '\0' || !(conn->capabilities & MTA_CAN_ADD_HEADER))
+        return NULL;
+    return smfi_addheader(conn->ctx, name, value_of(application, slice_text(text))) == MI_SUCCESS
+               ? NULL
+               : "scanned_by";
+}
+
+static const char *apply_all(struct application *application)
+{
+    const char *failed = apply_headers(application);
+
+    if (failed == NULL)
+        failed = add_scanned_by(application);
+    if (failed == NULL)
+        failed = apply_recipients(application);
+    return failed != NULL ? failed : apply_rest(application);
+}
+
+static void summarise(const struct action_list *actions, char *out, size_t out_bytes)
+{
+    uint32_t counts[32] = {0};
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (uint32_t i = 0; i < actions->n; i++)
+        counts[(unsigned)actions->items[i].kind % 32]++;
+    for (unsigned kind = 0; kind < 32; kind++) {
+        const struct action_info *info = counts[kind] > 0 ? action_info(kind) : NULL;
+
+        if (info != NULL && len < out_bytes)
+            len += (size_t)snprintf(out + len, out_bytes - len, "%s%s:%u", len > 0 ? "," : "",
+                info->name, counts[kind]);
+    }
+}
+
+static enum apply_result run(struct application *application, const char **fault_out)
+{
+    *fault_out = validate(application);
+    if (*fault_out != NULL)
+        return APPLY_BAD;
+    if (!make_plan(application)) {
+        *fault_out = "the message cannot be read back";
+        return APPLY_BAD;
+    }
+    if (!has_recipients(application))
+        return APPLY_NO_RECIPIENTS;
+    *fault_out = apply_all(application);
+    return *fault_out != NULL ? APPLY_FAILED : APPLY_DONE;
+}
+
+enum apply_result apply_changes(struct conn *conn, char *summary_out, unsigned long summary_bytes)
+{
+    struct front_counters *counters = &conn->front->counters;
+    struct application application = {.conn = conn};
+    enum apply_result result;
+    const char *fault;
+
+    summary_out[0] = '\0';
+    if (!apply_is_pending(conn))
+        return APPLY_DONE;
+    application.arena = arena_new();
+    result = run(&application, &fault);
+    summarise(&application.actions, summary_out, summary_bytes);
+    if (result == APPLY_BAD || result == APPLY_FAILED) {
+        atomic_fetch_add(result == APPLY_BAD ? &counters->bad_changes : &counters->not_applied, 1);
+        log_error("message %s: its changes are not applied, %s: %s", conn->message.uid,
+            result == APPLY_BAD ? "they do not validate" : "libmilter refused one", fault);
+    }
+    arena_free(application.arena);
+    return result;
+}

@@ -1,0 +1,186 @@
+#include "milterd/generation.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/xalloc.h"
+
+struct generation {
+    uint32_t number;
+    uint32_t n_messages;
+    bool has_needs;
+    struct hook_needs needs;
+};
+
+struct generations {
+    pthread_mutex_t mutex;
+    int wake_fd;
+    bool has_needs;
+    struct hook_needs union_needs;
+    uint32_t current; /* 0: none has loaded */
+    struct generation *items;
+    unsigned n;
+};
+
+struct generations *generations_new(void)
+{
+    struct generations *generations = xcalloc(1, sizeof *generations);
+
+    pthread_mutex_init(&generations->mutex, NULL);
+    generations->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (generations->wake_fd < 0)
+        log_fatal(EXIT_CODE_SYSTEM, "no eventfd");
+    return generations;
+}
+
+void generations_free(struct generations *generations)
+{
+    if (generations == NULL)
+        return;
+    pthread_mutex_destroy(&generations->mutex);
+    close(generations->wake_fd);
+    free(generations->items);
+    free(generations);
+}
+
+int generations_wake_fd(const struct generations *generations)
+{
+    return generations->wake_fd;
+}
+
+static void wake(struct generations *generations)
+{
+    const uint64_t one = 1;
+
+    /* It can only fail when the counter is full, and then it is readable. */
+    if (write(generations->wake_fd, &one, sizeof one) < 0)
+        return;
+}
+
+static struct generation *find(struct generations *generations, uint32_t number)
+{
+    for (unsigned i = 0; i < generations->n; i++)
+        if (generations->items[i].number == number)
+            return &generations->items[i];
+    return NULL;
+}
+
+static struct generation *find_or_add(struct generations *generations, uint32_t number)
+{
+    struct generation *found = find(generations, number);
+
+    if (found != NULL)
+        return found;
+    generations->items =
+        xreallocarray(generations->items, generations->n + 1, sizeof *generations->items);
+    found = &generations->items[generations->n++];
+    *found = (struct generation){.number = number};
+    return found;
+}
+
+void generations_learn(struct generations *generations, const struct wire_needs *needs)
+{
+    pthread_mutex_lock(&generations->mutex);
+    generations->union_needs =
+        (struct hook_needs){.sees = needs->union_sees, .answers = needs->union_answers};
+    generations->has_needs = needs->generation != 0;
+    generations->current = needs->generation;
+    if (needs->generation != 0) {
+        struct generation *current = find_or_add(generations, needs->generation);
+
+        current->has_needs = true;
+        current->needs =
+            (struct hook_needs){.sees = needs->current_sees, .answers = needs->current_answers};
+    }
+    pthread_mutex_unlock(&generations->mutex);
+    wake(generations);
+}
+
+bool generations_union(struct generations *generations, struct hook_needs *out)
+{
+    bool has_needs;
+
+    pthread_mutex_lock(&generations->mutex);
+    has_needs = generations->has_needs;
+    *out = generations->union_needs;
+    pthread_mutex_unlock(&generations->mutex);
+    return has_needs;
+}
+
+bool generations_answers(struct generations *generations, uint32_t number, uint32_t *answers_out)
+{
+    struct generation *found;
+    bool is_known;
+
+    pthread_mutex_lock(&generations->mutex);
+    found = find(generations, number != 0 ? number : generations->current);
+    is_known = found != NULL && found->has_needs;
+    if (is_known)
+        *answers_out = found->needs.answers;
+    pthread_mutex_unlock(&generations->mutex);
+    return is_known;
+}
+
+uint32_t generations_stamp(struct generations *generations, struct hook_needs have, uint32_t last)
+{
+    struct generation *found;
+
+    pthread_mutex_lock(&generations->mutex);
+    found = generations->current != 0 ? find(generations, generations->current) : NULL;
+    if (found == NULL || !hook_needs_are_covered(found->needs, have))
+        found = last != 0 ? find(generations, last) : NULL;
+    if (found != NULL)
+        found->n_messages++;
+    last = found != NULL ? found->number : 0;
+    pthread_mutex_unlock(&generations->mutex);
+    return last;
+}
+
+static void drop_locked(struct generations *generations, uint32_t held)
+{
+    struct generation *found = held != 0 ? find(generations, held) : NULL;
+
+    if (found == NULL)
+        return;
+    LOG_INVARIANT(found->n_messages > 0);
+    if (--found->n_messages == 0 && found->number != generations->current)
+        wake(generations);
+}
+
+void generations_move(struct generations *generations, uint32_t *held, uint32_t to)
+{
+    if (to == 0 || to == *held)
+        return;
+    pthread_mutex_lock(&generations->mutex);
+    find_or_add(generations, to)->n_messages++;
+    drop_locked(generations, *held);
+    pthread_mutex_unlock(&generations->mutex);
+    *held = to;
+}
+
+void generations_drop(struct generations *generations, uint32_t held)
+{
+    pthread_mutex_lock(&generations->mutex);
+    drop_locked(generations, held);
+    pthread_mutex_unlock(&generations->mutex);
+}
+
+uint32_t generations_take_idle(struct generations *generations)
+{
+    uint32_t number = 0;
+
+    pthread_mutex_lock(&generations->mutex);
+    for (unsigned i = 0; i < generations->n && number == 0; i++) {
+        struct generation *item = &generations->items[i];
+
+        if (item->n_messages > 0 || item->number == generations->current)
+            continue;
+        number = item->number;
+        *item = generations->items[--generations->n];
+    }
+    pthread_mutex_unlock(&generations->mutex);
+    return number;
+}

@@ -1,0 +1,370 @@
+#include "milterd/session.h"
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "milterd/callbacks.h"
+#include "milterd/front.h"
+#include "milterd/thread.h"
+
+/* libmilter's own, exported but in no header. */
+int mi_engine(SMFICTX *ctx);
+void mi_clr_ctx(SMFICTX *ctx);
+/* Ours instead of its: it calls them through the linker's table. */
+int mi_pool_controller_init(void);
+int mi_start_session(SMFICTX *ctx);
+
+/* A context starts with its thread's id and its descriptor. The self-test says whether that is so.
+ */
+#ifndef SESSION_FD_OFFSET
+#define SESSION_FD_OFFSET sizeof(pthread_t)
+#endif
+
+enum { ENGINE_GOES_ON = 1 }; /* mi_engine: the session has not ended */
+enum { SESSION_TOKEN_BYTES = 16, SESSION_COMPLAIN_MS = 10000 };
+
+enum session_mode { SESSION_UNTESTED = 0, SESSION_OURS, SESSION_POOL };
+
+/* One listener in a process, and entry points without a context: hence one object of the file. */
+static struct {
+    struct session_options options;
+    enum session_mode mode; /* set by the listener's thread before any session starts */
+    int number;             /* the descriptor that libmilter listens on */
+    int real_fd;            /* until it gets that number */
+    int family;
+    int test_fd; /* our end of the self-test */
+    char token[SESSION_TOKEN_BYTES];
+    atomic_int n_sessions;
+    atomic_int n_busy;
+    atomic_int_fast64_t complained_ms;
+} session;
+
+static int read_fd(SMFICTX *ctx)
+{
+    int fd;
+
+    memcpy(&fd, (const char *)ctx + SESSION_FD_OFFSET, sizeof fd);
+    return fd;
+}
+
+int session_fd(SMFICTX *ctx)
+{
+    return session.mode == SESSION_OURS ? read_fd(ctx) : -1;
+}
+
+bool session_is_ours(void)
+{
+    return session.mode == SESSION_OURS;
+}
+
+int session_busy_count(void)
+{
+    return atomic_load(&session.n_busy);
+}
+
+/* A private listener of the same family as the real one, which only this process knows. */
+static int listen_privately(int family, bool is_blocking)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un local;
+    } address = {.any = {.sa_family = (sa_family_t)family}};
+    socklen_t len = sizeof(sa_family_t); /* UNIX: the kernel chooses an abstract name */
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | (is_blocking ? 0 : SOCK_NONBLOCK), 0);
+
+    if (family == AF_INET) {
+        address.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        len = sizeof address.v4;
+    } else if (family == AF_INET6) {
+        address.v6.sin6_addr = in6addr_loopback;
+        len = sizeof address.v6;
+    }
+    if (fd >= 0 && (bind(fd, &address.any, len) != 0 || listen(fd, 1) != 0)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static int connect_to(int listener, int family)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && (getsockname(listener, (struct sockaddr *)&address, &len) != 0 ||
+                       connect(fd, (struct sockaddr *)&address, len) != 0)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* The self-test's session waits in the backlog until libmilter's loop runs. */
+static int begin_test(void)
+{
+    session.number = listen_privately(session.family, true);
+    if (session.number < 0)
+        return -ERR_SYSTEM;
+    session.test_fd = connect_to(session.number, session.family);
+    if (session.test_fd < 0)
+        return -ERR_SYSTEM;
+    if (getrandom(session.token, sizeof session.token, 0) != sizeof session.token ||
+        send(session.test_fd, session.token, sizeof session.token, MSG_NOSIGNAL) !=
+            sizeof session.token)
+        return -ERR_SYSTEM;
+    return 0;
+}
+
+int session_prepare(const struct session_options *options)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    char conn[32];
+    int rc;
+
+    session.options = *options;
+    session.real_fd = options->listen_fd;
+    if (getsockname(session.real_fd, (struct sockaddr *)&address, &len) != 0)
+        return -ERR_SYSTEM;
+    session.family = address.ss_family;
+    rc = begin_test();
+    if (rc != 0)
+        return rc;
+    snprintf(conn, sizeof conn, "fd:%d", session.number);
+    return smfi_setconn(conn) == MI_SUCCESS ? 0 : -ERR_SYSTEM;
+}
+
+static bool passes_test(SMFICTX *ctx)
+{
+    char got[SESSION_TOKEN_BYTES + 1];
+    ssize_t n = recv(read_fd(ctx), got, sizeof got, MSG_PEEK | MSG_DONTWAIT);
+
+    return n == SESSION_TOKEN_BYTES && memcmp(got, session.token, SESSION_TOKEN_BYTES) == 0;
+}
+
+/* From here on MTAs are accepted. Runs on libmilter's own thread, between two turns of its loop, so
+ * that it never polls the old socket again. */
+static void open_for_business(void)
+{
+    int flags = fcntl(session.real_fd, F_GETFL);
+
+    /* A client that is gone again before accept must not block the loop. */
+    if (flags < 0 || fcntl(session.real_fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        dup3(session.real_fd, session.number, O_CLOEXEC) < 0)
+        log_fatal(
+            EXIT_CODE_SYSTEM, "the listening socket cannot be put in place: %s", strerror(errno));
+    close(session.real_fd);
+    close(session.test_fd);
+    session.options.on_ready(session.options.context);
+}
+
+static bool is_loopback_listener(void)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+
+    if (session.family == AF_UNIX)
+        return true;
+    if (getsockname(session.real_fd, (struct sockaddr *)&address, &len) != 0)
+        return false;
+    if (session.family == AF_INET)
+        return ntohl(((struct sockaddr_in *)&address)->sin_addr.s_addr) >> 24 == 127;
+    return IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&address)->sin6_addr);
+}
+
+/* libmilter's own entry points, behind ours. */
+static int call_pool(const char *name, SMFICTX *ctx)
+{
+    void *symbol = dlsym(RTLD_NEXT, name);
+    int (*init)(void);
+    int (*start)(SMFICTX *);
+
+    if (symbol == NULL)
+        return MI_FAILURE;
+    if (ctx == NULL) {
+        memcpy(&init, &symbol, sizeof init);
+        return init();
+    }
+    memcpy(&start, &symbol, sizeof start);
+    return start(ctx);
+}
+
+static int fall_back(SMFICTX *ctx)
+{
+    if (!is_loopback_listener())
+        log_fatal(EXIT_CODE_SYSTEM,
+            "this libmilter keeps its descriptors elsewhere, so that `allow` cannot be checked");
+    log_warn("this libmilter is not the one we know: its own thread pool serves, and a slow filter "
+             "stalls other connections");
+    session.mode = SESSION_POOL;
+    if (call_pool("mi_pool_controller_init", NULL) != MI_SUCCESS)
+        log_fatal(EXIT_CODE_SYSTEM, "libmilter's thread pool does not start");
+    open_for_business();
+    return call_pool("mi_start_session", ctx);
+}
+
+static int finish_test(SMFICTX *ctx)
+{
+    if (!passes_test(ctx))
+        return fall_back(ctx);
+    session.mode = SESSION_OURS;
+    open_for_business();
+    mi_clr_ctx(ctx);
+    return MI_SUCCESS;
+}
+
+int mi_pool_controller_init(void)
+{
+    return MI_SUCCESS;
+}
+
+/* libmilter's signal thread gets no signals: stopping is ours (stop.h), and its way of stopping
+ * waits for nobody. */
+int sigwait(const sigset_t *restrict set, int *restrict sig)
+{
+    (void)set;
+    (void)sig;
+    for (;;)
+        pause();
+}
+
+/* Waits for the next command. False: the connection said nothing for too long. */
+static bool await_command(int fd)
+{
+    int64_t until = clock_now_ms() + session.options.front->conf->milterd.idle_time;
+
+    for (int64_t left; (left = until - clock_now_ms()) > 0;) {
+        struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+        if (poll(&pfd, 1, (int)(left < 3600000 ? left : 3600000)) > 0)
+            return true;
+    }
+    return false;
+}
+
+static void *run_session(void *context)
+{
+    SMFICTX *ctx = context;
+    int fd = read_fd(ctx), result;
+
+    do {
+        /* libmilter then reads the end of the file and does what it does when an MTA leaves. */
+        if (!await_command(fd))
+            shutdown(fd, SHUT_RD);
+        atomic_fetch_add(&session.n_busy, 1);
+        result = mi_engine(ctx);
+        atomic_fetch_sub(&session.n_busy, 1);
+    } while (result == ENGINE_GOES_ON);
+    callbacks_forget(ctx);
+    mi_clr_ctx(ctx);
+    atomic_fetch_sub(&session.n_sessions, 1);
+    return NULL;
+}
+
+static bool is_allowed(int fd, char *ip, size_t ip_bytes)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    const int on = 1;
+
+    if (session.family == AF_UNIX)
+        return true;
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
+        return false;
+    if (peer.ss_family == AF_INET)
+        inet_ntop(AF_INET, &((struct sockaddr_in *)&peer)->sin_addr, ip, (socklen_t)ip_bytes);
+    else
+        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&peer)->sin6_addr, ip, (socklen_t)ip_bytes);
+    /* Without it, each mail that gets a header waits 43 ms for a delayed acknowledgement. A socket
+     * that was handed to us may lack it. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return network_list_has(session.options.allow, ip);
+}
+
+/* At most one line in ten seconds: who is turned away may knock often. */
+static void complain(const char *why, const char *ip)
+{
+    int64_t now = clock_now_ms();
+
+    if (now < atomic_load(&session.complained_ms))
+        return;
+    atomic_store(&session.complained_ms, now + SESSION_COMPLAIN_MS);
+    log_warn("connection%s%s turned away: %s", ip[0] != '\0' ? " from " : "", ip, why);
+}
+
+static const char *find_objection(SMFICTX *ctx, char *ip, size_t ip_bytes)
+{
+    struct front *front = session.options.front;
+
+    if (atomic_load(&front->is_draining))
+        return "stopping";
+    if (!is_allowed(read_fd(ctx), ip, ip_bytes))
+        return "not in milterd.allow";
+    if (atomic_load(&session.n_sessions) >= front->max_connections)
+        return "milterd.max_connections reached";
+    atomic_fetch_add(&session.n_sessions, 1);
+    if (thread_spawn(run_session, ctx, (size_t)front->conf->milterd.thread_stack) == 0)
+        return NULL;
+    atomic_fetch_sub(&session.n_sessions, 1);
+    return "no thread can be started";
+}
+
+/*
+ * Called by libmilter's loop for each accepted connection. A failure returned from here would make
+ * the loop sleep, so a connection that is not wanted is closed here, which every MTA takes as a
+ * filter that is away.
+ */
+int mi_start_session(SMFICTX *ctx)
+{
+    struct front_counters *counters = &session.options.front->counters;
+    char ip[INET6_ADDRSTRLEN] = "";
+    const char *why;
+
+    if (session.mode == SESSION_UNTESTED)
+        return finish_test(ctx);
+    if (session.mode == SESSION_POOL)
+        return call_pool("mi_start_session", ctx);
+    atomic_fetch_add(&counters->connections, 1);
+    why = find_objection(ctx, ip, sizeof ip);
+    if (why == NULL)
+        return MI_SUCCESS;
+    atomic_fetch_add(&counters->turned_away, 1);
+    complain(why, ip);
+    mi_clr_ctx(ctx);
+    return MI_SUCCESS;
+}
+
+void session_stop_accepting(bool is_shared)
+{
+    int real = dup(session.number);
+    int rest = listen_privately(AF_UNIX, false);
+
+    /* No poll is interrupted by dup3: the shutdown wakes the loop; the accept that follows finds
+     * the new socket empty. */
+    if (rest >= 0 && dup3(rest, session.number, O_CLOEXEC) >= 0 && real >= 0 && !is_shared)
+        shutdown(real, SHUT_RDWR);
+    if (real >= 0)
+        close(real);
+    if (rest >= 0)
+        close(rest);
+}

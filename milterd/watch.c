@@ -1,0 +1,141 @@
+#include "milterd/watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "common/log.h"
+#include "common/parcel.h"
+#include "common/xalloc.h"
+#include "milterd/generation.h"
+#include "milterd/mux_link.h"
+#include "milterd/thread.h"
+
+enum {
+    WATCH_OPEN_MS = 2000,
+    WATCH_PAUSE_MIN_MS = 50,
+    WATCH_PAUSE_MAX_MS = 1000,
+    WATCH_POLL_MS = 60000
+};
+
+struct watch {
+    const char *path;
+    struct generations *generations;
+    bool has_needs; /* this connection has answered */
+};
+
+static void drain_wakes(struct generations *generations)
+{
+    uint64_t count;
+
+    while (read(generations_wake_fd(generations), &count, sizeof count) > 0)
+        continue;
+}
+
+/* Sends RELEASE for each generation that has no message left. 0 or the error of the connection. */
+static int send_releases(struct watch *watch, struct mux_link *link)
+{
+    uint32_t number;
+
+    drain_wakes(watch->generations);
+    while ((number = generations_take_idle(watch->generations)) != 0) {
+        const struct wire_release release = {.generation = number};
+        int rc = wire_put_release(&link->record, NULL, 0, 0, &release);
+
+        if (rc == 0)
+            rc = mux_link_send(link, -1);
+        if (rc != 0)
+            return rc;
+        log_debug("generation %u released", number);
+    }
+    return 0;
+}
+
+static int take_needs(struct watch *watch, struct mux_link *link)
+{
+    struct wire_header header;
+    struct wire_needs needs;
+    struct slice annex;
+    int rc = mux_link_receive(link, &header, &annex);
+
+    if (rc != 0)
+        return rc == -ERR_AGAIN ? 0 : rc;
+    annex_close(annex);
+    if (header.type != WIRE_NEEDS)
+        return -ERR_BAD;
+    rc = wire_get_needs(mux_link_record(link), (struct slice){0}, &needs);
+    if (rc != 0)
+        return rc;
+    generations_learn(watch->generations, &needs);
+    watch->has_needs = true;
+    log_debug("generation %u is current; stages %x, answers %x", needs.generation, needs.union_sees,
+        needs.union_answers);
+    return 0;
+}
+
+/* Serves one connection until it is lost. */
+static int follow(struct watch *watch, struct mux_link *link)
+{
+    const struct wire_watch hello = {0};
+    int rc = wire_put_watch(&link->record, NULL, 0, 0, &hello);
+
+    if (rc == 0)
+        rc = mux_link_send(link, -1);
+    while (rc == 0) {
+        struct pollfd pfds[2] = {{.fd = link->fd, .events = POLLIN},
+            {.fd = generations_wake_fd(watch->generations), .events = POLLIN}};
+
+        if (poll(pfds, 2, WATCH_POLL_MS) < 0 && errno != EINTR)
+            return -ERR_SYSTEM;
+        if (pfds[0].revents != 0)
+            rc = take_needs(watch, link);
+        if (rc == 0 && pfds[1].revents != 0 && watch->has_needs)
+            rc = send_releases(watch, link);
+    }
+    return rc;
+}
+
+static void *watch_run(void *context)
+{
+    struct watch *watch = context;
+    int pause_ms = WATCH_PAUSE_MIN_MS;
+    bool has_warned = false;
+
+    for (;;) {
+        struct mux_link *link;
+        int rc = mux_link_open(watch->path, WATCH_OPEN_MS, &link);
+
+        if (rc == 0) {
+            if (has_warned)
+                log_info("the multiplexor at %s is back", watch->path);
+            has_warned = false;
+            pause_ms = WATCH_PAUSE_MIN_MS;
+            rc = follow(watch, link);
+            mux_link_close(link);
+            watch->has_needs = false;
+        }
+        if (!has_warned)
+            log_warn("no multiplexor at %s: %s; looking for it", watch->path, err_text(rc));
+        has_warned = true;
+        poll(NULL, 0, pause_ms);
+        pause_ms = pause_ms * 2 < WATCH_PAUSE_MAX_MS ? pause_ms * 2 : WATCH_PAUSE_MAX_MS;
+    }
+    return NULL;
+}
+
+int watch_start(const char *path, struct generations *generations, size_t stack_bytes)
+{
+    struct watch *watch = xcalloc(1, sizeof *watch);
+    int rc;
+
+    watch->path = path;
+    watch->generations = generations;
+    rc = thread_spawn(watch_run, watch, stack_bytes);
+    if (rc != 0)
+        free(watch);
+    return rc;
+}

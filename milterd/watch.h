@@ -1,0 +1,17 @@
+/*
+ * The watch: one record connection and one thread that keep the table of generations up to date,
+ * and tell the multiplexor which old generations have no message left here.
+ */
+#ifndef POSTERN_MILTERD_WATCH_H
+#define POSTERN_MILTERD_WATCH_H
+
+#include <stddef.h>
+
+struct generations;
+
+/*
+ * Starts the thread. path and generations are borrowed for the life of the process; the thread ends
+ * with it. It looks for the multiplexor for ever, at most once a second. -ERR_SYSTEM.
+ */
+int watch_start(const char *path, struct generations *generations, size_t stack_bytes);
+#endif

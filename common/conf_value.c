@@ -299,22 +299,45 @@ static void clear_networks(union value *value)
     network_list_clear(&value->networks);
 }
 
+static bool is_network(const struct network *network, int family, const uint8_t *address, int prefix)
+{
+    return network->family == family && network->prefix == prefix &&
+           memcmp(network->address, address, sizeof(network->address)) == 0;
+}
+
+/* Whether the two networks that "loopback" stands for begin at item i. */
+static bool is_loopback(const struct network_list *list, int i)
+{
+    static const uint8_t ipv4[16] = {127}, ipv6[16] = {[15] = 1};
+    return i + 1 < list->n && is_network(&list->items[i], AF_INET, ipv4, 8) &&
+           is_network(&list->items[i + 1], AF_INET6, ipv6, 128);
+}
+
+static void network_text(const struct network *network, char *out, size_t out_bytes)
+{
+    char ip[INET6_ADDRSTRLEN];
+    inet_ntop(network->family, network->address, ip, sizeof(ip));
+    if (network->prefix == (network->family == AF_INET ? 32 : 128))
+        snprintf(out, out_bytes, "%s", ip);
+    else
+        snprintf(out, out_bytes, "%s/%u", ip, network->prefix);
+}
+
 static void networks_text(const union value *value, char *out, size_t out_bytes)
 {
+    const struct network_list *list = &value->networks;
     size_t len = 0;
     out[0] = '\0';
-    for (int i = 0; i < value->networks.n; i++) {
-        const struct network *network = &value->networks.items[i];
-        char ip[INET6_ADDRSTRLEN], item[INET6_ADDRSTRLEN + 8];
-        inet_ntop(network->family, network->address, ip, sizeof(ip));
-        bool is_single = network->prefix == (network->family == AF_INET ? 32 : 128);
-        int n = is_single ? snprintf(item, sizeof(item), "%s%s", i > 0 ? " " : "", ip)
-                          : snprintf(item, sizeof(item), "%s%s/%u", i > 0 ? " " : "", ip,
-                                network->prefix);
-        if ((size_t)n >= out_bytes - len)
+    for (int i = 0; i < list->n; i++) {
+        char item[INET6_ADDRSTRLEN + 8] = "loopback";
+        if (is_loopback(list, i))
+            i++;
+        else
+            network_text(&list->items[i], item, sizeof(item));
+        size_t n = strlen(item) + (len > 0 ? 1 : 0);
+        if (n >= out_bytes - len)
             return;
-        memcpy(out + len, item, (size_t)n + 1);
-        len += (size_t)n;
+        len += (size_t)snprintf(out + len, out_bytes - len, "%s%s", len > 0 ? " " : "", item);
     }
 }
 

@@ -22,32 +22,14 @@ struct row {
 
 /* The rows without their fields. */
 #define RECORD(id, name, number, senders, since, fds) {number, senders, fds, #id},
-#define RECORD_END(id, name)
-#define U8(f)
-#define U16(f)
-#define U32(f)
-#define U64(f)
-#define TEXT(f, max)
-#define SPILL(f, max)
 static const struct row rows[] = {
-#include "common/records.def"
+#include "common/records_each.h"
 };
-#undef RECORD
-#undef RECORD_END
-#undef SPILL
 
 #define RECORD(id, name, number, senders, since, fds) _Static_assert(0
 #define RECORD_END(id, name)                          <= SPILLS_MAX, #id " has too many SPILL fields");
 #define SPILL(f, max) +1
-#include "common/records.def"
-#undef RECORD
-#undef RECORD_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXT
-#undef SPILL
+#include "common/records_each.h"
 
 static const struct row *row_find(unsigned type)
 {
@@ -187,15 +169,7 @@ static int put_end(struct put *put)
 #define U64(f)        put_u64(&put, in->f);
 #define TEXT(f, max)  put_text(&put, in->f, max);
 #define SPILL(f, max) put_spill(&put, in->f, max);
-#include "common/records.def"
-#undef RECORD
-#undef RECORD_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXT
-#undef SPILL
+#include "common/records_each.h"
 
 /* Decoding. */
 
@@ -299,15 +273,7 @@ static int get_end(const struct get *get)
 #define U64(f)        get_u64(&get, &out->f);
 #define TEXT(f, max)  get_text(&get, &out->f, max);
 #define SPILL(f, max) get_spill(&get, &out->f, max);
-#include "common/records.def"
-#undef RECORD
-#undef RECORD_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXT
-#undef SPILL
+#include "common/records_each.h"
 
 int wire_get_header(struct slice record, enum wire_role sender, int n_fds, struct wire_header *out)
 {
@@ -387,9 +353,7 @@ const char *wire_outcome_name(unsigned outcome)
 #define U16(f) uint8_t f[2];
 #define U32(f) uint8_t f[4];
 #define U64(f) uint8_t f[8];
-#define TEXT(f, max)
-#define SPILL(f, max)
-#include "common/records.def"
+#include "common/records_each.h"
 
 #define PATCH(record, name, field, value)                                                          \
     store((record) + WIRE_HEADER_BYTES + offsetof(struct layout_##name, field), (value),           \

@@ -56,22 +56,7 @@ struct wire_header {
 
 enum wire_type {
 #define RECORD(id, name, number, senders, since, fds) WIRE_##id = (number),
-#define RECORD_END(id, name)
-#define U8(f)
-#define U16(f)
-#define U32(f)
-#define U64(f)
-#define TEXT(f, max)
-#define SPILL(f, max)
-#include "common/records.def"
-#undef RECORD
-#undef RECORD_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXT
-#undef SPILL
+#include "common/records_each.h"
 };
 
 /* struct wire_hello, struct wire_request …: texts are borrowed slices (from the record, or from the annex). */
@@ -85,15 +70,7 @@ enum wire_type {
 #define U64(f)        uint64_t f;
 #define TEXT(f, max)  struct slice f;
 #define SPILL(f, max) struct slice f;
-#include "common/records.def"
-#undef RECORD
-#undef RECORD_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXT
-#undef SPILL
+#include "common/records_each.h"
 
 /*
  * int wire_put_NAME(struct buf *record, struct buf *annex, uint64_t id, unsigned flags, const struct wire_NAME *in)
@@ -110,22 +87,7 @@ enum wire_type {
     int wire_put_##name(                                                                                                \
         struct buf *record, struct buf *annex, uint64_t id_, unsigned flags, const struct wire_##name *in);             \
     int wire_get_##name(struct slice record, struct slice annex, struct wire_##name *out);
-#define RECORD_END(id, name)
-#define U8(f)
-#define U16(f)
-#define U32(f)
-#define U64(f)
-#define TEXT(f, max)
-#define SPILL(f, max)
-#include "common/records.def"
-#undef RECORD
-#undef RECORD_END
-#undef U8
-#undef U16
-#undef U32
-#undef U64
-#undef TEXT
-#undef SPILL
+#include "common/records_each.h"
 
 /*
  * Checks a record that arrived from a peer of role sender with n_fds descriptors: length, major version, known type, that the sender may send it, payload

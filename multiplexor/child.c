@@ -1,0 +1,393 @@
+/* One worker process. Calls go up to the pool only through pool_on_*, to the request through
+ * request_*. */
+#include "multiplexor/child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/parcel.h"
+#include "common/proc.h"
+#include "common/text.h"
+#include "common/xalloc.h"
+#include "multiplexor/generation.h"
+#include "multiplexor/mux.h"
+#include "multiplexor/request.h"
+
+enum {
+    MEMORY_CHECK_REQUESTS = 16,    /* the resident size is looked at this often … */
+    MEMORY_CHECK_GROWTH_KB = 1024, /* … and when the heap grew by so much */
+};
+
+const char *child_state_name(enum child_state state)
+{
+    static const char *const names[CHILD_STATE_COUNT] = {
+        "forking", "starting", "idle", "busy", "quitting", "killed"};
+    return names[state];
+}
+
+static void child_set_state(struct child *child, enum child_state state)
+{
+    static const uint8_t allowed[CHILD_STATE_COUNT] = {
+        [CHILD_FORKING] = 1 << CHILD_STARTING | 1 << CHILD_KILLED,
+        [CHILD_STARTING] = 1 << CHILD_IDLE | 1 << CHILD_KILLED,
+        [CHILD_IDLE] = 1 << CHILD_BUSY | 1 << CHILD_QUITTING | 1 << CHILD_KILLED,
+        [CHILD_BUSY] = 1 << CHILD_IDLE | 1 << CHILD_KILLED,
+        [CHILD_QUITTING] = 1 << CHILD_KILLED,
+        [CHILD_KILLED] = 0,
+    };
+    LOG_INVARIANT((allowed[child->state] & 1 << state) != 0);
+    pool_on_state(&child->generation->pool, child, state);
+    child->state = state;
+    child->since_ms = clock_now_ms();
+    mux_wake(child->mux);
+}
+
+static void arm(struct child *child, int64_t after_ms)
+{
+    struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
+    event_add(&child->timer, &tv);
+}
+
+/* Ends the process if it still runs, and our side of its connection. Says nothing, counts nothing.
+ */
+static void put_down(struct child *child)
+{
+    link_close(&child->link);
+    event_del(&child->timer);
+    if (child->pid > 0 && !child->is_reaped && kill(child->pid, SIGKILL) != 0)
+        log_warn("worker %d: kill: %s", (int)child->pid, strerror(errno));
+    if (child->state != CHILD_KILLED)
+        child_set_state(child, CHILD_KILLED);
+}
+
+void child_kill(struct child *child, enum recycle cause, const char *why)
+{
+    LOG_INVARIANT(child->request == NULL);
+    if (child->state == CHILD_KILLED)
+        return;
+    log_warn(
+        "worker %d (generation %u) is killed: %s", (int)child->pid, child->generation->number, why);
+    if (child->state != CHILD_QUITTING)
+        child->mux->stats.recycles[cause]++;
+    put_down(child);
+}
+
+/* It ended, or must, by its own fault: its request goes to another worker. */
+static void lose(struct child *child)
+{
+    struct request *request = child->request;
+    enum child_state state = child->state;
+    child->request = NULL;
+    if (state == CHILD_IDLE || state == CHILD_BUSY)
+        child->mux->stats.recycles[RECYCLE_DIED]++;
+    put_down(child);
+    if (request != NULL)
+        request_worker_died(request, child->generation);
+}
+
+/* It will never serve: told once, by whoever notices first. */
+static void start_failed(struct child *child, const char *why)
+{
+    if (child->has_failed)
+        return;
+    child->has_failed = true;
+    pool_on_start_failed(child->generation, why);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct child *child = context;
+    if (child->state == CHILD_QUITTING)
+        child_kill(child, RECYCLE_NONE, "it did not end within exit_time");
+    else
+        child_kill(child, RECYCLE_NONE, "it was not ready within load_time");
+    if (!child->is_ready)
+        start_failed(child, "a worker was not ready within load_time");
+}
+
+/* Both the pid and READY are known: into service. */
+static void enter_service(struct child *child)
+{
+    event_del(&child->timer);
+    child_set_state(child, CHILD_IDLE);
+    log_debug("worker %d (generation %u) is ready", (int)child->pid, child->generation->number);
+    pool_on_ready(child->generation);
+}
+
+static void on_ready(struct child *child, const struct link_record *record)
+{
+    struct wire_ready ready;
+    if (wire_get_ready(slice_of(record->bytes, record->len), slice_of(NULL, 0), &ready) != 0 ||
+        child->is_ready || child->state > CHILD_STARTING) {
+        log_warn("%s: bad or unexpected READY", child->link.name);
+        lose(child);
+        return;
+    }
+    if (!ready.is_ok) {
+        char text[1024];
+        text_escape(text, sizeof(text), ready.error, 0);
+        put_down(child);
+        start_failed(child, text);
+        return;
+    }
+    child->is_ready = true;
+    child->heap_kb = ready.heap_kb;
+    if (child->state == CHILD_STARTING)
+        enter_service(child);
+}
+
+/* Checks what an untrusted worker replied. 0 or why not; out's slices are not to be used
+ * afterwards. */
+static int decode_reply(
+    struct child *child, const struct link_record *record, struct wire_reply *out)
+{
+    if (child->state != CHILD_BUSY || record->header.id != child->hop_id)
+        return -ERR_DENIED;
+    struct slice annex = {0};
+    int index = wire_fd_index(&record->header, WIRE_ANNEX);
+    if (index >= 0) {
+        int err = annex_open(record->received->fds[index], WIRE_ANNEX_MAX, &annex);
+        if (err != 0)
+            return err;
+    }
+    int err = wire_get_reply(slice_of(record->bytes, record->len), annex, out);
+    annex_close(annex);
+    if (err == 0 && (out->outcome >= OUTCOME_OVERLOAD || out->verdict >= VERDICT_COUNT))
+        err = -ERR_RANGE;
+    return err;
+}
+
+/* Looks at the resident size now and then, and marks the worker when one of its limits is reached.
+ */
+static void check_limits(struct child *child)
+{
+    const struct conf *conf = child->mux->conf;
+    if (conf->multiplexor.recycle_requests > 0 &&
+        child->n_requests >= (uint64_t)conf->multiplexor.recycle_requests)
+        pool_mark(child, RECYCLE_REQUESTS);
+    if (child->n_requests % MEMORY_CHECK_REQUESTS != 1 &&
+        child->heap_kb < child->checked_heap_kb + MEMORY_CHECK_GROWTH_KB)
+        return;
+    child->checked_heap_kb = child->heap_kb;
+    child->resident_bytes = proc_resident_bytes(child->pid);
+    if (conf->multiplexor.recycle_memory > 0 &&
+        child->resident_bytes > (uint64_t)conf->multiplexor.recycle_memory)
+        pool_mark(child, RECYCLE_MEMORY);
+}
+
+static void on_reply(struct child *child, const struct link_record *record)
+{
+    struct wire_reply reply;
+    int err = decode_reply(child, record, &reply);
+    if (err != 0) {
+        log_error("worker %d (generation %u) sent a bad reply while %s: %s: killed",
+            (int)child->pid, child->generation->number, child->doing, err_text(err));
+        lose(child);
+        return;
+    }
+    struct request *request = child->request;
+    int index = wire_fd_index(&record->header, WIRE_ANNEX);
+    child->request = NULL;
+    child->doing[0] = '\0';
+    child->n_requests++;
+    child->heap_kb = reply.heap_kb;
+    child_set_state(child, CHILD_IDLE);
+    check_limits(child);
+    request_answer(request, record->bytes, record->len, &reply,
+        index >= 0 ? record->received->fds[index] : -1);
+}
+
+static void on_record(const struct link_record *record, void *context)
+{
+    struct child *child = context;
+    if (record->header.type == WIRE_READY)
+        on_ready(child, record);
+    else if (record->header.type == WIRE_REPLY)
+        on_reply(child, record);
+}
+
+static void on_down(int err, void *context)
+{
+    struct child *child = context;
+    (void)err;
+    if (child->state != CHILD_QUITTING)
+        lose(child);
+    /* A worker that was asked to quit closes its end just before it exits; the timer still watches
+     * it. */
+}
+
+static const struct link_events events = {.on_record = on_record, .on_down = on_down};
+
+static void child_free(struct child *child)
+{
+    LOG_INVARIANT(child->request == NULL);
+    struct mux *mux = child->mux;
+    link_close(&child->link);
+    event_del(&child->timer);
+    pool_remove(&child->generation->pool, child);
+    free(child);
+    mux_wake(mux);
+}
+
+static int send_fork(struct generation *generation, uint32_t number, int fd)
+{
+    struct wire_fork record = {.number = number};
+    struct buf *encoded = &generation->mux->encoded;
+    int err = wire_put_fork(encoded, NULL, number, WIRE_SOCKET, &record);
+    return err != 0 ? err : link_send(&generation->link, buf_slice(encoded), &fd, 1);
+}
+
+int child_start(struct generation *generation)
+{
+    struct mux *mux = generation->mux;
+    int pair[2];
+    char name[48];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        log_error("cannot make a socket for a worker: %s", strerror(errno));
+        return -ERR_SYSTEM;
+    }
+    struct child *child = xcalloc(1, sizeof(*child));
+    *child = (struct child){.mux = mux, .generation = generation, .number = ++mux->last_child};
+    child->started_ms = child->since_ms = clock_now_ms();
+    snprintf(name, sizeof(name), "worker #%u of generation %u", child->number, generation->number);
+    int err = link_open(&child->link, mux->base, pair[0], ROLE_WORKER, generation->number,
+        mux->scratch, name, &events, child);
+    evtimer_assign(&child->timer, mux->base, on_timer, child);
+    pool_add(&generation->pool, child);
+    if (err == 0)
+        err = sock_set_record_buffers(pair[1]);
+    if (err == 0)
+        err = send_fork(generation, child->number, pair[1]);
+    close(pair[1]);
+    if (err != 0) {
+        log_error("%s: cannot ask for it: %s", name, err_text(err));
+        child_free(child);
+        return err;
+    }
+    mux->stats.forks++;
+    arm(child, mux->conf->multiplexor.load_time);
+    return 0;
+}
+
+int child_assign(struct child *child, struct request *request)
+{
+    uint32_t worker_ms;
+    int64_t kill_after_ms;
+    LOG_INVARIANT(child->state == CHILD_IDLE && child->request == NULL);
+    if (!request_plan_time(request, clock_now_ms(), &worker_ms, &kill_after_ms))
+        return -ERR_TIMEOUT;
+    child->hop_id = ++child->mux->last_hop_id;
+    wire_patch_id(request->record, child->hop_id);
+    wire_patch_request(request->record, worker_ms, child->generation->number, request->attempt);
+    int err = link_send(
+        &child->link, slice_of(request->record, request->len), request->fds, request->n_fds);
+    if (err != 0) {
+        lose(child); /* it has not seen the request, which is not charged with the death */
+        return -ERR_PEER;
+    }
+    snprintf(child->doing, sizeof(child->doing), "%s uid=%s", request->hook->name,
+        request->uid[0] != '\0' ? request->uid : request->conn_id);
+    child->request = request;
+    child_set_state(child, CHILD_BUSY);
+    request_started(request, child, kill_after_ms);
+    return 0;
+}
+
+void child_quit(struct child *child, enum recycle cause)
+{
+    LOG_INVARIANT(child->state == CHILD_IDLE);
+    struct buf *encoded = &child->mux->encoded;
+    struct wire_quit quit = {0};
+    int err = wire_put_quit(encoded, NULL, 0, 0, &quit);
+    LOG_INVARIANT(err == 0);
+    child->mux->stats.recycles[cause]++;
+    child_set_state(child, CHILD_QUITTING);
+    arm(child, child->mux->conf->multiplexor.exit_time);
+    log_debug("worker %d (generation %u) is asked to end: %s", (int)child->pid,
+        child->generation->number, cause != RECYCLE_NONE ? stats_recycle_key((int)cause) : "stop");
+    if (link_send(&child->link, buf_slice(encoded), NULL, 0) != 0)
+        link_close(&child->link); /* gone already, or it will see the end of file */
+}
+
+void child_on_deadline(struct child *child)
+{
+    struct request *request = child->request;
+    uint64_t hop_id = child->hop_id;
+    link_drain(&child->link);
+    if (child->state != CHILD_BUSY || child->hop_id != hop_id)
+        return; /* a complete reply was in the socket, or it died by itself */
+    log_error("worker %d (generation %u) did not end %s in time: killed", (int)child->pid,
+        child->generation->number, child->doing);
+    child->mux->stats.recycles[RECYCLE_DEADLINE]++;
+    child->request = NULL;
+    request_fail(request, OUTCOME_DEADLINE,
+        "the hook did not end in time"); /* names the worker, so it goes first */
+    put_down(child);
+}
+
+void child_on_forked(struct child *child, pid_t pid, const char *error)
+{
+    if (pid <= 0) {
+        start_failed(child, error);
+        child_free(child);
+        return;
+    }
+    child->pid = pid;
+    if (child->state == CHILD_KILLED) {
+        put_down(child); /* given up before its pid was known */
+        return;
+    }
+    child_set_state(child, CHILD_STARTING);
+    if (child->is_ready)
+        enter_service(child);
+}
+
+void child_status_text(int status, char *out, size_t out_bytes)
+{
+    if (WIFSIGNALED(status)) {
+        const char *name = sigabbrev_np(WTERMSIG(status));
+        snprintf(out, out_bytes, "signal %d (SIG%s)", WTERMSIG(status), name != NULL ? name : "?");
+    } else {
+        snprintf(out, out_bytes, "exit status %d", WEXITSTATUS(status));
+    }
+}
+
+static void log_exit(
+    const struct child *child, enum child_state state, const char *status_text, bool is_clean)
+{
+    enum log_level level = state == CHILD_QUITTING && is_clean ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
+    log_at(level, "worker %d (generation %u) ended: %s, after %llu requests%s%s", (int)child->pid,
+        child->generation->number, status_text, (unsigned long long)child->n_requests,
+        child->doing[0] != '\0' ? ", while running " : "", child->doing);
+}
+
+void child_on_exit(struct child *child, int status)
+{
+    char text[64];
+    child_status_text(status, text, sizeof(text));
+    child->is_reaped = true;
+    link_drain(&child->link); /* what it said before it died counts */
+    log_exit(child, child->state, text, status == 0);
+    if (child->state != CHILD_QUITTING && child->state != CHILD_KILLED)
+        lose(child);
+    if (!child->is_ready)
+        start_failed(child, text);
+    child_free(child);
+}
+
+void child_abandon(struct child *child)
+{
+    if (child->state != CHILD_KILLED)
+        lose(child);
+    child_free(child);
+}

@@ -1,0 +1,372 @@
+/* The life of a generation, and which one serves whom. */
+#include "multiplexor/generation.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "common/xalloc.h"
+#include "multiplexor/client.h"
+#include "multiplexor/mux.h"
+#include "multiplexor/nursery.h"
+#include "multiplexor/reload.h"
+#include "multiplexor/request.h"
+
+enum {
+    QUIET_MS = 5000
+}; /* without any watcher, a lingering generation goes after so long without a request */
+
+const char *generation_state_name(enum generation_state state)
+{
+    static const char *const names[] = {"loading", "warming", "current", "lingering", "retiring"};
+    return names[state];
+}
+
+static void generation_set_state(struct generation *generation, enum generation_state state)
+{
+    static const uint8_t allowed[] = {
+        [GENERATION_LOADING] = 1 << GENERATION_WARMING | 1 << GENERATION_RETIRING,
+        [GENERATION_WARMING] = 1 << GENERATION_CURRENT | 1 << GENERATION_RETIRING,
+        [GENERATION_CURRENT] = 1 << GENERATION_LINGERING | 1 << GENERATION_RETIRING,
+        [GENERATION_LINGERING] = 1 << GENERATION_RETIRING,
+        [GENERATION_RETIRING] = 0,
+    };
+    LOG_INVARIANT((allowed[generation->state] & 1 << state) != 0);
+    generation->state = state;
+}
+
+bool generation_is_serving(const struct generation *generation)
+{
+    return generation->state == GENERATION_CURRENT || generation->state == GENERATION_LINGERING;
+}
+
+bool generation_can_fork(const struct generation *generation)
+{
+    return link_is_open(&generation->link);
+}
+
+static void arm(struct generation *generation, int64_t after_ms)
+{
+    if (after_ms < 0)
+        after_ms = 0;
+    struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
+    event_add(&generation->timer, &tv);
+}
+
+static void kill_nursery(struct generation *generation)
+{
+    link_close(&generation->link);
+    if (generation->nursery > 0 && kill(generation->nursery, SIGKILL) != 0)
+        log_warn("nursery %d: kill: %s", (int)generation->nursery, strerror(errno));
+}
+
+void generation_kill(struct generation *generation)
+{
+    pool_kill(&generation->pool);
+    kill_nursery(generation);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct generation *generation = context;
+    switch (generation->state) {
+    case GENERATION_LOADING:
+        generation_fail(generation, "the filter did not load within load_time");
+        break;
+    case GENERATION_WARMING:
+        generation_fail(generation, "no worker was ready within load_time");
+        break;
+    case GENERATION_LINGERING:
+        log_warn("generation %u: messages still belong to it after generation_linger; they go on "
+                 "with generation %u",
+            generation->number,
+            generation->mux->current != NULL ? generation->mux->current->number : 0);
+        generation_retire(generation);
+        break;
+    case GENERATION_RETIRING:
+        log_warn("generation %u: its nursery %d did not end within exit_time: killed",
+            generation->number, (int)generation->nursery);
+        kill_nursery(generation);
+        break;
+    case GENERATION_CURRENT:
+        break;
+    }
+}
+
+/* The nursery is no use any more, by its own fault; told once. Its workers go on. */
+static void lose_nursery(struct generation *generation, const char *why)
+{
+    struct child *child, *next;
+    kill_nursery(generation);
+    for (child = TAILQ_FIRST(&generation->pool.children); child != NULL; child = next) {
+        next = TAILQ_NEXT(child, entry);
+        if (child->pid == 0)
+            child_abandon(child);
+    }
+    if (generation->has_lost_nursery)
+        return;
+    generation->has_lost_nursery = true;
+    if (generation->state == GENERATION_LOADING || generation->state == GENERATION_WARMING)
+        generation_fail(generation, why);
+    else if (generation_is_serving(generation))
+        log_error("generation %u lost its nursery: %s", generation->number, why);
+    if (generation->state == GENERATION_CURRENT)
+        reload_on_nursery_lost(generation->mux);
+    mux_wake(generation->mux);
+}
+
+static void on_loaded(struct generation *generation, const struct wire_loaded *loaded)
+{
+    char text[4096];
+    if (generation->state != GENERATION_LOADING) {
+        lose_nursery(generation, "it sent LOADED twice");
+        return;
+    }
+    if (!loaded->is_ok) {
+        text_escape(text, sizeof(text), loaded->error, 0);
+        generation_fail(generation, text);
+        return;
+    }
+    text_escape(text, sizeof(text), loaded->sandbox, 0);
+    generation->sandbox = xstrdup(text);
+    generation->needs = hook_needs_of(loaded->hooks);
+    generation_set_state(generation, GENERATION_WARMING);
+    mux_wake(generation->mux);
+}
+
+static void on_forked(struct generation *generation, const struct wire_forked *forked)
+{
+    char text[512];
+    int status;
+    struct child *child = pool_find_number(&generation->pool, forked->number);
+    text_escape(text, sizeof(text), forked->error, 0);
+    if (child == NULL || child->pid != 0) {
+        lose_nursery(generation, "it told of a worker that nobody asked for");
+        return;
+    }
+    child_on_forked(child, (pid_t)forked->pid, text[0] != '\0' ? text : "the fork failed");
+    /* It may have died before we heard of it. */
+    if (forked->pid > 0 && mux_take_orphan(generation->mux, (pid_t)forked->pid, &status))
+        child_on_exit(child, status);
+}
+
+static void on_record(const struct link_record *record, void *context)
+{
+    struct generation *generation = context;
+    struct slice bytes = slice_of(record->bytes, record->len), none = {0};
+    struct wire_loaded loaded;
+    struct wire_forked forked;
+    if (record->header.type == WIRE_LOADED && wire_get_loaded(bytes, none, &loaded) == 0)
+        on_loaded(generation, &loaded);
+    else if (record->header.type == WIRE_FORKED && wire_get_forked(bytes, none, &forked) == 0)
+        on_forked(generation, &forked);
+    else
+        lose_nursery(generation, "it sent a bad record");
+}
+
+/* The rest follows when waitpid tells how it ended; one that closed its socket and lives on is
+ * helped. */
+static void on_down(int err, void *context)
+{
+    struct generation *generation = context;
+    if (err != -ERR_PEER)
+        lose_nursery(generation, "it sent a bad record");
+    else if (generation->state != GENERATION_RETIRING)
+        kill_nursery(generation);
+}
+
+static const struct link_events events = {.on_record = on_record, .on_down = on_down};
+
+/* Everything but the process; the conf in force is the generation's own, or the multiplexor's. */
+static struct generation *generation_new(struct mux *mux, struct conf *conf)
+{
+    struct generation *generation = xcalloc(1, sizeof(*generation));
+    const struct conf *in_force = conf != NULL ? conf : mux->conf;
+    *generation = (struct generation){
+        .mux = mux,
+        .number = ++mux->last_generation,
+        .conf = conf,
+        .filter = xstrdup(in_force->worker.filter),
+        .link = {.fd = -1},
+        .started_ms = clock_now_ms(),
+        .used_ms = clock_now_ms(),
+    };
+    pool_init(&generation->pool, generation);
+    queue_init(&generation->queue, &mux->n_queued);
+    evtimer_assign(&generation->timer, mux->base, on_timer, generation);
+    TAILQ_INSERT_TAIL(&mux->generations, generation, entry);
+    return generation;
+}
+
+struct generation *generation_start(struct mux *mux, struct conf *conf)
+{
+    struct generation *generation = generation_new(mux, conf);
+    const struct conf *in_force = conf != NULL ? conf : mux->conf;
+    char name[48];
+    int fd;
+    mux->loading = generation;
+    log_info("generation %u: loading %s", generation->number, generation->filter);
+    int err =
+        nursery_spawn(mux->worker_program, in_force, generation->number, &generation->nursery, &fd);
+    if (err != 0) {
+        generation_fail(generation, "its nursery could not be started");
+        return generation;
+    }
+    snprintf(name, sizeof(name), "nursery %d", (int)generation->nursery);
+    err = link_open(&generation->link, mux->base, fd, ROLE_NURSERY, generation->number,
+        mux->scratch, name, &events, generation);
+    if (err != 0) {
+        generation_fail(generation, "no connection to its nursery");
+        return generation;
+    }
+    arm(generation, in_force->multiplexor.load_time);
+    return generation;
+}
+
+void generation_on_worker_ready(struct generation *generation)
+{
+    if (generation->state != GENERATION_WARMING)
+        return;
+    event_del(&generation->timer);
+    generation_set_state(generation, GENERATION_CURRENT);
+    generation->was_current = true;
+    reload_on_loaded(generation);
+}
+
+void generation_fail(struct generation *generation, const char *why)
+{
+    bool was_loading = generation->state == GENERATION_LOADING;
+    generation_retire(generation);
+    if (was_loading)
+        kill_nursery(generation); /* it may hang in the file's top level, and there is nothing yet
+                                     to end in good order */
+    reload_on_failed(generation, why);
+}
+
+void generation_linger(struct generation *generation)
+{
+    generation_set_state(generation, GENERATION_LINGERING);
+    generation->lingering_ms = clock_now_ms();
+    arm(generation, generation->mux->conf->multiplexor.generation_linger);
+    mux_wake(generation->mux);
+}
+
+static void quit_nursery(struct generation *generation)
+{
+    struct buf *encoded = &generation->mux->encoded;
+    struct wire_quit quit = {0};
+    int err = wire_put_quit(encoded, NULL, 0, 0, &quit);
+    LOG_INVARIANT(err == 0);
+    if (!link_is_open(&generation->link) ||
+        link_send(&generation->link, buf_slice(encoded), NULL, 0) != 0)
+        kill_nursery(generation);
+    arm(generation, generation->mux->conf->multiplexor.exit_time);
+}
+
+void generation_retire(struct generation *generation)
+{
+    struct request *request;
+    struct child *child, *next;
+    if (generation->state == GENERATION_RETIRING)
+        return;
+    generation_set_state(generation, GENERATION_RETIRING);
+    log_debug("generation %u retires", generation->number);
+    for (child = TAILQ_FIRST(&generation->pool.children); child != NULL; child = next) {
+        next = TAILQ_NEXT(child, entry);
+        if (child->state == CHILD_FORKING || child->state == CHILD_STARTING)
+            child_kill(child, RECYCLE_NONE, "its generation retires");
+    }
+    while ((request = queue_first(&generation->queue)) != NULL)
+        request_reroute(request);
+    quit_nursery(generation);
+    clients_forget_generation(generation->mux, generation->number);
+    mux_wake(generation->mux);
+}
+
+void generation_on_nursery_exit(struct generation *generation, int status)
+{
+    char text[64], why[160];
+    child_status_text(status, text, sizeof(text));
+    generation->nursery = 0;
+    if (generation->state == GENERATION_RETIRING)
+        event_del(&generation->timer);
+    snprintf(why, sizeof(why), "its nursery ended: %s", text);
+    link_drain(&generation->link); /* it may have said why */
+    lose_nursery(generation, why);
+    mux_wake(generation->mux);
+}
+
+bool generation_is_over(const struct generation *generation)
+{
+    return generation->state == GENERATION_RETIRING && pool_is_empty(&generation->pool) &&
+           generation->nursery == 0;
+}
+
+void generation_free(struct generation *generation)
+{
+    struct mux *mux = generation->mux;
+    LOG_INVARIANT(
+        generation->queue.n == 0 && mux->current != generation && mux->loading != generation);
+    TAILQ_REMOVE(&mux->generations, generation, entry);
+    event_del(&generation->timer);
+    link_close(&generation->link);
+    pool_clear(&generation->pool);
+    conf_free(generation->conf);
+    free(generation->filter);
+    free(generation->sandbox);
+    free(generation);
+}
+
+bool generation_is_unneeded(const struct generation *generation, int64_t now_ms)
+{
+    if (generation->state != GENERATION_LINGERING || generation->queue.n > 0 ||
+        generation->pool.n_in[CHILD_BUSY] > 0)
+        return false;
+    if (clients_n_watchers(generation->mux) > 0)
+        return !clients_hold_generation(generation->mux, generation->number);
+    int64_t quiet_since = generation->used_ms > generation->lingering_ms ? generation->used_ms
+                                                                         : generation->lingering_ms;
+    return now_ms - quiet_since >= QUIET_MS;
+}
+
+static bool fits(const struct generation *generation, struct hook_needs negotiated)
+{
+    return generation_is_serving(generation) &&
+           hook_needs_are_covered(generation->needs, negotiated);
+}
+
+/* The one it belongs to while it lives, else the newest that the negotiated stages cover. */
+static struct generation *find(struct mux *mux, uint32_t asked, struct hook_needs negotiated)
+{
+    struct generation *generation, *newest = NULL;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        if (asked != 0 && generation->number == asked && generation_is_serving(generation))
+            return fits(generation, negotiated) ? generation : NULL;
+        /* A message that belongs to a generation that is gone goes on with the current one or not
+         * at all. */
+        if (fits(generation, negotiated) && (asked == 0 || generation == mux->current))
+            newest = generation;
+    }
+    return newest;
+}
+
+enum reply_outcome generation_choose(
+    struct mux *mux, uint32_t asked, struct hook_needs negotiated, struct generation **out)
+{
+    if (mux->current == NULL)
+        return OUTCOME_NOBODY;
+    *out = find(mux, asked, negotiated);
+    if (*out == NULL)
+        return OUTCOME_RENEGOTIATE;
+    (*out)->used_ms = clock_now_ms();
+    return OUTCOME_OK;
+}

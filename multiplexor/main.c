@@ -1,0 +1,131 @@
+/*
+ * postern-multiplexor: options, configuration, log, sockets, privileges, limits, loop. What it does
+ * is in mux.c.
+ */
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/proc.h"
+#include "common/sock.h"
+#include "common/version.h"
+#include "common/xalloc.h"
+#include "multiplexor/mux.h"
+
+enum {
+    BACKLOG = 1024,
+    FDS_PER_CLIENT = 3, /* connection, parcel, annex */
+    FDS_OTHER = 256,    /* sockets, control connections, nurseries, the loop */
+};
+
+static const char *const sections[] = {"multiplexor", "worker", "log", NULL};
+static const struct program program = {
+    .name = "postern-multiplexor",
+    .summary = "the pool of workers that run the filter",
+    .sections = sections,
+    .default_conf = "/etc/postern/postern.conf",
+};
+
+/* The uid that we shall become, so that the sockets are its already. (uid_t)-1: we stay who we are.
+ */
+static uid_t future_uid(const struct conf *conf)
+{
+    if (conf->multiplexor.user[0] == '\0')
+        return (uid_t)-1;
+    const struct passwd *user = getpwnam(conf->multiplexor.user);
+    if (user == NULL)
+        log_fatal(EXIT_CODE_USAGE, "multiplexor.user: no user %s", conf->multiplexor.user);
+    return user->pw_uid;
+}
+
+static int listen_at(const char *path, const struct sock_listen_options *options)
+{
+    struct sock_spec spec = {.kind = SOCK_KIND_UNIX};
+    int fd;
+    if (strlen(path) > SOCK_PATH_MAX)
+        log_fatal(EXIT_CODE_USAGE, "socket path %s is too long", path);
+    strcpy(spec.path, path);
+    int err = sock_listen(&spec, options, &fd);
+    if (err == -ERR_IN_USE)
+        log_fatal(EXIT_CODE_SYSTEM, "%s: another process answers on it", path);
+    if (err != 0)
+        log_fatal(EXIT_CODE_SYSTEM, "%s: cannot listen: %s", path, err_text(err));
+    return fd;
+}
+
+static void open_sockets(const struct conf *conf, struct mux_sockets *out)
+{
+    struct sock_listen_options options = {.type = SOCK_SEQPACKET,
+        .mode = 0600,
+        .gid = (gid_t)-1,
+        .uid = future_uid(conf),
+        .backlog = BACKLOG};
+    *out = (struct mux_sockets){.control_gid = (gid_t)-1};
+    if (conf->multiplexor.control_group[0] != '\0' &&
+        proc_group_id(conf->multiplexor.control_group, &out->control_gid) != 0)
+        log_fatal(EXIT_CODE_USAGE, "multiplexor.control_group: no group %s",
+            conf->multiplexor.control_group);
+    out->records = listen_at(conf->multiplexor.socket, &options);
+    options.type = SOCK_STREAM;
+    if (out->control_gid != (gid_t)-1) {
+        options.mode = 0660;
+        options.gid = out->control_gid;
+    }
+    out->control = listen_at(conf->multiplexor.control_socket, &options);
+}
+
+/* Room for every client with a request in flight and for every worker; fewer clients when the
+ * system gives less. */
+static unsigned limit_clients(const struct conf *conf)
+{
+    size_t others = FDS_OTHER + 2 * (size_t)conf->multiplexor.max_workers;
+    size_t wanted = FDS_PER_CLIENT * (size_t)conf->multiplexor.max_clients + others;
+    size_t limit = proc_raise_fd_limit(wanted);
+    if (limit >= wanted)
+        return (unsigned)conf->multiplexor.max_clients;
+    size_t n = limit > others + FDS_PER_CLIENT ? (limit - others) / FDS_PER_CLIENT : 1;
+    log_warn("only %zu descriptors: %zu clients instead of %lld", limit, n,
+        (long long)conf->multiplexor.max_clients);
+    return (unsigned)n;
+}
+
+static char *find_worker_program(const struct conf *conf)
+{
+    char folder[4096];
+    if (conf->multiplexor.worker_program[0] != '\0')
+        return xstrdup(conf->multiplexor.worker_program);
+    if (proc_program_dir(folder, sizeof(folder)) != 0)
+        log_fatal(EXIT_CODE_SYSTEM, "cannot find our own folder; set multiplexor.worker_program");
+    return xasprintf("%s/postern-worker", folder);
+}
+
+int main(int argc, char **argv)
+{
+    int rest;
+    struct conf *conf = conf_from_args(&program, argc, argv, &rest);
+    struct mux_sockets sockets;
+    log_open("multiplexor", conf->log.target, conf->log.facility, conf->log.level);
+    char *worker = find_worker_program(conf);
+    open_sockets(conf, &sockets);
+    sockets.max_clients = limit_clients(conf);
+    int err = proc_drop_privileges(conf->multiplexor.user, conf->multiplexor.group);
+    if (err != 0)
+        log_fatal(
+            EXIT_CODE_SYSTEM, "cannot become user %s: %s", conf->multiplexor.user, err_text(err));
+    log_info("postern-multiplexor %s: records on %s, control on %s, %lld to %lld workers",
+        POSTERN_VERSION, conf->multiplexor.socket, conf->multiplexor.control_socket,
+        (long long)conf->multiplexor.min_workers, (long long)conf->multiplexor.max_workers);
+    struct mux *mux = mux_new(conf, worker, &sockets);
+    if (mux == NULL)
+        log_fatal(EXIT_CODE_SYSTEM, "libevent gives no event base");
+    free(worker);
+    mux_run(mux);
+    mux_free(mux);
+    return EXIT_CODE_OK;
+}

@@ -1,0 +1,315 @@
+/* The loop and what belongs to the whole: signals, exit statuses, needs, housekeeping, stopping. */
+#include "multiplexor/mux.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/proc.h"
+#include "common/xalloc.h"
+#include "multiplexor/request.h"
+
+enum { HOUSEKEEPING_MS = 500 };
+
+void mux_wake(struct mux *mux)
+{
+    if (mux->is_awake)
+        return;
+    mux->is_awake = true;
+    event_active(&mux->tend, 0, 0);
+}
+
+unsigned mux_n_live(const struct mux *mux)
+{
+    const struct generation *generation;
+    unsigned n = 0;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        n += pool_n_live(&generation->pool);
+    }
+    return n;
+}
+
+void mux_needs(const struct mux *mux, struct wire_needs *out)
+{
+    const struct generation *generation;
+    struct hook_needs all = hook_needs_all();
+    *out = (struct wire_needs){
+        .current_sees = all.sees,
+        .current_answers = all.answers,
+        .union_sees = all.sees,
+        .union_answers = all.answers,
+    };
+    if (mux->current == NULL)
+        return; /* nothing is known: everything may be needed */
+    struct hook_needs needs = mux->current->needs;
+    out->generation = mux->current->number;
+    out->current_sees = needs.sees;
+    out->current_answers = needs.answers;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        if (generation_is_serving(generation))
+            needs = hook_needs_union(needs, generation->needs);
+    }
+    out->union_sees = needs.sees;
+    out->union_answers = needs.answers;
+}
+
+static bool needs_are_equal(const struct wire_needs *a, const struct wire_needs *b)
+{
+    return a->generation == b->generation && a->current_sees == b->current_sees &&
+           a->current_answers == b->current_answers && a->union_sees == b->union_sees &&
+           a->union_answers == b->union_answers;
+}
+
+static void tell_needs(struct mux *mux)
+{
+    struct wire_needs needs;
+    mux_needs(mux, &needs);
+    if (needs_are_equal(&needs, &mux->told))
+        return;
+    mux->told = needs;
+    clients_push_needs(mux);
+}
+
+/* Lingering generations that nobody needs, and the oldest when there are too many. */
+static void retire_old(struct mux *mux, int64_t now_ms)
+{
+    struct generation *generation, *oldest = NULL;
+    unsigned n = 0;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        if (generation_is_unneeded(generation, now_ms))
+            generation_retire(generation);
+        if (generation->state != GENERATION_LINGERING)
+            continue;
+        oldest = oldest != NULL ? oldest : generation;
+        n++;
+    }
+    if (n > GENERATION_LIVING_MAX) {
+        log_warn(
+            "generation %u retires early: too many reloads while messages live", oldest->number);
+        generation_retire(oldest);
+    }
+}
+
+static void on_tend(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct mux *mux = context;
+    struct generation *generation, *next;
+    mux->is_awake = false;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        pool_tend(&generation->pool);
+    }
+    retire_old(mux, clock_now_ms());
+    for (generation = TAILQ_FIRST(&mux->generations); generation != NULL; generation = next) {
+        next = TAILQ_NEXT(generation, entry);
+        if (generation_is_over(generation))
+            generation_free(generation);
+    }
+    reload_tend(mux);
+    tell_needs(mux);
+    if (mux->is_stopping && TAILQ_EMPTY(&mux->generations))
+        event_base_loopbreak(mux->base);
+}
+
+static void on_housekeeping(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct mux *mux = context;
+    struct generation *generation;
+    int64_t now_ms = clock_now_ms();
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        pool_check_ages(&generation->pool, now_ms);
+    }
+    mux_wake(mux);
+}
+
+/* Whose process this was. A worker may die before its nursery has told us of it: then its status
+ * waits for that. */
+static void settle_exit(struct mux *mux, pid_t pid, int status)
+{
+    struct generation *generation;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        struct child *child = pool_find_pid(&generation->pool, pid);
+        if (child != NULL) {
+            child_on_exit(child, status);
+            return;
+        }
+        if (generation->nursery == pid) {
+            generation_on_nursery_exit(generation, status);
+            return;
+        }
+    }
+    mux->orphans[mux->next_orphan++ % MUX_ORPHANS] = (struct orphan){pid, status};
+}
+
+bool mux_take_orphan(struct mux *mux, pid_t pid, int *status_out)
+{
+    for (int i = 0; i < MUX_ORPHANS; i++) {
+        if (mux->orphans[i].pid == pid) {
+            *status_out = mux->orphans[i].status;
+            mux->orphans[i].pid = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void reap(struct mux *mux)
+{
+    pid_t pid;
+    int status;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        settle_exit(mux, pid, status);
+}
+
+static void kill_all(struct mux *mux)
+{
+    struct generation *generation;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        generation_kill(generation);
+    }
+}
+
+static void on_drain_end(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    log_warn("stopping: requests still ran after drain_time");
+    kill_all(context);
+}
+
+/* The queues are emptied by request_route, which answers NOBODY from now on. */
+static void retire_all(struct mux *mux)
+{
+    struct generation *generation;
+    struct request *request;
+    mux->current = NULL;
+    mux->loading = NULL;
+    while ((request = queue_first(&mux->lobby)) != NULL)
+        request_reroute(request);
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        generation_retire(generation);
+    }
+}
+
+void mux_stop(struct mux *mux)
+{
+    if (mux->is_stopping) {
+        log_warn("asked to stop again: not waiting any longer");
+        kill_all(mux);
+        return;
+    }
+    int64_t drain_ms = mux->conf->multiplexor.drain_time;
+    struct timeval tv = {.tv_sec = drain_ms / 1000, .tv_usec = drain_ms % 1000 * 1000};
+    log_info("stopping: running requests may end within %lld ms", (long long)drain_ms);
+    proc_notify("STOPPING=1\nSTATUS=stopping");
+    mux->is_stopping = true;
+    /* Before they are closed, while they are surely ours: the next multiplexor may start while we
+     * drain. */
+    (void)unlink(mux->conf->multiplexor.socket);
+    (void)unlink(mux->conf->multiplexor.control_socket);
+    clients_stop_listening(mux);
+    ctl_stop_listening(mux);
+    reload_stop(mux);
+    retire_all(mux);
+    event_add(&mux->drain, &tv);
+    mux_wake(mux);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+    (void)what;
+    struct mux *mux = context;
+    if (number == SIGCHLD)
+        reap(mux);
+    else if (number == SIGHUP)
+        reload_ask(mux, NULL);
+    else
+        mux_stop(mux);
+}
+
+static void watch_signals(struct mux *mux)
+{
+    static const int numbers[MUX_SIGNALS] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+    for (int i = 0; i < MUX_SIGNALS; i++) {
+        evsignal_assign(&mux->signals[i], mux->base, numbers[i], on_signal, mux);
+        event_add(&mux->signals[i], NULL);
+    }
+}
+
+struct mux *mux_new(
+    struct conf *conf, const char *worker_program, const struct mux_sockets *sockets)
+{
+    struct event_base *base = event_base_new();
+    if (base == NULL)
+        return NULL;
+    struct mux *mux = xcalloc(1, sizeof(*mux));
+    *mux = (struct mux){
+        .base = base,
+        .conf = conf,
+        .worker_program = xstrdup(worker_program),
+        .scratch = xmalloc(LINK_SCRATCH_BYTES),
+        .overload_logged_ms = INT64_MIN / 2,
+    };
+    struct timeval housekeeping = {.tv_usec = HOUSEKEEPING_MS * 1000};
+    TAILQ_INIT(&mux->generations);
+    queue_init(&mux->lobby, &mux->n_queued);
+    buf_init(&mux->encoded, WIRE_RECORD_MAX);
+    stats_init(&mux->stats, clock_now_ms());
+    event_assign(&mux->tend, base, -1, 0, on_tend, mux);
+    event_assign(&mux->housekeeping, base, -1, EV_PERSIST, on_housekeeping, mux);
+    evtimer_assign(&mux->drain, base, on_drain_end, mux);
+    event_add(&mux->housekeeping, &housekeeping);
+    reload_init(mux);
+    mux_needs(mux, &mux->told);
+    clients_open(mux, sockets->records, sockets->max_clients);
+    ctl_open(mux, sockets->control, sockets->control_gid);
+    return mux;
+}
+
+void mux_run(struct mux *mux)
+{
+    signal(SIGPIPE, SIG_IGN);
+    watch_signals(mux);
+    reload_first(mux);
+    proc_notify("READY=1\nSTATUS=loading the filter");
+    event_base_dispatch(mux->base);
+    log_info("stopped after %llu requests", (unsigned long long)mux->stats.requests);
+}
+
+void mux_free(struct mux *mux)
+{
+    if (mux == NULL)
+        return;
+    clients_stop_listening(mux);
+    clients_close(mux);
+    ctl_close(mux);
+    reload_clear(mux);
+    for (int i = 0; i < MUX_SIGNALS; i++)
+        if (event_initialized(&mux->signals[i]))
+            event_del(&mux->signals[i]);
+    event_del(&mux->drain);
+    event_del(&mux->housekeeping);
+    event_del(&mux->tend);
+    event_base_free(mux->base);
+    conf_free(mux->conf);
+    buf_clear(&mux->encoded);
+    free(mux->scratch);
+    free(mux->worker_program);
+    free(mux);
+}

@@ -1,0 +1,85 @@
+/*
+ * The multiplexor: owns clients, generations, the control socket, counters, and the loop that they
+ * live in. Calls go down (mux → client, ctl → request → generation → pool → child → link); upwards
+ * there are only mux_wake, which has everything looked after once more before the loop waits, and
+ * the few reload_on_* of a load. Nothing here blocks.
+ */
+#ifndef POSTERN_MULTIPLEXOR_MUX_H
+#define POSTERN_MULTIPLEXOR_MUX_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "common/conf.h"
+#include "multiplexor/client.h"
+#include "multiplexor/ctl.h"
+#include "multiplexor/generation.h"
+#include "multiplexor/queue.h"
+#include "multiplexor/reload.h"
+#include "multiplexor/stats.h"
+
+enum { MUX_SIGNALS = 4, MUX_ORPHANS = 64 };
+
+/* A process of ours that ended before its nursery had told us that it exists. */
+struct orphan {
+    pid_t pid;
+    int status;
+};
+
+struct mux {
+    struct event_base *base;
+    struct conf *conf; /* in force */
+    char *worker_program;
+    struct clients clients;
+    struct ctl ctl;
+    struct generation_list generations;
+    struct generation *current; /* NULL: no filter has loaded */
+    struct generation *loading; /* NULL: none */
+    uint32_t last_generation, last_child;
+    uint64_t last_hop_id;
+    struct queue lobby; /* requests that came before the first filter has loaded */
+    unsigned n_queued;  /* in all queues */
+    struct reload reload;
+    struct wire_needs told; /* what the watchers know */
+    struct orphan orphans[MUX_ORPHANS];
+    unsigned next_orphan;
+    bool is_stopping;
+    bool is_awake; /* tend is scheduled */
+    struct event tend, housekeeping, drain;
+    struct event signals[MUX_SIGNALS];
+    struct stats stats;
+    int64_t overload_logged_ms;
+    uint8_t *scratch;   /* what links receive into */
+    struct buf encoded; /* the record being made; valid until the next one is */
+};
+
+struct mux_sockets {
+    int records, control; /* listening; the multiplexor's; -1: none (tests) */
+    gid_t control_gid;    /* group that may look; (gid_t)-1: none */
+    unsigned max_clients;
+};
+
+/* conf: the multiplexor's from now on. NULL when libevent gives no base. */
+struct mux *mux_new(
+    struct conf *conf, const char *worker_program, const struct mux_sockets *sockets);
+void mux_free(struct mux *mux);
+/* Loads the filter and serves until it has been stopped and no process is left. */
+void mux_run(struct mux *mux);
+
+/* Everything is looked after once more before the loop waits again. Cheap. */
+void mux_wake(struct mux *mux);
+
+/* Stops taking requests; those that run may end within drain_time. A second call ends them at once.
+ */
+void mux_stop(struct mux *mux);
+
+void mux_needs(const struct mux *mux, struct wire_needs *out);
+unsigned mux_n_live(const struct mux *mux); /* workers of all generations */
+/* The status of a process that ended before it was known; true once. */
+bool mux_take_orphan(struct mux *mux, pid_t pid, int *status_out);
+
+#endif

@@ -1,0 +1,295 @@
+/* How many workers, which one next, when to replace one. */
+#include "multiplexor/pool.h"
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "multiplexor/generation.h"
+#include "multiplexor/mux.h"
+#include "multiplexor/request.h"
+
+enum {
+    POOL_STARTING_MAX = 32, /* started at the same time; the next ones when these are ready */
+    POOL_BROKEN_FAILURES = 4,
+};
+
+static void on_resume(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct pool *pool = context;
+    pool->paused_until_ms = 0;
+    mux_wake(pool->generation->mux);
+}
+
+void pool_init(struct pool *pool, struct generation *generation)
+{
+    *pool = (struct pool){.generation = generation};
+    TAILQ_INIT(&pool->children);
+    TAILQ_INIT(&pool->idle);
+    evtimer_assign(&pool->resume, generation->mux->base, on_resume, pool);
+}
+
+void pool_clear(struct pool *pool)
+{
+    LOG_INVARIANT(TAILQ_EMPTY(&pool->children));
+    event_del(&pool->resume);
+}
+
+void pool_add(struct pool *pool, struct child *child)
+{
+    TAILQ_INSERT_TAIL(&pool->children, child, entry);
+    pool->n_in[child->state]++;
+}
+
+static bool is_live(enum child_state state)
+{
+    return state <= CHILD_BUSY;
+}
+
+void pool_remove(struct pool *pool, struct child *child)
+{
+    LOG_INVARIANT(child->state != CHILD_IDLE && child->state != CHILD_BUSY);
+    if (child->mark != RECYCLE_NONE && is_live(child->state))
+        pool->n_marked--;
+    pool->n_in[child->state]--;
+    TAILQ_REMOVE(&pool->children, child, entry);
+}
+
+void pool_on_state(struct pool *pool, struct child *child, enum child_state next)
+{
+    if (child->state == CHILD_IDLE)
+        TAILQ_REMOVE(&pool->idle, child, idle_entry);
+    if (next == CHILD_IDLE)
+        TAILQ_INSERT_HEAD(&pool->idle, child, idle_entry);
+    if (child->mark != RECYCLE_NONE && !is_live(next) && is_live(child->state))
+        pool->n_marked--;
+    pool->n_in[child->state]--;
+    pool->n_in[next]++;
+}
+
+struct child *pool_find_pid(const struct pool *pool, pid_t pid)
+{
+    struct child *child;
+    TAILQ_FOREACH(child, &pool->children, entry)
+    {
+        if (child->pid == pid && !child->is_reaped)
+            return child;
+    }
+    return NULL;
+}
+
+struct child *pool_find_number(const struct pool *pool, uint32_t number)
+{
+    struct child *child;
+    TAILQ_FOREACH(child, &pool->children, entry)
+    {
+        if (child->number == number)
+            return child;
+    }
+    return NULL;
+}
+
+static unsigned n_starting(const struct pool *pool)
+{
+    return pool->n_in[CHILD_FORKING] + pool->n_in[CHILD_STARTING];
+}
+
+static unsigned n_ready(const struct pool *pool)
+{
+    return pool->n_in[CHILD_IDLE] + pool->n_in[CHILD_BUSY];
+}
+
+unsigned pool_n_live(const struct pool *pool)
+{
+    return n_starting(pool) + n_ready(pool);
+}
+
+bool pool_is_empty(const struct pool *pool)
+{
+    return TAILQ_EMPTY(&pool->children);
+}
+
+bool pool_is_broken(const struct pool *pool)
+{
+    return pool_n_live(pool) == 0 && pool->n_failures >= POOL_BROKEN_FAILURES;
+}
+
+/* Each waiting request to the idle worker that was used last. */
+static void dispatch(struct pool *pool)
+{
+    struct request *request;
+    struct child *child;
+    while ((request = queue_first(&pool->generation->queue)) != NULL &&
+           (child = TAILQ_FIRST(&pool->idle)) != NULL) {
+        if (child_assign(child, request) == -ERR_TIMEOUT)
+            request_fail(request, request->n_deaths > 0 ? OUTCOME_DIED : OUTCOME_OVERLOAD,
+                "too little of its time was left");
+    }
+}
+
+/* Requests wait that no idle or starting worker will take. */
+static bool is_short(const struct pool *pool)
+{
+    return pool->generation->queue.n > pool->n_in[CHILD_IDLE] + n_starting(pool);
+}
+
+static bool wants_one_more(const struct pool *pool)
+{
+    const struct mux *mux = pool->generation->mux;
+    const struct conf *conf = mux->conf;
+    unsigned live = pool_n_live(pool);
+    switch (pool->generation->state) {
+    case GENERATION_CURRENT:
+        /* Those to be replaced do not count, so that the new one comes before the old one goes. */
+        return live - pool->n_marked < (unsigned)conf->multiplexor.min_workers ||
+               (is_short(pool) && live < (unsigned)conf->multiplexor.max_workers);
+    case GENERATION_LINGERING: /* one can always be had, whatever the others use */
+        return is_short(pool) &&
+               (live < 1 || mux_n_live(mux) < (unsigned)conf->multiplexor.max_workers);
+    case GENERATION_WARMING:
+        return live < 1 && pool->n_failures == 0;
+    case GENERATION_LOADING:
+    case GENERATION_RETIRING:
+        return false;
+    }
+    return false;
+}
+
+static void start_workers(struct pool *pool)
+{
+    struct generation *generation = pool->generation;
+    while (n_starting(pool) < POOL_STARTING_MAX && clock_now_ms() >= pool->paused_until_ms &&
+           generation_can_fork(generation) && wants_one_more(pool)) {
+        if (child_start(generation) != 0) {
+            pool_on_start_failed(generation, "no worker could be asked for");
+            return;
+        }
+    }
+}
+
+/* Ends the idle ones that are to go, as far as enough others are ready. */
+static void end_marked(struct pool *pool)
+{
+    unsigned min = (unsigned)pool->generation->mux->conf->multiplexor.min_workers;
+    struct child *child = TAILQ_FIRST(&pool->idle), *next;
+    for (; pool->n_marked > 0 && child != NULL && n_ready(pool) > min; child = next) {
+        next = TAILQ_NEXT(child, idle_entry);
+        if (child->mark != RECYCLE_NONE)
+            child_quit(child, child->mark);
+    }
+}
+
+/* Ends idle workers, those idle longest first, while more than keep are live. */
+static void end_idle(struct pool *pool, unsigned keep, enum recycle cause)
+{
+    struct child *child;
+    while (pool_n_live(pool) > keep && (child = TAILQ_LAST(&pool->idle, child_list)) != NULL)
+        child_quit(child, child->mark != RECYCLE_NONE ? child->mark : cause);
+}
+
+static void flush_broken(struct pool *pool)
+{
+    struct request *request;
+    while (pool_is_broken(pool) && (request = queue_first(&pool->generation->queue)) != NULL)
+        request_fail(request, OUTCOME_NOBODY, "no worker starts");
+}
+
+void pool_tend(struct pool *pool)
+{
+    const struct mux *mux = pool->generation->mux;
+    dispatch(pool);
+    start_workers(pool);
+    flush_broken(pool);
+    switch (pool->generation->state) {
+    case GENERATION_CURRENT:
+        end_marked(pool);
+        end_idle(
+            pool, (unsigned)mux->conf->multiplexor.max_workers + pool->n_marked, RECYCLE_ASKED);
+        break;
+    case GENERATION_LINGERING:
+        if (queue_first(&pool->generation->queue) == NULL)
+            end_idle(pool, 1, RECYCLE_RELOAD);
+        break;
+    case GENERATION_RETIRING:
+        end_idle(pool, 0,
+            pool->generation->was_current && !mux->is_stopping ? RECYCLE_RELOAD : RECYCLE_NONE);
+        break;
+    case GENERATION_LOADING:
+    case GENERATION_WARMING:
+        break;
+    }
+}
+
+void pool_mark(struct child *child, enum recycle cause)
+{
+    if (child->mark != RECYCLE_NONE || !is_live(child->state))
+        return;
+    child->mark = cause;
+    child->generation->pool.n_marked++;
+    mux_wake(child->mux);
+}
+
+void pool_check_ages(struct pool *pool, int64_t now_ms)
+{
+    const struct conf *conf = pool->generation->mux->conf;
+    struct child *child;
+    if (pool->generation->state != GENERATION_CURRENT)
+        return;
+    TAILQ_FOREACH(child, &pool->children, entry)
+    {
+        if (conf->multiplexor.recycle_age > 0 &&
+            (child->state == CHILD_IDLE || child->state == CHILD_BUSY) &&
+            now_ms - child->started_ms >= conf->multiplexor.recycle_age)
+            pool_mark(child, RECYCLE_AGE);
+    }
+    if (conf->multiplexor.recycle_idle == 0)
+        return;
+    while (n_ready(pool) > (unsigned)conf->multiplexor.min_workers + pool->n_marked &&
+           (child = TAILQ_LAST(&pool->idle, child_list)) != NULL &&
+           now_ms - child->since_ms >= conf->multiplexor.recycle_idle)
+        child_quit(child, child->mark != RECYCLE_NONE ? child->mark : RECYCLE_IDLE);
+}
+
+void pool_kill(struct pool *pool)
+{
+    struct child *child, *next;
+    for (child = TAILQ_FIRST(&pool->children); child != NULL; child = next) {
+        next = TAILQ_NEXT(child, entry);
+        struct request *request = child->request;
+        child->request = NULL;
+        if (request != NULL)
+            request_fail(request, OUTCOME_NOBODY, "stopping");
+        child_kill(child, RECYCLE_NONE, "it did not end in time");
+    }
+}
+
+void pool_on_ready(struct generation *generation)
+{
+    generation->pool.n_failures = 0;
+    generation->pool.pause_ms = 0;
+    generation_on_worker_ready(generation);
+}
+
+void pool_on_start_failed(struct generation *generation, const char *why)
+{
+    struct pool *pool = &generation->pool;
+    const struct conf *conf = generation->mux->conf;
+    generation->mux->stats.start_failures++;
+    pool->n_failures++;
+    if (generation->state == GENERATION_WARMING) {
+        generation_fail(generation, why);
+        return;
+    }
+    if (!generation_is_serving(generation))
+        return;
+    int64_t pause_ms = pool->pause_ms > 0 ? pool->pause_ms * 2 : conf->multiplexor.respawn_min;
+    if (pause_ms > conf->multiplexor.respawn_max)
+        pause_ms = conf->multiplexor.respawn_max;
+    pool->pause_ms = pause_ms;
+    pool->paused_until_ms = clock_now_ms() + pause_ms;
+    struct timeval tv = {.tv_sec = pause_ms / 1000, .tv_usec = pause_ms % 1000 * 1000};
+    event_add(&pool->resume, &tv);
+    log_error("a worker of generation %u did not start: %s; next try in %lld ms",
+        generation->number, why, (long long)pause_ms);
+}

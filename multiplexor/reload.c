@@ -1,0 +1,244 @@
+/* The order of loads, and what each one's end changes. */
+#include "multiplexor/reload.h"
+
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/proc.h"
+#include "common/xalloc.h"
+#include "multiplexor/mux.h"
+#include "multiplexor/request.h"
+#include "multiplexor/settings.h"
+
+enum { PATIENCE_MS = 5000 }; /* a load may take so long while a newer one waits */
+
+static void arm(struct event *timer, int64_t after_ms)
+{
+    if (after_ms < 0)
+        after_ms = 0;
+    struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
+    event_add(timer, &tv);
+}
+
+static void add_waiter(struct reload_waiter_list *list, struct reload_waiter *waiter)
+{
+    if (waiter == NULL)
+        return;
+    TAILQ_INSERT_TAIL(list, waiter, entry);
+    waiter->list = list;
+}
+
+void reload_forget(struct reload_waiter *waiter)
+{
+    if (waiter->list == NULL)
+        return;
+    TAILQ_REMOVE(waiter->list, waiter, entry);
+    waiter->list = NULL;
+}
+
+static void answer_waiters(struct reload_waiter_list *list, uint32_t generation, const char *error)
+{
+    struct reload_waiter *waiter;
+    while ((waiter = TAILQ_FIRST(list)) != NULL) {
+        reload_forget(waiter);
+        waiter->done(waiter, generation, error);
+    }
+}
+
+static void move_waiters(struct reload_waiter_list *from, struct reload_waiter_list *to)
+{
+    struct reload_waiter *waiter;
+    while ((waiter = TAILQ_FIRST(from)) != NULL) {
+        reload_forget(waiter);
+        add_waiter(to, waiter);
+    }
+}
+
+/* The load under way has had time enough: whoever waits for it waits for the newer one instead. */
+static void on_patience(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct mux *mux = context;
+    if (mux->loading == NULL || !mux->reload.is_pending)
+        return;
+    move_waiters(&mux->reload.waiting, &mux->reload.pending);
+    generation_fail(mux->loading, "a newer reload took its place");
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    reload_ask(context, NULL);
+}
+
+void reload_init(struct mux *mux)
+{
+    struct reload *reload = &mux->reload;
+    TAILQ_INIT(&reload->waiting);
+    TAILQ_INIT(&reload->pending);
+    evtimer_assign(&reload->patience, mux->base, on_patience, mux);
+    evtimer_assign(&reload->retry, mux->base, on_retry, mux);
+}
+
+void reload_clear(struct mux *mux)
+{
+    event_del(&mux->reload.patience);
+    event_del(&mux->reload.retry);
+    free(mux->reload.error);
+    mux->reload.error = NULL;
+}
+
+static void set_error(struct reload *reload, const char *error)
+{
+    free(reload->error);
+    reload->error = error != NULL ? xstrdup(error) : NULL;
+}
+
+/* A load that changed nothing: said to the log, to status and to those who wait. */
+static void fail(struct mux *mux, const char *why)
+{
+    if (mux->current != NULL)
+        log_error("reload failed, generation %u goes on: %s", mux->current->number, why);
+    else
+        log_error("no filter has loaded, mail is answered by on_failure: %s", why);
+    mux->stats.load_failures++;
+    set_error(&mux->reload, why);
+    answer_waiters(&mux->reload.waiting, 0, why);
+}
+
+/* Not to be called while a load is under way. */
+static void begin(struct mux *mux)
+{
+    struct conf *conf = NULL;
+    char *error = NULL;
+    mux->reload.is_pending = false;
+    move_waiters(&mux->reload.pending, &mux->reload.waiting);
+    if (settings_reload(mux->conf, &conf, &error) != 0) {
+        fail(mux, error != NULL ? error : "the configuration cannot be read");
+        free(error);
+        return;
+    }
+    generation_start(mux, conf);
+}
+
+void reload_first(struct mux *mux)
+{
+    generation_start(mux, NULL);
+}
+
+void reload_ask(struct mux *mux, struct reload_waiter *waiter)
+{
+    if (mux->is_stopping) {
+        if (waiter != NULL)
+            waiter->done(waiter, 0, "stopping");
+        return;
+    }
+    add_waiter(&mux->reload.pending, waiter);
+    if (!mux->reload.is_pending && mux->loading != NULL)
+        arm(&mux->reload.patience, mux->loading->started_ms + PATIENCE_MS - clock_now_ms());
+    mux->reload.is_pending = true;
+    mux_wake(mux);
+}
+
+void reload_tend(struct mux *mux)
+{
+    if (mux->reload.is_pending && mux->loading == NULL && !mux->is_stopping)
+        begin(mux);
+}
+
+void reload_stop(struct mux *mux)
+{
+    mux->reload.is_pending = false;
+    event_del(&mux->reload.retry);
+    event_del(&mux->reload.patience);
+    answer_waiters(&mux->reload.waiting, 0, "stopping");
+    answer_waiters(&mux->reload.pending, 0, "stopping");
+}
+
+/* The settings that the generation was loaded with are in force from now on. */
+static void adopt_settings(struct mux *mux, struct generation *generation)
+{
+    if (generation->conf == NULL)
+        return;
+    conf_free(mux->conf);
+    mux->conf = generation->conf;
+    generation->conf = NULL;
+    log_set_level(mux->conf->log.level);
+}
+
+static void empty_lobby(struct mux *mux)
+{
+    struct request *request;
+    while ((request = queue_first(&mux->lobby)) != NULL)
+        request_reroute(request);
+}
+
+static void notify(const struct mux *mux)
+{
+    char *state = mux->current != NULL ? xasprintf("STATUS=generation %u of %s",
+                                             mux->current->number, mux->current->filter)
+                                       : xasprintf("STATUS=no filter has loaded");
+    proc_notify(state);
+    free(state);
+}
+
+void reload_on_loaded(struct generation *generation)
+{
+    struct mux *mux = generation->mux;
+    struct generation *old = mux->current;
+    LOG_INVARIANT(mux->loading == generation);
+    mux->loading = NULL;
+    mux->current = generation;
+    event_del(&mux->reload.retry);
+    mux->reload.retry_ms = 0;
+    mux->reload.loaded_at = time(NULL);
+    mux->stats.loads++;
+    set_error(&mux->reload, NULL);
+    adopt_settings(mux, generation);
+    log_info("generation %u is current: %s (%s)", generation->number, generation->filter,
+        generation->sandbox != NULL && generation->sandbox[0] != '\0' ? generation->sandbox
+                                                                      : "no sandbox");
+    if (old != NULL)
+        generation_linger(old);
+    empty_lobby(mux);
+    notify(mux);
+    answer_waiters(&mux->reload.waiting, generation->number, NULL);
+    mux_wake(mux);
+}
+
+static void retry_later(struct mux *mux)
+{
+    const struct conf *conf = mux->conf;
+    int64_t pause_ms =
+        mux->reload.retry_ms > 0 ? mux->reload.retry_ms * 2 : conf->multiplexor.respawn_min;
+    if (pause_ms > conf->multiplexor.respawn_max)
+        pause_ms = conf->multiplexor.respawn_max;
+    mux->reload.retry_ms = pause_ms;
+    arm(&mux->reload.retry, pause_ms);
+}
+
+void reload_on_failed(struct generation *generation, const char *why)
+{
+    struct mux *mux = generation->mux;
+    if (mux->loading != generation)
+        return;
+    mux->loading = NULL;
+    if (mux->is_stopping)
+        return;
+    fail(mux, why);
+    empty_lobby(mux);
+    notify(mux);
+    if (mux->current != NULL && !generation_can_fork(mux->current))
+        retry_later(mux);
+    mux_wake(mux);
+}
+
+void reload_on_nursery_lost(struct mux *mux)
+{
+    if (!mux->is_stopping)
+        retry_later(mux); /* a new generation is the way to a new nursery: the file may have changed
+                             meanwhile */
+}

@@ -1,0 +1,59 @@
+/*
+ * Which load of the filter is under way, which one comes next, and who waits for them. One load at
+ * a time; a reload that is asked for meanwhile comes after it, all such in one, and takes its place
+ * when it takes long. What fails changes nothing.
+ */
+#ifndef POSTERN_MULTIPLEXOR_RELOAD_H
+#define POSTERN_MULTIPLEXOR_RELOAD_H
+
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <time.h>
+
+struct generation;
+struct mux;
+struct reload_waiter;
+TAILQ_HEAD(reload_waiter_list, reload_waiter);
+
+/* Somebody who waits for the end of a reload. Embedded by its owner. */
+struct reload_waiter {
+    TAILQ_ENTRY(reload_waiter) entry;
+    struct reload_waiter_list *list; /* NULL: it does not wait */
+    /* error NULL: this generation is current. The waiter waits no more; it may be freed by the
+     * callback. */
+    void (*done)(struct reload_waiter *waiter, uint32_t generation, const char *error);
+};
+
+struct reload {
+    struct reload_waiter_list waiting; /* for the load under way */
+    struct reload_waiter_list pending; /* for the one after it */
+    bool is_pending;
+    char *error;      /* why the last load failed; NULL: it did not */
+    time_t loaded_at; /* wall clock, for status; 0: never */
+    int64_t retry_ms; /* pause before the current generation's lost nursery is replaced; 0: none was
+                         lost */
+    struct event patience; /* the load under way gives way to the pending one */
+    struct event retry;
+};
+
+void reload_init(struct mux *mux);
+void reload_clear(struct mux *mux);
+/* Loads the filter for the first time, with the configuration in force. */
+void reload_first(struct mux *mux);
+/* Loads configuration and filter anew. waiter: borrowed till its done is called (perhaps at once),
+ * or NULL. */
+void reload_ask(struct mux *mux, struct reload_waiter *waiter);
+void reload_forget(struct reload_waiter *waiter); /* it waits no more; not called back */
+/* Starts the pending one when its turn has come. */
+void reload_tend(struct mux *mux);
+/* We are stopping: nobody waits any more. */
+void reload_stop(struct mux *mux);
+
+/* Told by generation.c. */
+void reload_on_loaded(struct generation *generation);
+void reload_on_failed(struct generation *generation, const char *why);
+void reload_on_nursery_lost(struct mux *mux);
+
+#endif

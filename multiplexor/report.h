@@ -1,0 +1,17 @@
+/* What the control socket tells about the multiplexor, as JSON. Reads, changes nothing. */
+#ifndef POSTERN_MULTIPLEXOR_REPORT_H
+#define POSTERN_MULTIPLEXOR_REPORT_H
+
+#include <jansson.h>
+
+#include "common/conf.h"
+
+struct mux;
+
+json_t *report_status(struct mux *mux);         /* the data of `status` */
+json_t *report_workers(const struct mux *mux);  /* {"workers": [a row for each]} */
+json_t *report_config(const struct conf *conf); /* {"path", "options": {"section.name": text}} */
+/* A JSON string of any bytes: what is not UTF-8 is escaped. NULL gives null. */
+json_t *report_text(const char *text);
+
+#endif

@@ -1,0 +1,401 @@
+/* From record to answer: routing, time, second attempts, our own answers. */
+#include "multiplexor/request.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/parcel.h"
+#include "common/xalloc.h"
+#include "multiplexor/child.h"
+#include "multiplexor/client.h"
+#include "multiplexor/generation.h"
+#include "multiplexor/link.h"
+#include "multiplexor/mux.h"
+
+enum {
+    ANSWER_RESERVE_MAX_MS = 100, /* kept of the budget for the way back */
+    TRY_MIN_MS = 20,             /* with less left, no worker is asked */
+    OVERLOAD_LOG_MS = 5000,
+};
+
+static void request_set_state(struct request *request, enum request_state state)
+{
+    static const uint8_t allowed[] = {
+        [REQUEST_NEW] = 1 << REQUEST_QUEUED | 1 << REQUEST_DONE,
+        [REQUEST_QUEUED] = 1 << REQUEST_NEW | 1 << REQUEST_RUNNING | 1 << REQUEST_DONE,
+        [REQUEST_RUNNING] = 1 << REQUEST_QUEUED | 1 << REQUEST_NEW | 1 << REQUEST_DONE,
+        [REQUEST_DONE] = 0,
+    };
+    LOG_INVARIANT((allowed[request->state] & 1 << state) != 0);
+    request->state = state;
+}
+
+static void request_free(struct request *request)
+{
+    request_set_state(request, REQUEST_DONE);
+    event_del(&request->timer);
+    if (request->queue != NULL)
+        queue_remove(request);
+    for (int i = 0; i < request->n_fds; i++)
+        close(request->fds[i]);
+    free(request);
+}
+
+/* What may be kept for the way back: a sixteenth of what is left, at most a tenth of a second. */
+static int64_t answer_reserve_ms(int64_t left_ms)
+{
+    int64_t reserve = left_ms / 16;
+    return reserve < ANSWER_RESERVE_MAX_MS ? reserve : ANSWER_RESERVE_MAX_MS;
+}
+
+static void arm(struct request *request, int64_t after_ms)
+{
+    if (after_ms < 0)
+        after_ms = 0;
+    struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
+    event_add(&request->timer, &tv);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct request *request = context;
+    if (request->state == REQUEST_RUNNING) {
+        child_on_deadline(request->child);
+        return;
+    }
+    LOG_INVARIANT(request->state == REQUEST_QUEUED);
+    if (request->n_deaths > 0)
+        request_fail(request, OUTCOME_DIED, "no worker was free for a second attempt in time");
+    else if (request->queue == &request->mux->lobby)
+        request_fail(request, OUTCOME_NOBODY, "no filter has loaded yet");
+    else
+        request_fail(request, OUTCOME_OVERLOAD, "it waited too long");
+}
+
+/* Decodes far enough to know what is asked; texts point into the record. Spilled fields are checked
+ * in passing, and not kept. */
+static int decode(const struct link_record *record, struct wire_request *out)
+{
+    struct slice annex = {0};
+    int index = wire_fd_index(&record->header, WIRE_ANNEX);
+    if (index >= 0) {
+        int err = annex_open(record->received->fds[index], WIRE_ANNEX_MAX, &annex);
+        if (err != 0)
+            return err;
+    }
+    int err = wire_get_request(slice_of(record->bytes, record->len), annex, out);
+    annex_close(annex);
+    if (err == 0 && (out->hook >= HOOK_COUNT || out->attempt < 1 || out->attempt > 2 ||
+                        (hook_info(out->hook)->flags & HOOK_LOCAL) != 0))
+        err = -ERR_BAD;
+    return err;
+}
+
+static void copy_text(char *out, size_t out_bytes, struct slice text)
+{
+    size_t n = text.len < out_bytes - 1 ? text.len : out_bytes - 1;
+    if (n > 0)
+        memcpy(out, text.data, n);
+    out[n] = '\0';
+}
+
+int request_new(
+    struct mux *mux, struct client *client, const struct link_record *record, struct request **out)
+{
+    struct wire_request decoded;
+    int err = decode(record, &decoded);
+    if (err != 0)
+        return err;
+    struct request *request = xmalloc(sizeof(*request) + record->len);
+    *request = (struct request){
+        .mux = mux,
+        .client = client,
+        .hook = hook_info(decoded.hook),
+        .client_id = record->header.id,
+        .asked_generation = decoded.generation,
+        /* The last stages come whether negotiated or not. */
+        .negotiated = {.sees = decoded.negotiated_sees | STAGES_ALWAYS,
+            .answers = decoded.negotiated_answers | STAGE_BIT(STAGE_EOM)},
+        .attempt = decoded.attempt,
+        .deadline_ms = clock_now_ms() + decoded.budget_ms,
+        .n_fds = record->received->n_fds,
+        .len = record->len,
+    };
+    copy_text(request->conn_id, sizeof(request->conn_id), decoded.conn_id);
+    copy_text(request->uid, sizeof(request->uid), decoded.uid);
+    memcpy(request->record, record->bytes, record->len);
+    for (int i = 0; i < request->n_fds; i++) {
+        request->fds[i] = record->received->fds[i];
+        record->received->fds[i] = -1;
+    }
+    evtimer_assign(&request->timer, mux->base, on_timer, request);
+    *out = request;
+    return 0;
+}
+
+/* Puts it into a queue and starts its waiting time. */
+static void enter_queue(struct request *request, struct queue *queue, bool in_front)
+{
+    int64_t now_ms = clock_now_ms();
+    int64_t left_ms = request->deadline_ms - now_ms;
+    int64_t wait_ms = left_ms - answer_reserve_ms(left_ms);
+    if (wait_ms > request->mux->conf->multiplexor.queue_time)
+        wait_ms = request->mux->conf->multiplexor.queue_time;
+    request_set_state(request, REQUEST_QUEUED);
+    request->queued_us = clock_now_us();
+    if (in_front)
+        queue_push_front(queue, request);
+    else
+        queue_push(queue, request);
+    arm(request, wait_ms);
+    mux_wake(request->mux);
+}
+
+static bool has_room(const struct mux *mux, const struct generation *generation)
+{
+    if (generation != NULL && generation->queue.n < generation->pool.n_in[CHILD_IDLE])
+        return true; /* it will not wait */
+    return mux->n_queued < (uint64_t)mux->conf->multiplexor.queue_size;
+}
+
+/* The hook is not defined in the generation that serves the message: nothing to run. */
+static void answer_undefined(struct request *request, const struct generation *generation)
+{
+    struct wire_reply reply = {
+        .generation = generation->number,
+        .attempt = request->attempt,
+        .outcome = OUTCOME_OK,
+        .verdict = VERDICT_CONTINUE,
+    };
+    struct buf *record = &request->mux->encoded;
+    int err = wire_put_reply(record, NULL, request->client_id, 0, &reply);
+    LOG_INVARIANT(err == 0);
+    request_answer(request, record->data, record->len, &reply, -1);
+}
+
+void request_route(struct request *request)
+{
+    struct mux *mux = request->mux;
+    struct generation *generation = NULL;
+    if (mux->is_stopping) {
+        request_fail(request, OUTCOME_NOBODY, "stopping");
+        return;
+    }
+    enum reply_outcome outcome =
+        generation_choose(mux, request->asked_generation, request->negotiated, &generation);
+    bool is_waiting_for_first = outcome == OUTCOME_NOBODY && mux->loading != NULL;
+    if (outcome != OUTCOME_OK && !is_waiting_for_first)
+        request_fail(request, outcome, "no generation serves it");
+    else if (generation != NULL && (generation->needs.hooks & HOOK_BIT(request->hook->hook)) == 0)
+        answer_undefined(request, generation);
+    else if (generation != NULL && pool_is_broken(&generation->pool))
+        request_fail(request, OUTCOME_NOBODY, "no worker starts");
+    else if (!has_room(mux, generation))
+        request_fail(request, OUTCOME_OVERLOAD, "the queue is full");
+    else
+        enter_queue(request, generation != NULL ? &generation->queue : &mux->lobby, false);
+}
+
+void request_reroute(struct request *request)
+{
+    queue_remove(request);
+    event_del(&request->timer);
+    request_set_state(request, REQUEST_NEW);
+    request_route(request);
+}
+
+bool request_plan_time(const struct request *request, int64_t now_ms, uint32_t *worker_ms_out,
+    int64_t *kill_after_ms_out)
+{
+    int64_t left_ms = request->deadline_ms - now_ms;
+    if (left_ms < TRY_MIN_MS)
+        return false;
+    int64_t usable_ms = left_ms - answer_reserve_ms(left_ms);
+    int64_t grace_ms = request->mux->conf->multiplexor.kill_grace;
+    *worker_ms_out = (uint32_t)(usable_ms > 2 * grace_ms ? usable_ms - grace_ms : usable_ms / 2);
+    *kill_after_ms_out = usable_ms;
+    return true;
+}
+
+void request_started(struct request *request, struct child *child, int64_t kill_after_ms)
+{
+    if (request->queue != NULL)
+        queue_remove(request);
+    request_set_state(request, REQUEST_RUNNING);
+    request->child = child;
+    request->sent_us = clock_now_us();
+    request->queue_us += request->sent_us - request->queued_us;
+    arm(request, kill_after_ms);
+}
+
+void request_return(struct request *request, struct generation *generation)
+{
+    event_del(&request->timer);
+    request->child = NULL;
+    if (generation_is_serving(generation)) {
+        enter_queue(request, &generation->queue, true);
+        return;
+    }
+    request_set_state(request, REQUEST_NEW);
+    request_route(request);
+}
+
+/* Sends the answer and frees the request; counted when the client got it. hook_us < 0: no worker
+ * ran it. */
+static void deliver(struct request *request, struct slice record, unsigned outcome,
+    unsigned verdict, int64_t hook_us, int annex_fd)
+{
+    struct mux *mux = request->mux;
+    struct client *client = request->client;
+    enum hook hook = request->hook->hook;
+    int64_t queue_us = request->queue_us;
+    request_free(request);
+    if (client != NULL && client_answer(client, record, annex_fd))
+        stats_answered(&mux->stats, hook, outcome, verdict, queue_us, hook_us, clock_now_ms());
+}
+
+void request_answer(struct request *request, uint8_t *record, size_t len,
+    const struct wire_reply *reply, int annex_fd)
+{
+    uint32_t pid = 0, generation = reply->generation;
+    int64_t hook_us = -1;
+    if (request->child != NULL) {
+        pid = (uint32_t)request->child->pid;
+        generation = request->child->generation->number;
+        hook_us = clock_now_us() - request->sent_us;
+    }
+    wire_patch_id(record, request->client_id);
+    wire_patch_reply(record, generation, pid, (uint32_t)request->queue_us, request->attempt);
+    deliver(request, slice_of(record, len), reply->outcome, reply->verdict, hook_us, annex_fd);
+}
+
+struct failure {
+    enum failure_cause cause;
+    enum failure_answer answer;
+};
+
+static struct failure failure_of(const struct conf *conf, enum reply_outcome outcome)
+{
+    switch (outcome) {
+    case OUTCOME_DEADLINE:
+        return (struct failure){FAILURE_CAUSE_ERROR, conf->worker.on_error};
+    case OUTCOME_OVERLOAD:
+        return (struct failure){FAILURE_CAUSE_OVERLOAD, conf->multiplexor.on_overload};
+    case OUTCOME_POISON:
+        return (struct failure){FAILURE_CAUSE_POISON, conf->multiplexor.on_poison};
+    case OUTCOME_NOBODY:
+    case OUTCOME_DIED:
+        return (struct failure){FAILURE_CAUSE_NOBODY, conf->milterd.on_failure};
+    case OUTCOME_RENEGOTIATE: /* always temporary: the MTA reconnects and negotiates anew */
+        return (struct failure){FAILURE_CAUSE_OVERLOAD, FAILURE_TEMPFAIL};
+    case OUTCOME_OK:
+    case OUTCOME_ERROR:
+    case OUTCOME_MEMORY:
+    case OUTCOME_COUNT:
+        break;
+    }
+    log_panic("outcome %d is not the multiplexor's to give", (int)outcome);
+}
+
+/* An answer `accept` means, for a recipient or a command, that it goes on: one recipient must not
+ * exempt the others. */
+static enum verdict fit_subject(enum verdict verdict, enum subject subject)
+{
+    if (subject == SUBJECT_NONE)
+        return VERDICT_CONTINUE; /* nothing is judged; the outcome says what happened */
+    if (verdict == VERDICT_ACCEPT && (subject == SUBJECT_RECIPIENT || subject == SUBJECT_COMMAND))
+        return VERDICT_CONTINUE;
+    return verdict;
+}
+
+static void log_failure(struct request *request, enum reply_outcome outcome, const char *why)
+{
+    struct mux *mux = request->mux;
+    enum log_level level =
+        LOG_LEVEL_DEBUG; /* milterd's line of the message tells what it was answered */
+    if (outcome == OUTCOME_POISON || outcome == OUTCOME_DIED)
+        level = LOG_LEVEL_ERROR;
+    if (outcome == OUTCOME_OVERLOAD &&
+        clock_now_ms() - mux->overload_logged_ms >= OVERLOAD_LOG_MS) {
+        mux->overload_logged_ms = clock_now_ms();
+        level = LOG_LEVEL_WARN;
+    }
+    log_at(level, "%s uid=%s conn=%s: answered %s: %s", request->hook->name, request->uid,
+        request->conn_id, wire_outcome_name(outcome), why);
+}
+
+void request_fail(struct request *request, enum reply_outcome outcome, const char *why)
+{
+    struct mux *mux = request->mux;
+    struct failure failure = failure_of(mux->conf, outcome);
+    struct smtp_reply smtp = {0};
+    char text[REPLY_LINE_MAX];
+    const char *id = request->uid[0] != '\0' ? request->uid : request->conn_id;
+    enum verdict verdict =
+        fit_subject(failure_verdict(failure.cause, failure.answer, id, &smtp, text, sizeof(text)),
+            request->hook->subject);
+    bool is_refusal = verdict == VERDICT_REJECT || verdict == VERDICT_TEMPFAIL;
+    struct wire_reply reply = {
+        .generation =
+            request->child != NULL ? request->child->generation->number : request->asked_generation,
+        .worker_pid = request->child != NULL ? (uint32_t)request->child->pid : 0,
+        .attempt = request->attempt,
+        .outcome = (uint8_t)outcome,
+        .verdict = (uint8_t)verdict,
+        .flags = failure.answer == FAILURE_ACCEPT && (request->hook->flags & HOOK_HAS_MSG) != 0
+                     ? REPLY_NO_CHANGES
+                     : 0,
+        .error = slice_text(why),
+    };
+    if (is_refusal) {
+        reply.code = outcome == OUTCOME_RENEGOTIATE ? 421 : smtp.code;
+        reply.dsn = slice_text(smtp.dsn);
+        reply.text = smtp.text;
+    }
+    log_failure(request, outcome, why);
+    if (request->state == REQUEST_QUEUED)
+        request->queue_us += clock_now_us() - request->queued_us;
+    reply.queue_us = (uint32_t)request->queue_us;
+    int err = wire_put_reply(&mux->encoded, NULL, request->client_id, 0, &reply);
+    LOG_INVARIANT(err == 0);
+    int64_t hook_us = request->child != NULL ? clock_now_us() - request->sent_us : -1;
+    deliver(request, buf_slice(&mux->encoded), outcome, verdict, hook_us, -1);
+}
+
+void request_worker_died(struct request *request, struct generation *generation)
+{
+    uint32_t worker_ms;
+    int64_t kill_after_ms;
+    request->child = NULL;
+    request->n_deaths++;
+    event_del(&request->timer);
+    if (request->client == NULL)
+        request_free(request);
+    else if (request->n_deaths >= 2)
+        request_fail(request, OUTCOME_POISON, "two workers died on it");
+    else if (request->attempt >= 2)
+        request_fail(request, OUTCOME_DIED, "the worker died, and it was the second attempt");
+    else if ((request->hook->flags & HOOK_ONCE) != 0)
+        request_fail(request, OUTCOME_DIED, "the worker died, and this hook is never repeated");
+    else if (request->mux->is_stopping ||
+             !request_plan_time(request, clock_now_ms(), &worker_ms, &kill_after_ms))
+        request_fail(request, OUTCOME_DIED, "the worker died, and no time is left");
+    else {
+        request->attempt = 2;
+        request->mux->stats.retries++;
+        request_return(request, generation);
+    }
+}
+
+void request_cancel(struct request *request)
+{
+    request->client = NULL;
+    request->mux->stats.cancelled++;
+    if (request->state != REQUEST_RUNNING)
+        request_free(request);
+}

@@ -1,0 +1,91 @@
+/*
+ * One hook that a client wants run: from its record to its one answer, through queue, worker, and a
+ * second worker when the first died. Owns the record as it came and its descriptors, which are kept
+ * till the answer for a second attempt.
+ *
+ * States: NEW → QUEUED → RUNNING → (QUEUED again →) DONE. A request whose client went away has
+ * client NULL: it leaves the queue at once, or ends without an answer when its worker is through.
+ */
+#ifndef POSTERN_MULTIPLEXOR_REQUEST_H
+#define POSTERN_MULTIPLEXOR_REQUEST_H
+
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/hook.h"
+#include "common/sock.h"
+#include "common/wire.h"
+
+struct child;
+struct client;
+struct generation;
+struct link_record;
+struct mux;
+struct queue;
+
+enum request_state { REQUEST_NEW = 0, REQUEST_QUEUED, REQUEST_RUNNING, REQUEST_DONE };
+
+struct request {
+    TAILQ_ENTRY(request) entry; /* of its queue */
+    struct mux *mux;
+    struct client *client; /* NULL: cancelled */
+    enum request_state state;
+    struct queue *queue; /* where it waits; NULL while it does not */
+    struct child *child; /* who runs it; NULL while nobody does */
+    struct event timer;  /* QUEUED: waited too long; RUNNING: the worker must die */
+    const struct hook_info *hook;
+    uint64_t client_id; /* of the client's record; the answer repeats it */
+    uint32_t asked_generation;
+    struct hook_needs negotiated;
+    uint8_t attempt;     /* 1 or 2, of the run at hand */
+    uint8_t n_deaths;    /* workers that died on it here */
+    int64_t deadline_ms; /* when the client's budget ends */
+    int64_t queued_us;   /* since when it waits */
+    int64_t sent_us;     /* when the worker got it */
+    int64_t queue_us;    /* waited in all */
+    char conn_id[33], uid[49];
+    int fds[SOCK_MAX_FDS]; /* parcel, annex: as they came */
+    int n_fds;
+    size_t len;
+    uint8_t record[];
+};
+
+/*
+ * Makes a request of a REQUEST record; its descriptors are taken over.
+ *
+ * client  borrowed; one request at a time; its request pointer is the caller's to set.
+ * Returns 0, or the error of decoding, -ERR_BAD for a hook that nobody may ask for: the client is
+ * to be dropped.
+ */
+int request_new(
+    struct mux *mux, struct client *client, const struct link_record *record, struct request **out);
+
+/* Finds the generation that serves it and queues it there, or answers at once. The request may be
+ * gone afterwards. */
+void request_route(struct request *request);
+/* Takes it out of a queue whose generation goes, and routes it again. */
+void request_reroute(struct request *request);
+
+/* What a worker may use now, and when it is to be killed. False: too little time is left to try. */
+bool request_plan_time(const struct request *request, int64_t now_ms, uint32_t *worker_ms_out,
+    int64_t *kill_after_ms_out);
+/* A worker has it: starts its time. */
+void request_started(struct request *request, struct child *child, int64_t kill_after_ms);
+/* The worker could not be given it, and never saw it: back to the head of its generation's queue.
+ */
+void request_return(struct request *request, struct generation *generation);
+
+/* The worker's reply, checked and decoded; patched, passed on, counted. Frees the request.
+ * annex_fd: -1 or borrowed. */
+void request_answer(struct request *request, uint8_t *record, size_t len,
+    const struct wire_reply *reply, int annex_fd);
+/* Our own answer (never OUTCOME_ERROR or OUTCOME_MEMORY). Frees the request. */
+void request_fail(struct request *request, enum reply_outcome outcome, const char *why);
+/* The worker that ran it died or sent garbage: again on another one, or an answer. */
+void request_worker_died(struct request *request, struct generation *generation);
+/* The client is gone. */
+void request_cancel(struct request *request);
+
+#endif

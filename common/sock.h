@@ -41,7 +41,7 @@ struct sock_listen_options {
  *
  * UNIX: a socket file that nobody answers on is replaced (probed by connecting), a live one gives -ERR_IN_USE; something that is
  * not a socket, or a symlink, gives -ERR_DENIED and is left alone. The file appears under a temporary name and is renamed, with mode and
- * owner already set. INET: SO_REUSEADDR, TCP_NODELAY (inherited by accepted sockets). FD: checks that it is a listening socket.
+ * owner already set. INET: SO_REUSEADDR, TCP_NODELAY (inherited by accepted sockets); INET6 is IPv6 alone. FD: checks that it is a listening socket.
  *
  * Returns 0 and *fd_out, or -ERR_IN_USE, -ERR_DENIED, -ERR_BAD (host), -ERR_SYSTEM.
  */

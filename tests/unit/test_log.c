@@ -10,10 +10,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <regex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -180,7 +183,7 @@ static void test_lines_in_the_journal(void **state)
                          "one\n<4>postern-worker\\[[0-9]+\\]: warn: two\\\\n\n$");
 }
 
-/* 100 lines of 1 KB into something nobody reads: returns at once, and every line that did not go
+/* 300 lines of 1 KB into something nobody reads: returns at once, and every line that did not go
  * out is counted. */
 static void body_flood(void)
 {
@@ -243,6 +246,74 @@ static void test_closed_stderr(void **state)
 {
     (void)state;
     assert_int_equal(WEXITSTATUS(in_child(-1, body_closed_stderr)), 7);
+}
+
+/* A syslog daemon's socket under an empty /dev of our own; exits with CHILD_SKIPS where that is not
+ * allowed. */
+enum { CHILD_SKIPS = 9 };
+
+static int bind_dev_log(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    unlink(address.sun_path);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
+        _exit(CHILD_SKIPS);
+    return fd;
+}
+
+static void expect_datagram(int fd, const char *pattern)
+{
+    char text[LOG_LINE_MAX];
+    ssize_t len = recv(fd, text, sizeof(text) - 1, 0);
+    regex_t regex;
+    text[len > 0 ? len : 0] = '\0';
+    regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB);
+    if (regexec(&regex, text, 0, NULL, 0) != 0)
+        _exit(8);
+    regfree(&regex);
+}
+
+/* Lines arrive; after a new start of the daemon too; a daemon that does not read, or is gone, costs
+ * lines and no time. */
+static void body_syslog(void)
+{
+    static const char pattern[] =
+        "^<[0-9]+>[A-Z][a-z]{2} [ 0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} postern-milterd\\[[0-9]+\\]: ";
+    char expected[300];
+    alarm(30);
+    log_open("milterd", LOG_TARGET_SYSLOG, "mail", LOG_LEVEL_INFO);
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", "/dev", "tmpfs", 0, NULL) != 0)
+        _exit(CHILD_SKIPS);
+    log_info("nobody there");
+    int daemon = bind_dev_log();
+    log_warn("one\n");
+    snprintf(expected, sizeof(expected), "%swarn: one\\\\n$", pattern);
+    expect_datagram(daemon, expected);
+    close(daemon);
+    daemon = bind_dev_log();
+    log_info("two");
+    snprintf(expected, sizeof(expected), "%sinfo: two$", pattern);
+    expect_datagram(daemon, expected);
+    if (log_lost_count() != 1 || log_fd() < 0)
+        _exit(8);
+    for (int i = 0; i < 2000; i++)
+        log_info("%d", i);
+    uint64_t lost = log_lost_count();
+    close(daemon);
+    log_info("gone");
+    _exit(lost > 1 && log_lost_count() == lost + 1 && log_fd() < 0 ? 7 : 8);
+}
+
+static void test_syslog(void **state)
+{
+    (void)state;
+    int status = in_child(STDERR_FILENO, body_syslog);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == CHILD_SKIPS)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 7);
 }
 
 static void body_fatal(void)
@@ -348,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_full_pipe_and_socket_do_not_block),
         cmocka_unit_test(test_reader_gone),
         cmocka_unit_test(test_closed_stderr),
+        cmocka_unit_test(test_syslog),
         cmocka_unit_test(test_fatal_and_panic),
         cmocka_unit_test(test_threads_do_not_mix_lines),
         cmocka_unit_test(test_close_fds),

@@ -78,7 +78,7 @@ int sock_spec_from_text(const char *text, struct sock_spec *out)
 
 static uint16_t bound_port(int fd, uint16_t otherwise)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
     if (fd < 0 || getsockname(fd, (struct sockaddr *)&address, &len) != 0)
         return otherwise;

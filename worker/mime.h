@@ -1,7 +1,9 @@
 /*
- * MIME reading: the only user of GMime. Our own header scan and caps come first (header count and length, parts, depth, nesting of address groups), so that
- * GMime never sees what it cannot bear; then the tree of parts with byte offsets into the message as received, names, decoded content and text. Nothing is
- * decoded before somebody asks. What two programs may read in two ways is a defect.
+ * MIME reading: the only user of GMime. Our own header scan and caps come first (header count and
+ * length, parts, depth, nesting of address groups), so that GMime never sees what it cannot bear;
+ * then the tree of parts with byte offsets into the message as received, names, decoded content and
+ * text. Nothing is decoded before somebody asks. What two programs may read in two ways is a
+ * defect.
  */
 #ifndef POSTERN_WORKER_MIME_H
 #define POSTERN_WORKER_MIME_H
@@ -23,11 +25,11 @@ struct mime_param {
 
 struct mime_part {
     struct mime *mime;
-    uint32_t number;               /* in walk order, from 0 */
+    uint32_t number;                /* in walk order, from 0 */
     const struct mime_part *parent; /* NULL: the root */
-    const char *path;              /* "1", "1.2"; the root of a single-part mail is "1" */
-    uint32_t depth;                /* root: 0 */
-    bool is_container;             /* multipart or message/rfc822 */
+    const char *path;               /* "1", "1.2"; the root of a single-part mail is "1" */
+    uint32_t depth;                 /* root: 0 */
+    bool is_container;              /* multipart or message/rfc822 */
     bool is_signed, is_encrypted;
     const char *type;        /* "text/plain", lower case */
     const char *charset;     /* lower case; "" */
@@ -44,7 +46,7 @@ struct mime_part {
 };
 
 struct mime_defect {
-    const char *kind; /* stable name: "too-many-parts" … see postern-filter(5) */
+    const char *kind;             /* stable name: "too-many-parts" … see postern-filter(5) */
     const struct mime_part *part; /* NULL: the message */
     const char *detail;
     bool is_ambiguous; /* could hide content from some reader */
@@ -54,20 +56,24 @@ struct mime_defect {
 void mime_start(void);
 
 /*
- * Reads a message. Never fails: what cannot be read is a defect, and there is always a root. Everything, the result too, lives in the
- * arena except GMime's objects, freed by mime_free.
+ * Reads a message. Never fails: what cannot be read is a defect, and there is always a root.
+ * Everything, the result too, lives in the arena except GMime's objects, freed by mime_free.
  */
-struct mime *mime_new(struct slice message, const struct header_list *headers, const struct conf *conf, struct arena *arena);
+struct mime *mime_new(struct slice message, const struct header_list *headers,
+    const struct conf *conf, struct arena *arena);
 void mime_free(struct mime *mime);
 
 const struct mime_part *mime_root(const struct mime *mime);
 /* All parts, containers too, in walk order. */
 const struct mime_part *const *mime_parts(const struct mime *mime, uint32_t *n_out);
-const struct mime_defect *mime_defects(const struct mime *mime, uint32_t *n_out);
+/* Looks through the encoded content of all parts at the first call. */
+const struct mime_defect *mime_defects(struct mime *mime, uint32_t *n_out);
 
-/* Decoded content, made at the first call and kept; a container's is its raw bytes. Over worker.max_decoded: cut, with a defect. */
+/* Decoded content, made at the first call and kept; a container's is its raw bytes. Over
+ * worker.max_decoded: cut, with a defect. */
 struct slice mime_content(struct mime *mime, const struct mime_part *part);
-/* The part's text as UTF-8 (text/html with tags removed); empty for other types. Bounded by worker.max_text. */
+/* The part's text as UTF-8 (text/html with tags removed); empty for other types. Bounded by
+ * worker.max_text. */
 struct slice mime_text(struct mime *mime, const struct mime_part *part);
 /* The text a person would read: text/plain, failing that text/html. */
 struct slice mime_message_text(struct mime *mime);
@@ -78,7 +84,8 @@ const char *mime_detected_type(struct mime *mime, const struct mime_part *part);
 
 /* Decodes a header value as received (unfolds, RFC 2047, raw 8-bit) to UTF-8 in the arena. */
 struct slice mime_decode_header(struct slice value, struct arena *arena);
-/* Encodes UTF-8 text as a header value: ASCII as it is, else RFC 2047 in UTF-8; folded with "\n " at 76 columns. */
+/* Encodes UTF-8 text as a header value: ASCII as it is, else RFC 2047 in UTF-8; folded with "\n "
+ * at 76 columns. */
 struct slice mime_encode_header(struct slice text, size_t name_len, struct arena *arena);
 /* All charsets named in parts and encoded words, lower case, without repeats. */
 const char *const *mime_charsets(struct mime *mime, uint32_t *n_out);

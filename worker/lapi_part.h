@@ -1,0 +1,17 @@
+/* The files of the `part` object. lapi_part.c: fields, content, deeds; lapi_part_name.c: questions
+ * about its names. */
+#ifndef POSTERN_WORKER_LAPI_PART_H
+#define POSTERN_WORKER_LAPI_PART_H
+
+#include "worker/lapi.h"
+#include "worker/mime.h"
+
+const struct mime_part *lapi_part_check(lua_State *L); /* at index 1; raises */
+
+int lapi_part_has_extension(lua_State *L);
+int lapi_part_name_matches(lua_State *L);
+/* What follows the last dot of a name, dots and blanks at its end left out; empty when there is
+ * none. */
+struct slice lapi_part_extension_of(const char *name);
+
+#endif

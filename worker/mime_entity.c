@@ -1,0 +1,346 @@
+/*
+ * What the header of one part says: type, parameters, boundaries, encoding, disposition, content id
+ * and names. Repeated fields are all read: the first decides, the others give further readings.
+ */
+#include "worker/mime_impl.h"
+
+#include "common/text.h"
+
+enum { VALUES_MAX = 24 }; /* content fields of one header kept for the search for names */
+
+struct entity {
+    struct mime *mime;
+    struct mime_node *node;
+    bool is_second;
+    struct slice values[VALUES_MAX]; /* dispositions, types, and lines that are no fields */
+    uint32_t n_values;
+    struct slice type_value, disposition_value, encoding_value;
+    bool has_type, has_disposition, has_encoding, has_id;
+    const char *disposition_name, *type_name; /* the names of filename= and name= that count */
+    bool has_blank_line;
+    struct slice *boundaries;
+    uint32_t n_boundaries;
+};
+
+static void report(struct entity *e, enum mime_defect_kind kind, const char *detail)
+{
+    mime_defect_add(e->mime, e->node, kind, detail);
+}
+
+static void keep_value(struct entity *e, struct slice value)
+{
+    if (e->n_values < VALUES_MAX)
+        e->values[e->n_values++] = value;
+    else
+        report(e, MIME_DEFECT_TOO_MANY_PARAMETERS, NULL);
+}
+
+static void add_boundary(struct slice reading, void *context)
+{
+    struct entity *e = context;
+    if (reading.len > MIME_BOUNDARY_BYTES)
+        reading.len = MIME_BOUNDARY_BYTES;
+    while (reading.len > 0 && strchr(" \t\r\n", reading.data[reading.len - 1]) != NULL)
+        reading.len--;
+    if (reading.len == 0)
+        report(e, MIME_DEFECT_EMPTY_BOUNDARY, NULL);
+    for (uint32_t i = 0; i < e->n_boundaries; i++) {
+        if (slice_equal(e->boundaries[i], reading))
+            return;
+    }
+    if (e->n_boundaries == MIME_BOUNDARIES_MAX) {
+        report(e, MIME_DEFECT_TOO_MANY_PARAMETERS, NULL);
+        return;
+    }
+    if (e->boundaries == NULL)
+        e->boundaries = arena_calloc(e->mime->arena, MIME_BOUNDARIES_MAX, sizeof(struct slice));
+    e->boundaries[e->n_boundaries++] = reading;
+}
+
+static void find_boundaries(struct entity *e, struct slice value)
+{
+    struct mime_occurrence occurrence;
+    size_t pos = 0;
+    for (int i = 0; i < MIME_PARAMS_MAX && e->n_boundaries < MIME_BOUNDARIES_MAX &&
+                    mime_occurrence_next(value, &pos, "boundary", &occurrence);
+         i++) {
+        mime_readings_each(occurrence.rest, e->mime->arena, add_boundary, e);
+        if (occurrence.is_extended) {
+            struct slice text = occurrence.rest, charset;
+            text.len = text.len < MIME_VALUE_BYTES ? text.len : MIME_VALUE_BYTES;
+            const char *semicolon = memchr(text.data, ';', text.len);
+            if (semicolon != NULL)
+                text.len = (size_t)(semicolon - text.data);
+            mime_extended_split(text, &charset, &text);
+            add_boundary(mime_percent_decode(mime_trim(text), e->mime->arena), e);
+        }
+    }
+}
+
+static bool is_message_type(const char *type)
+{
+    return strcmp(type, "message/rfc822") == 0 || strcmp(type, "message/global") == 0 ||
+           strcmp(type, "message/news") == 0;
+}
+
+/* The kind of container that a type asks for; the first type decides in the first reading, any in
+ * the second. */
+static void note_container(struct entity *e, const char *type, struct slice value)
+{
+    struct mime_node *node = e->node;
+    if (strncmp(type, "multipart/", 10) == 0) {
+        node->is_multipart = true;
+        find_boundaries(e, value);
+    } else if (is_message_type(type)) {
+        node->is_message = true;
+    } else if (node->other_type == NULL) {
+        node->other_type = type;
+    }
+}
+
+static const char *read_type(struct entity *e, struct slice value, struct slice *rest_out)
+{
+    const char *type = mime_token_read(value, e->mime->arena, rest_out);
+    const char *slash = strchr(type, '/');
+    if (slash != NULL && slash != type && slash[1] != '\0')
+        return type;
+    report(e, MIME_DEFECT_BAD_CONTENT_TYPE, type);
+    return "text/plain";
+}
+
+static void read_params(
+    struct entity *e, struct slice rest, const struct mime_param **out, uint32_t *n_out)
+{
+    unsigned odd = mime_params_read(rest, e->mime->arena, out, n_out);
+    if (odd & MIME_PARAMS_CUT)
+        report(e, MIME_DEFECT_TOO_MANY_PARAMETERS, NULL);
+    if (odd & MIME_PARAMS_DUPLICATE)
+        report(e, MIME_DEFECT_DUPLICATE_PARAMETER, NULL);
+}
+
+static void first_type(struct entity *e, struct slice value)
+{
+    struct mime_part *part = &e->node->part;
+    struct slice rest;
+    part->type = read_type(e, value, &rest);
+    read_params(e, rest, &part->params, &part->n_params);
+    const char *charset = mime_param_find(part->params, part->n_params, "charset");
+    if (charset != NULL) {
+        char *copy = arena_memdup0(e->mime->arena, charset, strnlen(charset, MIME_CHARSET_BYTES));
+        text_lower(copy);
+        part->charset = copy;
+    }
+    const char *boundary = mime_param_find(part->params, part->n_params, "boundary");
+    if (boundary != NULL && strncmp(part->type, "multipart/", 10) == 0)
+        add_boundary(slice_text(boundary), e);
+    e->type_name = mime_param_find(part->params, part->n_params, "name");
+    note_container(e, part->type, value);
+}
+
+static void on_type(struct entity *e, struct slice value)
+{
+    keep_value(e, value);
+    if (!e->has_type) {
+        e->has_type = true;
+        e->type_value = value;
+        first_type(e, value);
+        return;
+    }
+    bool is_same = slice_equal(mime_trim(value), mime_trim(e->type_value));
+    report(e, is_same ? MIME_DEFECT_DUPLICATE_CONTENT_TYPE : MIME_DEFECT_CONFLICTING_CONTENT_TYPE,
+        NULL);
+    if (is_same)
+        return;
+    e->mime->needs_second = true;
+    struct slice rest;
+    const char *type = read_type(e, value, &rest);
+    if (e->is_second)
+        note_container(e, type, value);
+}
+
+static void on_encoding(struct entity *e, struct slice value)
+{
+    struct slice rest;
+    if (e->has_encoding) {
+        report(e, MIME_DEFECT_DUPLICATE_ENCODING, NULL);
+        return;
+    }
+    e->has_encoding = true;
+    e->node->part.encoding = mime_token_read(value, e->mime->arena, &rest);
+    if (mime_encoding_of(&e->node->part) == MIME_ENCODING_UNKNOWN)
+        report(e, MIME_DEFECT_UNKNOWN_ENCODING, e->node->part.encoding);
+}
+
+static void on_disposition(struct entity *e, struct slice value)
+{
+    keep_value(e, value);
+    const struct mime_param *params;
+    uint32_t n;
+    struct slice rest;
+    const char *token = mime_token_read(value, e->mime->arena, &rest);
+    read_params(e, rest, &params, &n);
+    if (e->disposition_name == NULL)
+        e->disposition_name = mime_param_find(params, n, "filename");
+    if (e->has_disposition) {
+        report(e, MIME_DEFECT_DUPLICATE_DISPOSITION, NULL);
+        return;
+    }
+    e->has_disposition = true;
+    e->node->part.disposition = token;
+}
+
+static void on_id(struct entity *e, struct slice value)
+{
+    if (e->has_id)
+        return;
+    e->has_id = true;
+    struct slice id = mime_trim(value);
+    if (id.len >= 2 && id.data[0] == '<' && id.data[id.len - 1] == '>')
+        id = slice_of(id.data + 1, id.len - 2);
+    id = mime_guess_utf8(id, e->mime->arena);
+    e->node->part.content_id = arena_memdup0(e->mime->arena, id.data, id.len);
+}
+
+/* A line that is no field: some readers skip it, some end the header there, some join it with the
+ * field before. */
+static void on_junk(struct entity *e, const struct mime_field *field)
+{
+    bool is_mbox_line = e->node->parent == NULL && field->raw.data == e->node->part.header.data &&
+                        mime_begins_with(field->raw, "from ");
+    if (is_mbox_line || mime_is_blank(field->raw))
+        return;
+    report(e, MIME_DEFECT_HEADER_WITHOUT_COLON, NULL);
+    keep_value(e, field->value);
+}
+
+/* A field may hide others behind a bare CR or a NUL: they are searched for names as well. */
+static bool hides_something(const struct mime *mime, struct slice raw)
+{
+    if (memchr(raw.data, 0, raw.len) != NULL)
+        return true;
+    if (!mime->has_bare_cr)
+        return false;
+    for (size_t i = 0; i < raw.len; i++) {
+        if (raw.data[i] == '\r' && (i + 1 == raw.len || raw.data[i + 1] != '\n'))
+            return true;
+    }
+    return false;
+}
+
+static void on_content_field(struct entity *e, const struct mime_field *field)
+{
+    static const struct {
+        const char *name;
+        void (*read)(struct entity *e, struct slice value);
+    } fields[] = {
+        {"content-type", on_type},
+        {"content-transfer-encoding", on_encoding},
+        {"content-disposition", on_disposition},
+        {"content-id", on_id},
+    };
+    if (e->has_blank_line || field->has_blank_line)
+        report(e, MIME_DEFECT_BLANK_CONTINUATION, NULL);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (mime_name_is(field->name, fields[i].name)) {
+            fields[i].read(e, field->value);
+            return;
+        }
+    }
+}
+
+static void on_field(struct entity *e, struct mime_field *field)
+{
+    size_t max_bytes = (size_t)e->mime->conf->worker.max_header_line;
+    if (field->raw.len > max_bytes) {
+        report(e, MIME_DEFECT_HEADER_TOO_LONG,
+            arena_printf(e->mime->arena, "%zu bytes", field->raw.len));
+        field->raw.len = max_bytes;
+        if (field->value.data + field->value.len > field->raw.data + max_bytes)
+            field->value.len = field->value.data < field->raw.data + max_bytes
+                                   ? (size_t)(field->raw.data + max_bytes - field->value.data)
+                                   : 0;
+    }
+    if (!field->has_colon) {
+        on_junk(e, field);
+    } else {
+        if (mime_begins_with(field->name, "content-"))
+            on_content_field(e, field);
+        if (hides_something(e->mime, field->raw))
+            keep_value(e, field->raw);
+    }
+    e->has_blank_line = e->has_blank_line || field->has_blank_line;
+}
+
+static void read_fields(struct entity *e)
+{
+    struct slice block = e->node->part.header;
+    int64_t max = e->mime->conf->worker.max_headers, n = 0;
+    struct mime_field field;
+    for (size_t pos = 0; mime_field_next(block, &pos, e->is_second, &field); n++) {
+        if (n >= max) {
+            report(e, MIME_DEFECT_TOO_MANY_HEADERS, NULL);
+            break;
+        }
+        on_field(e, &field);
+    }
+}
+
+static void set_defaults(struct mime_part *part)
+{
+    part->type = "text/plain";
+    part->charset = part->encoding = part->disposition = part->content_id = "";
+}
+
+static bool is_high(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if ((uint8_t)s.data[i] >= 128)
+            return true;
+    }
+    return false;
+}
+
+static void read_names(struct entity *e)
+{
+    struct mime_names names = {.mime = e->mime, .node = e->node};
+    if (e->disposition_name != NULL)
+        mime_names_add(&names, slice_text(e->disposition_name));
+    if (e->type_name != NULL)
+        mime_names_add(&names, slice_text(e->type_name));
+    for (uint32_t i = 0; i < e->n_values; i++)
+        mime_names_add_field(&names, e->values[i]);
+    e->node->part.filenames = names.items;
+    e->node->part.n_filenames = names.n;
+    e->node->part.filename = names.n > 0 ? names.items[0] : NULL;
+}
+
+static void report_specials(struct entity *e)
+{
+    if (strcmp(e->node->part.type, "message/partial") == 0)
+        report(e, MIME_DEFECT_MESSAGE_PARTIAL, NULL);
+    if (strcmp(e->node->part.type, "message/external-body") == 0)
+        report(e, MIME_DEFECT_EXTERNAL_BODY, NULL);
+    if (is_high(e->node->part.header) && !text_is_utf8(e->node->part.header))
+        report(e, MIME_DEFECT_RAW_8BIT_HEADER, NULL);
+    if (e->n_boundaries > 1) {
+        report(e, MIME_DEFECT_ODD_BOUNDARY, NULL);
+        e->mime->needs_second = true;
+    }
+}
+
+void mime_entity_read(struct mime *mime, struct mime_node *node, bool is_second, bool is_in_digest)
+{
+    struct entity e = {.mime = mime, .node = node, .is_second = is_second};
+    set_defaults(&node->part);
+    read_fields(&e);
+    if (!e.has_type && is_in_digest) {
+        node->part.type = "message/rfc822";
+        node->is_message = true;
+    }
+    node->boundaries = e.boundaries;
+    node->n_boundaries = e.n_boundaries;
+    if (!node->is_multipart && !node->is_message)
+        node->other_type = NULL;
+    report_specials(&e);
+    read_names(&e);
+}

@@ -1,0 +1,215 @@
+/*
+ * What the files of the MIME reader share; nobody else includes it. Calls go down this list: mime.c
+ * (life cycle) → mime_tree.c (parts) → mime_entity.c (what one part's header says) → mime_name.c,
+ * mime_param.c (readings of values) → mime_header.c, mime_charset.c; mime_content.c and mime_text.c
+ * decode on demand.
+ */
+#ifndef POSTERN_WORKER_MIME_IMPL_H
+#define POSTERN_WORKER_MIME_IMPL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker/mime.h"
+
+enum mime_defect_kind {
+#define DEFECT(id, kind, is_ambiguous, help) MIME_DEFECT_##id,
+#include "worker/defects.def"
+#undef DEFECT
+    MIME_DEFECT_COUNT
+};
+
+enum {
+    MIME_NAMES_MAX = 64,        /* candidate names of one part */
+    MIME_NAME_BYTES = 1024,     /* of one name */
+    MIME_VALUE_BYTES = 4096,    /* of one parameter's value looked at */
+    MIME_PARAMS_MAX = 256,      /* parameters of one field, occurrences of one searched for */
+    MIME_BOUNDARIES_MAX = 8,    /* readings of one boundary */
+    MIME_BOUNDARY_BYTES = 1024, /* longer ones are cut: RFC 2046 allows 70 */
+    MIME_DEFECTS_MAX = 1000,
+    MIME_URLS_MAX = 1000,
+    MIME_URL_BYTES = 2048,
+    MIME_CHARSETS_MAX = 64,
+    MIME_CHARSET_BYTES = 40,
+};
+
+/* A part with what the reader needs about it. In the arena; never moves. */
+struct mime_node {
+    struct mime_part part;
+    struct mime_node *parent;
+    struct mime_node *first_child, *last_child, *next;
+    uint32_t n_numbered;            /* children that have a path */
+    struct mime_node *all_next;     /* in order of discovery */
+    struct mime_node *same;         /* of the second reading: the node of the first that it is */
+    const struct slice *boundaries; /* readings of its boundary; the first is the usual one */
+    uint32_t n_boundaries;
+    bool is_multipart;      /* some Content-Type says multipart */
+    bool is_message;        /* holds a whole message */
+    bool has_end;           /* its end boundary was seen */
+    const char *other_type; /* a further Content-Type that is no container; NULL */
+    uint64_t defects;       /* bits of those reported */
+    struct slice decoded;
+    bool has_decoded;
+    bool has_checked; /* encoding was checked for defects */
+    struct slice text;
+    bool has_text;
+    const char *detected; /* NULL: not looked yet */
+};
+
+struct mime {
+    const struct conf *conf;
+    struct arena *arena;
+    struct slice message;
+    const struct header_list *headers;
+    struct mime_node *root;
+    const struct mime_part **parts; /* walk order */
+    struct mime_node **nodes;       /* the same, by number */
+    uint32_t n_parts;
+    struct mime_defect *defects;
+    uint32_t n_defects, cap_defects;
+    uint64_t kinds_seen;
+    bool is_muted;     /* a second reading is under way: its defects are those of the first */
+    bool needs_second; /* something can be read in two ways that need a second pass */
+    bool has_bare_cr;
+    bool has_lines_checked; /* line lengths */
+    int64_t decoded_left;   /* of worker.max_decoded */
+    const char **charsets;
+    uint32_t n_charsets;
+    bool has_charsets;
+    const char **urls;
+    uint32_t n_urls;
+    bool has_urls;
+    struct slice message_text;
+    bool has_message_text;
+};
+
+/* mime_defect.c: reports once for each kind and part. node NULL: the message. detail: static or in
+ * the arena. */
+void mime_defect_add(
+    struct mime *mime, struct mime_node *node, enum mime_defect_kind kind, const char *detail);
+
+/* mime_scan.c: lines and fields. */
+struct mime_field {
+    struct slice name;  /* without blanks; empty when the line is no field */
+    struct slice value; /* folding and leading blanks kept, without the last line end; the whole
+                           line when it is no field */
+    struct slice raw;
+    bool has_colon;
+    bool has_blank_line; /* a continuation of blanks only */
+};
+/* The line at pos: without its end; *pos moves behind it. cr_ends: a bare CR ends a line too. */
+struct slice mime_line_next(struct slice bytes, size_t *pos, bool cr_ends);
+/* The next field of a header block; false at its end. */
+bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_field *out);
+/* Counts what is wrong with the bytes of the message and reports it. */
+void mime_scan_bytes(struct mime *mime);
+void mime_scan_lines(struct mime *mime);
+bool mime_is_blank(struct slice s); /* spaces, tabs, line ends only */
+struct slice mime_trim(struct slice s);
+bool mime_name_is(struct slice name, const char *lower);  /* caseless */
+bool mime_begins_with(struct slice s, const char *lower); /* caseless */
+
+/* mime_param.c: parameters of a content field, and the readings of one value. */
+/* Reads "type/subtype" or "attachment" (lower case, blanks and comments removed) from the front of
+ * a value; *rest_out is what follows. */
+const char *mime_token_read(struct slice value, struct arena *arena, struct slice *rest_out);
+/* The parameters as RFC 2045 and 2231 have them, the first of equal names. Returns what was odd:
+ * there were more than are kept; one that decides how a part is read is there twice, with different
+ * values. */
+enum { MIME_PARAMS_CUT = 1, MIME_PARAMS_DUPLICATE = 2 };
+unsigned mime_params_read(
+    struct slice value, struct arena *arena, const struct mime_param **out, uint32_t *n_out);
+const char *mime_param_find(
+    const struct mime_param *params, uint32_t n, const char *name); /* NULL */
+
+/* One occurrence of a parameter in a value, however it got there. */
+struct mime_occurrence {
+    struct slice rest; /* from the first byte of the value */
+    bool is_extended;  /* name*= or name*N*= */
+    int32_t section;   /* name*N; -1: none */
+    bool has_prefix;   /* "file" before "name" */
+};
+/* Finds the next place at or after *pos where word, an optional *N*, and "=" follow each other. */
+bool mime_occurrence_next(
+    struct slice value, size_t *pos, const char *word, struct mime_occurrence *out);
+/* Calls cb with each reading of the value at the front of rest: quoted, unquoted, cut, escaped …
+ * The usual one first. */
+typedef void (*mime_reading_cb)(struct slice reading, void *context);
+void mime_readings_each(struct slice rest, struct arena *arena, mime_reading_cb cb, void *context);
+/* Bytes for %XX; others as they are. */
+struct slice mime_percent_decode(struct slice in, struct arena *arena);
+/* Splits charset'language'text of RFC 2231; false when there are no two quotes. */
+bool mime_extended_split(struct slice value, struct slice *charset_out, struct slice *text_out);
+/* charset'language'text to UTF-8; a value without quotes is taken as text. */
+struct slice mime_extended_decode(struct slice value, struct arena *arena);
+
+/* mime_name.c: a collector of candidate names. */
+struct mime_names {
+    struct mime *mime;
+    struct mime_node *node;
+    const char **items; /* MIME_NAMES_MAX of them, made at the first */
+    uint32_t n;
+    uint32_t n_occurrences;
+};
+void mime_names_add_field(struct mime_names *names, struct slice value);
+void mime_names_add(struct mime_names *names, struct slice utf8);
+/* The name in the "begin" line of uuencoded content. */
+void mime_names_add_uu(struct mime *mime, struct mime_node *node);
+
+/* mime_entity.c: reads a part's header block (node->part.header) into node. */
+void mime_entity_read(struct mime *mime, struct mime_node *node, bool cr_ends, bool is_in_digest);
+
+/* mime_tree.c */
+struct mime_node *mime_tree_read(struct mime *mime);
+
+/* mime_header.c: values of header fields. */
+struct slice mime_unfold(struct slice value, struct arena *arena);
+/* RFC 2047 words replaced; bytes in between are taken as UTF-8 or windows-1252. */
+struct slice mime_words_decode(struct slice value, struct arena *arena);
+/* The next encoded word at or after *pos. */
+struct mime_word {
+    struct slice charset, text;
+    char encoding; /* 'q' or 'b' */
+    size_t start, end;
+};
+bool mime_word_next(struct slice value, size_t *pos, struct mime_word *out);
+
+/* mime_charset.c */
+/* To UTF-8, at most max bytes; the result is valid and may be the input itself. *is_known_out (may
+ * be NULL): whether the charset could be converted. */
+struct slice mime_to_utf8(
+    struct slice bytes, const char *charset, size_t max, struct arena *arena, bool *is_known_out);
+/* UTF-8 when it is valid, else windows-1252. */
+struct slice mime_guess_utf8(struct slice bytes, struct arena *arena);
+struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *arena);
+
+/* mime_codec.c: transfer encodings. out has room for n bytes; each returns the bytes written;
+ * *broken_out (may be NULL) is set, never cleared. */
+size_t mime_base64_decode(const char *in, size_t n, uint8_t *out, bool *broken_out);
+size_t mime_quoted_decode(const char *in, size_t n, uint8_t *out, bool *broken_out);
+size_t mime_uu_decode(const char *in, size_t n, uint8_t *out);
+size_t mime_word_q_decode(const char *in, size_t n, uint8_t *out); /* "Q" of RFC 2047 */
+size_t mime_base64_encode(const uint8_t *in, size_t n, char *out); /* without line breaks or NUL */
+
+/* mime_content.c */
+enum mime_encoding {
+    MIME_ENCODING_IDENTITY = 0,
+    MIME_ENCODING_BASE64,
+    MIME_ENCODING_QUOTED,
+    MIME_ENCODING_UU,
+    MIME_ENCODING_UNKNOWN
+};
+enum mime_encoding mime_encoding_of(const struct mime_part *part);
+/* Decodes bytes for node, counting against worker.max_decoded. */
+struct slice mime_bytes_decode(struct mime *mime, struct mime_node *node, struct slice bytes);
+/* At least the first n decoded bytes (or all), without keeping more. */
+struct slice mime_content_head(struct mime *mime, struct mime_node *node, size_t n);
+/* Finds what is wrong with the encoded content of all parts. */
+void mime_content_check(struct mime *mime);
+struct mime_node *mime_node_of(struct mime *mime, const struct mime_part *part);
+
+/* mime_html.c: text of HTML in UTF-8, and the addresses in its attributes. */
+struct slice mime_html_text(struct slice html, size_t max, struct arena *arena);
+void mime_html_each_link(struct slice html, struct arena *arena, mime_reading_cb cb, void *context);
+
+#endif

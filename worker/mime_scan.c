@@ -1,0 +1,203 @@
+/* Lines and header fields of a message, and what is wrong with its bytes. No copies, no recursion,
+ * linear. */
+#include "worker/mime_impl.h"
+
+#include <strings.h>
+
+enum { LINE_MAX_BYTES = 998 }; /* RFC 5322 section 2.1.1 */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static bool is_space(char c)
+{
+    return is_blank(c) || c == '\r' || c == '\n';
+}
+
+bool mime_is_blank(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (!is_space(s.data[i]))
+            return false;
+    }
+    return true;
+}
+
+struct slice mime_trim(struct slice s)
+{
+    while (s.len > 0 && is_space(s.data[0])) {
+        s.data++;
+        s.len--;
+    }
+    while (s.len > 0 && is_space(s.data[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+bool mime_name_is(struct slice name, const char *lower)
+{
+    size_t len = strlen(lower);
+    return name.len == len && strncasecmp(name.data, lower, len) == 0;
+}
+
+bool mime_begins_with(struct slice s, const char *lower)
+{
+    size_t len = strlen(lower);
+    return s.len >= len && strncasecmp(s.data, lower, len) == 0;
+}
+
+struct slice mime_line_next(struct slice bytes, size_t *pos, bool cr_ends)
+{
+    const char *start = bytes.data + *pos;
+    size_t left = bytes.len - *pos;
+    const char *lf = memchr(start, '\n', left);
+    size_t len = lf != NULL ? (size_t)(lf - start) : left;
+    size_t step = lf != NULL ? len + 1 : len;
+    if (cr_ends) {
+        const char *cr = memchr(start, '\r', len);
+        if (cr != NULL && !(lf != NULL && cr + 1 == lf)) {
+            *pos += (size_t)(cr - start) + 1;
+            return slice_of(start, (size_t)(cr - start));
+        }
+    }
+    *pos += step;
+    if (len > 0 && start[len - 1] == '\r')
+        len--;
+    return slice_of(start, len);
+}
+
+/* Moves *pos behind the continuation lines that follow. */
+static void skip_continuations(
+    struct slice block, size_t *pos, bool cr_ends, struct mime_field *out)
+{
+    while (*pos < block.len && is_blank(block.data[*pos])) {
+        struct slice line = mime_line_next(block, pos, cr_ends);
+        if (mime_is_blank(line))
+            out->has_blank_line = true;
+    }
+}
+
+static struct slice without_end(struct slice s)
+{
+    if (s.len > 0 && s.data[s.len - 1] == '\n')
+        s.len--;
+    if (s.len > 0 && s.data[s.len - 1] == '\r')
+        s.len--;
+    return s;
+}
+
+/* RFC 5322 section 2.2: printable ASCII. */
+static bool is_field_name(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.data[i] <= ' ' || name.data[i] >= 127)
+            return false;
+    }
+    return name.len > 0;
+}
+
+bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_field *out)
+{
+    if (*pos >= block.len)
+        return false;
+    size_t start = *pos;
+    *out = (struct mime_field){0};
+    struct slice line = mime_line_next(block, pos, cr_ends);
+    skip_continuations(block, pos, cr_ends, out);
+    out->raw = slice_of(block.data + start, *pos - start);
+    const char *colon = memchr(line.data, ':', line.len);
+    if (colon != NULL && !is_blank(line.data[0]))
+        out->name = mime_trim(slice_of(line.data, (size_t)(colon - line.data)));
+    out->has_colon = is_field_name(out->name);
+    if (!out->has_colon) {
+        out->name = slice_of(NULL, 0);
+        out->value = without_end(out->raw);
+        return true;
+    }
+    const char *value = colon + 1;
+    out->value = without_end(slice_of(value, (size_t)(out->raw.data + out->raw.len - value)));
+    return true;
+}
+
+enum { BLOCK_BYTES = 128 };
+
+struct counts {
+    uint64_t cr, lf, pairs, nul;
+};
+
+/* A fixed length and byte counters, so that the compiler makes vector code of it. p[-1] must be
+ * readable. */
+static void count_block(const uint8_t *p, struct counts *counts)
+{
+    uint8_t cr = 0, lf = 0, pairs = 0, nul = 0;
+    for (int i = 0; i < BLOCK_BYTES; i++) {
+        uint8_t is_lf = p[i] == '\n';
+        cr = (uint8_t)(cr + (p[i] == '\r'));
+        lf = (uint8_t)(lf + is_lf);
+        pairs = (uint8_t)(pairs + (is_lf & (p[i - 1] == '\r')));
+        nul = (uint8_t)(nul + (p[i] == 0));
+    }
+    counts->cr += cr;
+    counts->lf += lf;
+    counts->pairs += pairs;
+    counts->nul += nul;
+}
+
+static void count_byte(uint8_t c, uint8_t before, struct counts *counts)
+{
+    counts->cr += c == '\r';
+    counts->lf += c == '\n';
+    counts->pairs += c == '\n' && before == '\r';
+    counts->nul += c == 0;
+}
+
+static struct counts count_bytes(struct slice bytes)
+{
+    struct counts counts = {0};
+    const uint8_t *p = (const uint8_t *)bytes.data;
+    size_t i = 0;
+    if (bytes.len > 0)
+        count_byte(p[i++], 0, &counts);
+    for (; i + BLOCK_BYTES <= bytes.len; i += BLOCK_BYTES)
+        count_block(p + i, &counts);
+    for (; i < bytes.len; i++)
+        count_byte(p[i], p[i - 1], &counts);
+    return counts;
+}
+
+void mime_scan_bytes(struct mime *mime)
+{
+    struct counts counts = count_bytes(mime->message);
+    if (counts.nul > 0)
+        mime_defect_add(mime, NULL, MIME_DEFECT_NUL_BYTES,
+            arena_printf(mime->arena, "%llu of them", (unsigned long long)counts.nul));
+    if (counts.cr > counts.pairs) {
+        mime->has_bare_cr = true;
+        mime->needs_second = true;
+        mime_defect_add(mime, NULL, MIME_DEFECT_BARE_CR,
+            arena_printf(
+                mime->arena, "%llu of them", (unsigned long long)(counts.cr - counts.pairs)));
+    }
+    if (counts.pairs > 0 && counts.lf > counts.pairs)
+        mime_defect_add(mime, NULL, MIME_DEFECT_BARE_LF,
+            arena_printf(
+                mime->arena, "%llu of them", (unsigned long long)(counts.lf - counts.pairs)));
+}
+
+void mime_scan_lines(struct mime *mime)
+{
+    if (mime->has_lines_checked)
+        return;
+    mime->has_lines_checked = true;
+    size_t longest = 0;
+    for (size_t pos = 0; pos < mime->message.len;) {
+        struct slice line = mime_line_next(mime->message, &pos, false);
+        if (line.len > longest)
+            longest = line.len;
+    }
+    if (longest > LINE_MAX_BYTES)
+        mime_defect_add(
+            mime, NULL, MIME_DEFECT_LONG_LINE, arena_printf(mime->arena, "%zu bytes", longest));
+}

@@ -1,0 +1,262 @@
+/* Text of parts as UTF-8, the text of the message, charsets and addresses named in it. Made when it
+ * is asked for. */
+#include "worker/mime_impl.h"
+
+#include <strings.h>
+
+#include "common/text.h"
+
+static size_t max_text(const struct mime *mime)
+{
+    return (size_t)mime->conf->worker.max_text;
+}
+
+static bool is_type(const struct mime_part *part, const char *type)
+{
+    return strcmp(part->type, type) == 0;
+}
+
+static bool is_html(const struct mime_part *part)
+{
+    return is_type(part, "text/html") || is_type(part, "application/xhtml+xml");
+}
+
+static bool is_text(const struct mime_part *part)
+{
+    return !part->is_container && (strncmp(part->type, "text/", 5) == 0 || is_html(part));
+}
+
+/* Its content in UTF-8, tags and all. */
+static struct slice source_of(struct mime *mime, struct mime_node *node)
+{
+    bool is_known;
+    struct slice bytes = mime_content(mime, &node->part);
+    struct slice text =
+        mime_to_utf8(bytes, node->part.charset, max_text(mime), mime->arena, &is_known);
+    if (!is_known)
+        mime_defect_add(mime, node, MIME_DEFECT_UNKNOWN_CHARSET, node->part.charset);
+    if (bytes.len > max_text(mime))
+        mime_defect_add(mime, node, MIME_DEFECT_TEXT_TOO_LONG, NULL);
+    return text;
+}
+
+struct slice mime_text(struct mime *mime, const struct mime_part *part)
+{
+    if (!is_text(part))
+        return slice_of("", 0);
+    struct mime_node *node = mime_node_of(mime, part);
+    if (!node->has_text) {
+        node->has_text = true;
+        node->text = source_of(mime, node);
+        if (is_html(part))
+            node->text = mime_html_text(node->text, max_text(mime), mime->arena);
+    }
+    return node->text;
+}
+
+static bool is_shown(const struct mime_part *part)
+{
+    return strcmp(part->disposition, "attachment") != 0;
+}
+
+/* All parts of the type that are shown in line, one below the other. */
+static struct slice joined_text(struct mime *mime, const char *type)
+{
+    struct slice one = slice_of("", 0);
+    struct buf all;
+    buf_init(&all, max_text(mime));
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < mime->n_parts; i++) {
+        const struct mime_part *part = mime->parts[i];
+        if (part->is_container || !is_type(part, type) || !is_shown(part))
+            continue;
+        struct slice text = mime_text(mime, part);
+        if (mime_is_blank(text))
+            continue;
+        if (n++ == 0) {
+            one = text;
+            continue;
+        }
+        if (n == 2)
+            (void)buf_put(&all, one.data, one.len);
+        if (buf_put(&all, "\n", 1) < 0 || buf_put(&all, text.data, text.len) < 0)
+            break;
+    }
+    if (n > 1)
+        one = slice_of(arena_memdup0(mime->arena, all.data, all.len), all.len);
+    buf_clear(&all);
+    return one;
+}
+
+struct slice mime_message_text(struct mime *mime)
+{
+    if (mime->has_message_text)
+        return mime->message_text;
+    mime->has_message_text = true;
+    mime->message_text = joined_text(mime, "text/plain");
+    if (mime->message_text.len == 0)
+        mime->message_text = joined_text(mime, "text/html");
+    return mime->message_text;
+}
+
+/* ---- charsets ---- */
+
+static void add_charset(struct mime *mime, struct slice charset)
+{
+    if (charset.len == 0 || charset.len > MIME_CHARSET_BYTES ||
+        mime->n_charsets == MIME_CHARSETS_MAX)
+        return;
+    charset = mime_guess_utf8(charset, mime->arena);
+    char *name = arena_memdup0(mime->arena, charset.data, charset.len);
+    text_lower(name);
+    for (uint32_t i = 0; i < mime->n_charsets; i++) {
+        if (strcmp(mime->charsets[i], name) == 0)
+            return;
+    }
+    mime->charsets[mime->n_charsets++] = name;
+}
+
+static void add_charsets_of_words(struct mime *mime, struct slice header)
+{
+    struct mime_word word;
+    for (size_t pos = 0; header.len > 0 && mime_word_next(header, &pos, &word);) {
+        const char *language = memchr(word.charset.data, '*', word.charset.len);
+        if (language != NULL)
+            word.charset.len = (size_t)(language - word.charset.data);
+        add_charset(mime, word.charset);
+    }
+}
+
+const char *const *mime_charsets(struct mime *mime, uint32_t *n_out)
+{
+    if (!mime->has_charsets) {
+        mime->has_charsets = true;
+        mime->charsets = arena_calloc(mime->arena, MIME_CHARSETS_MAX, sizeof(*mime->charsets));
+        for (uint32_t i = 0; i < mime->n_parts; i++) {
+            add_charset(mime, slice_text(mime->parts[i]->charset));
+            add_charsets_of_words(mime, mime->parts[i]->header);
+        }
+    }
+    *n_out = mime->n_charsets;
+    return mime->charsets;
+}
+
+/* ---- addresses of web pages ---- */
+
+enum { URL_SLOTS = 4096 }; /* more than twice MIME_URLS_MAX, a power of two */
+
+struct urls {
+    struct mime *mime;
+    const char **slots;
+};
+
+static uint32_t hash_of(struct slice s)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < s.len; i++)
+        hash = (hash ^ (uint8_t)s.data[i]) * 16777619u;
+    return hash;
+}
+
+static void add_url(struct urls *urls, struct slice url)
+{
+    struct mime *mime = urls->mime;
+    if (url.len > MIME_URL_BYTES) {
+        url.len = MIME_URL_BYTES;
+        while (url.len > 0 && ((uint8_t)url.data[url.len] & 0xc0) == 0x80)
+            url.len--;
+    }
+    if (mime->n_urls == MIME_URLS_MAX)
+        return;
+    uint32_t slot = hash_of(url) % URL_SLOTS;
+    while (urls->slots[slot] != NULL) {
+        if (strlen(urls->slots[slot]) == url.len &&
+            memcmp(urls->slots[slot], url.data, url.len) == 0)
+            return;
+        slot = (slot + 1) % URL_SLOTS;
+    }
+    const char *copy = arena_memdup0(mime->arena, url.data, url.len);
+    urls->slots[slot] = mime->urls[mime->n_urls++] = copy;
+}
+
+static const char *const schemes[] = {"http://", "https://", "ftp://", "mailto:", NULL};
+
+static size_t scheme_length(struct slice s)
+{
+    for (const char *const *scheme = schemes; *scheme != NULL; scheme++) {
+        if (mime_begins_with(s, *scheme) && s.len > strlen(*scheme))
+            return strlen(*scheme);
+    }
+    return 0;
+}
+
+static bool ends_url(char c)
+{
+    return (uint8_t)c <= ' ' || c == '<' || c == '>' || c == '"' || c == '\x7f';
+}
+
+/* Punctuation that ends a sentence, and a bracket that was not opened inside. */
+static struct slice without_punctuation(struct slice url)
+{
+    while (url.len > 0) {
+        char last = url.data[url.len - 1];
+        bool is_open_inside = last == ')' && memchr(url.data, '(', url.len) != NULL;
+        if (last == '\0' || strchr(".,;:!?'\")]}*", last) == NULL || is_open_inside)
+            break;
+        url.len--;
+    }
+    return url;
+}
+
+/* Schemes are found at their colon: it is rarer than any letter. */
+static void add_urls_of_text(struct urls *urls, struct slice text)
+{
+    for (size_t i = 0; i < text.len;) {
+        const char *colon = memchr(text.data + i, ':', text.len - i);
+        if (colon == NULL)
+            return;
+        size_t at = (size_t)(colon - text.data), from = at;
+        while (from > i && at - from < 6 && (text.data[from - 1] | 0x20) >= 'a' &&
+               (text.data[from - 1] | 0x20) <= 'z')
+            from--;
+        i = at + 1;
+        size_t scheme = 0;
+        for (; from < at && scheme == 0; from += scheme == 0)
+            scheme = scheme_length(slice_of(text.data + from, text.len - from));
+        if (scheme == 0)
+            continue;
+        size_t end = from + scheme;
+        while (end < text.len && !ends_url(text.data[end]))
+            end++;
+        struct slice url = without_punctuation(slice_of(text.data + from, end - from));
+        if (url.len > scheme)
+            add_url(urls, url);
+        i = end > i ? end : i;
+    }
+}
+
+static void on_link(struct slice value, void *context)
+{
+    struct urls *urls = context;
+    size_t scheme = scheme_length(value);
+    if (scheme > 0 && memchr(value.data, 0, value.len) == NULL)
+        add_url(urls, value);
+}
+
+const char *const *mime_urls(struct mime *mime, uint32_t *n_out)
+{
+    if (!mime->has_urls) {
+        mime->has_urls = true;
+        mime->urls = arena_calloc(mime->arena, MIME_URLS_MAX, sizeof(*mime->urls));
+        struct urls urls = {mime, arena_calloc(mime->arena, URL_SLOTS, sizeof(char *))};
+        for (uint32_t i = 0; i < mime->n_parts; i++) {
+            if (!is_text(mime->parts[i]))
+                continue;
+            if (is_html(mime->parts[i]))
+                mime_html_each_link(source_of(mime, mime->nodes[i]), mime->arena, on_link, &urls);
+            add_urls_of_text(&urls, mime_text(mime, mime->parts[i]));
+        }
+    }
+    *n_out = mime->n_urls;
+    return mime->urls;
+}

@@ -107,10 +107,14 @@ void report_print_json(FILE *out, const json_t *report)
     json_decref(line);
 }
 
+enum { SHOWN_MAX = 600 }; /* bytes of one value that people get to see */
+
 static void print_text(FILE *out, const json_t *value)
 {
     char *text = render_value(value);
-    render_escaped(out, slice_text(text));
+    size_t len = strlen(text);
+    render_escaped(out, slice_of(text, len < SHOWN_MAX ? len : SHOWN_MAX));
+    fputs(len > SHOWN_MAX ? "..." : "", out);
     free(text);
 }
 

@@ -3,6 +3,8 @@
 -- What counts is every name that some mail reader could derive from a part, not only the one that most would show: a file
 -- called "invoice.pdf" for one program may be "invoice.exe" for another.
 
+local log = require "postern.log"
+
 -- Names of programs and scripts that Windows, macOS or an office suite starts on a double click, and disk images that hide
 -- them from scanners.
 local forbidden = {

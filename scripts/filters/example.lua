@@ -7,6 +7,8 @@
 -- or with everything around:  posternctl dev example.lua
 -- and while that runs, change this file and save it: the next mail meets the new version.
 
+local log = require "postern.log"
+
 -- The top level runs once when the filter is loaded; all workers share what it makes.
 local refused_hosts = {
     ["203.0.113.7"] = "it sent us nothing but advertisements",

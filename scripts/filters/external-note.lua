@@ -3,6 +3,8 @@
 -- Signed and encrypted mail is left alone (append_text says so by returning false and why), since a note would break its
 -- signature. Mail of our own users, known by network or by authentication, gets none.
 
+local log = require "postern.log"
+
 local note = [[
 
 --

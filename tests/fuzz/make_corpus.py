@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""Writes the seeds of the fuzzers wire, envelope, action and plan into corpus/NAME/seed-*: run it again when a format changes.
+
+Files of other names (what a fuzzer found) are left alone.
+"""
+
+import os
+import struct
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "fakes"))
+
+import postern_wire as wire  # noqa: E402
+
+RECORDS = [
+    ("hello", "MILTERD", "HELLO", {"role": 1, "pid": 4711, "build": "0.1.0"}),
+    ("watch", "MILTERD", "WATCH", {}),
+    ("needs", "MULTIPLEXOR", "NEEDS", {"generation": 3, "union_sees": 0xfff}),
+    ("release", "MILTERD", "RELEASE", {"generation": 2}),
+    ("fork", "MULTIPLEXOR", "FORK", {"number": 9}),
+    ("forked", "NURSERY", "FORKED", {"number": 9, "pid": 99}),
+    ("loaded", "NURSERY", "LOADED", {"is_ok": 1, "hooks": 6, "sandbox": "rlimits"}),
+    ("ready", "WORKER", "READY", {"error": "filter.lua:3: no"}),
+    ("quit", "MULTIPLEXOR", "QUIT", {}),
+    ("request", "MILTERD", "REQUEST",
+     {"hook": 6, "attempt": 1, "conn_id": "C1", "uid": "C1.1", "name": "Subject", "argument": " hi", "changes": b"\1"}),
+    ("reply", "WORKER", "REPLY",
+     {"verdict": 2, "code": 550, "dsn": "5.7.1", "where": "filter.lua:1", "text": "no\nreally", "msg_state": b"x"}),
+]
+
+
+def text(value):
+    value = value.encode() if isinstance(value, str) else value
+    return struct.pack(">I", len(value)) + value
+
+
+def entry(kind, *parts):
+    return bytes([kind]) + text(b"".join(parts))
+
+
+def wire_seeds():
+    for name, role, record, fields in RECORDS:
+        flags = wire.WIRE_SOCKET if record == "FORK" else 0
+        data, _ = wire.encode(record, fields, ident=5, flags=flags)
+        yield name, bytes([wire.ROLE[role], 1 if flags else 0, 0]) + data
+    for name, role, record, fields in RECORDS[-2:]:
+        data, annex = wire.encode(record, fields, ident=5, spill=True)
+        # The third byte says which part in 256 of the rest is the annex: fill up until it comes out even.
+        for share in range(256):
+            if (len(data) + len(annex)) * share // 256 == len(annex):
+                yield name + "-annex", bytes([wire.ROLE[role], 1, share]) + annex + data
+                break
+        else:
+            raise SystemExit("no share fits " + name)
+
+
+CONNECT = entry(1, b"4", text("192.0.2.1"), b"\0\x19", text("client.example.net"))
+FRONT = (CONNECT + entry(6, b"\0", text("j"), text("mx.example.org")) + entry(2, text("client"))
+         + entry(3, text("<s@example.net>"), text("SIZE=10")))
+RECIPIENTS = b"".join(entry(4, text("<%s@example.org>" % name), text("")) + entry(6, b"\3", text("{rcpt_mailer}"), text("local"))
+                      for name in "abc")
+
+
+def envelope_seeds():
+    region = FRONT + RECIPIENTS + entry(5, struct.pack(">I", 1)) + entry(99, b"later") + entry(6, b"\4", text("i"), text("Q1"))
+    yield "empty", struct.pack(">I", 0)
+    yield "front", struct.pack(">I", 0) + FRONT
+    yield "whole", struct.pack(">I", len(FRONT)) + region
+
+
+def header(kind, name, value=None, index=None):
+    data = bytes([kind])
+    if index is not None:
+        data += struct.pack(">I", index)
+    return data + text(name) + (text(value) if value is not None else b"")
+
+
+ACTIONS = {
+    "add": header(1, "X-A", "v\n w"),
+    "insert": header(2, "X-B", "v", 1),
+    "set": header(3, "Subject", "new", 1) + header(3, "Subject", "more", 2),
+    "delete": header(4, "received", None, 0) + header(4, "To", None, 1),
+    "sender": bytes([5]) + text("a@b.example") + text("SIZE=1"),
+    "recipients": bytes([6]) + text("a@b") + text("NOTIFY=NEVER") + bytes([7]) + text("a@b"),
+    "body": bytes([8]) + text(b"body\r\n\0"),
+    "hold": bytes([9]) + text("why"),
+}
+
+
+def action_seeds():
+    yield from ACTIONS.items()
+    yield "all", b"".join(ACTIONS.values())
+
+
+BLOCKS = {
+    "usual": b"Received: a\r\n\tb\r\nReceived: c\r\nSubject: hi\r\nTo: x\r\n",
+    "odd": b"no colon\n blank\nA:\0\r\rB : x\n: y\r\n\r\nC:\xff",
+    "twelve": b"".join(b"Received: %d\r\n" % i for i in range(12)),
+}
+
+
+def plan_seeds():
+    for block_name, block in BLOCKS.items():
+        for name in ("add", "insert", "set", "delete"):
+            yield block_name + "-" + name, struct.pack(">H", len(block)) + block + ACTIONS[name]
+        yield block_name + "-all", struct.pack(">H", len(block)) + block + b"".join(ACTIONS.values())
+
+
+def main():
+    for name, seeds in (("wire", wire_seeds()), ("envelope", envelope_seeds()), ("action", action_seeds()), ("plan", plan_seeds())):
+        folder = os.path.join(HERE, "corpus", name)
+        os.makedirs(folder, exist_ok=True)
+        for seed, data in seeds:
+            with open(os.path.join(folder, "seed-" + seed), "wb") as file:
+                file.write(data)
+
+
+main()

@@ -90,11 +90,11 @@ struct slice content_type_with_charset(struct slice value, const char *charset, 
 {
     static const char param[] = "; charset=";
     struct slice piece;
-    const struct slice whole = trim(value).len > 0 ? value : slice_text("text/plain");
     /* Each piece but the first follows a ";", which becomes "; ": at most twice as long. */
-    char *text = arena_alloc(arena, 2 * whole.len + sizeof(param) + strlen(charset));
+    char *text =
+        arena_alloc(arena, 2 * value.len + sizeof("text/plain") + sizeof(param) + strlen(charset));
     char *at = text;
-    struct slice rest = whole;
+    struct slice rest = value;
     while (next_piece(&rest, &piece)) {
         if (piece.len == 0 || is_charset(piece))
             continue;
@@ -102,6 +102,8 @@ struct slice content_type_with_charset(struct slice value, const char *charset, 
             at = stpcpy(at, "; ");
         at = put_unfolded(at, piece);
     }
+    if (at == text)
+        at = stpcpy(at, "text/plain");
     at = stpcpy(stpcpy(at, param), charset);
     return slice_of(text, (size_t)(at - text));
 }

@@ -106,13 +106,15 @@ static int rcpt_matches(lua_State *L)
     return 1;
 }
 
+/* The same recipient of the envelope, or the same address added. */
 static int rcpt_eq(lua_State *L)
 {
-    const struct job_recipient *a = lapi_check(L, 1, &rcpt_class);
+    const struct job_recipient *a = lapi_rcpt_test(L, 1);
     const struct job_recipient *b = lapi_rcpt_test(L, 2);
-    const bool is_same = b != NULL && a->received == b->received &&
-                         (a->received == NULL || a->number == b->number) &&
-                         slice_equal(a->address, b->address);
+    bool is_same = a != NULL && b != NULL && (a->received != NULL) == (b->received != NULL);
+    if (is_same)
+        is_same =
+            a->received != NULL ? a->number == b->number : slice_equal(a->address, b->address);
     lua_pushboolean(L, is_same);
     return 1;
 }

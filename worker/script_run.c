@@ -167,6 +167,20 @@ static void fill_verdict(struct run *run, const struct lapi_verdict *verdict)
     reply->flags |= verdict->whole_message ? REPLY_WHOLE_MESSAGE : 0;
 }
 
+/* An MTA throws such a message away without a word; the log shall say what became of it. */
+static void discard_when_nobody_is_left(struct run *run)
+{
+    struct wire_reply *reply = run->reply;
+    bool is_last = run->info->hook == HOOK_MESSAGE && reply->verdict == VERDICT_CONTINUE;
+    if (run->info->subject != SUBJECT_MESSAGE || (!is_last && reply->verdict != VERDICT_ACCEPT) ||
+        !job_lost_all_recipients(run->job)) {
+        return;
+    }
+    reply->verdict = VERDICT_DISCARD;
+    buf_put_bytes(&run->job->log_fields, slice_text("discarded"));
+    buf_put_bytes(&run->job->log_fields, slice_text("no recipient left"));
+}
+
 static const char *check_unreturned(lua_State *L, struct run *run, int first, int n)
 {
     const char *name = NULL;
@@ -201,6 +215,7 @@ static const char *take_results(
     }
     if (error == NULL) {
         fill_verdict(run, &verdict);
+        discard_when_nobody_is_left(run);
     }
     return error;
 }

@@ -1,0 +1,203 @@
+/* Text at the end of a body in each transfer encoding and charset; the Content-Type that goes with
+ * it; Received fields. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "worker/append.h"
+#include "worker/content_type.h"
+#include "worker/received.h"
+
+struct row {
+    const char *body, *charset, *encoding, *text;
+    const char *wanted; /* the new body; or, when refused is set, why not */
+    bool refused, needs_utf8, needs_8bit;
+};
+
+static const struct row rows[] = {
+    /* raw */
+    {"hello\r\n", "", "", "bye", "hello\r\nbye\r\n"},
+    {"hello", "us-ascii", "7bit", "bye\n", "hello\r\nbye\r\n"},
+    {"", "utf-8", "8bit", "one\ntwo\r\nthree\rfour", "one\r\ntwo\r\nthree\r\nfour\r\n"},
+    {"hello\n", "utf-8", "8bit", "", "hello\n\r\n"},
+    {"\xc3\xa4\r\n", "utf-8", "8bit", "\xc3\xb6", "\xc3\xa4\r\n\xc3\xb6\r\n"},
+    {"a\r\n", "", "", "\xc3\xb6", "a\r\n\xc3\xb6\r\n", .needs_utf8 = true, .needs_8bit = true},
+    {"a\r\n", "us-ascii", "8bit", "\xc3\xb6", "a\r\n\xc3\xb6\r\n", .needs_utf8 = true},
+    /* said to be ASCII, and is not */
+    {"\xe4\r\n", "us-ascii", "8bit", "x\xc3\xb6y\xe2\x82\xac", "\xe4\r\nx?y?\r\n"},
+    {"\xe4\r\n", "iso-8859-1", "8bit", "\xc3\xb6", "\xe4\r\n\xf6\r\n"},
+    {"a\r\n", "iso-8859-1", "7bit", "\xc3\xb6", "a\r\n\xf6\r\n", .needs_8bit = true},
+    {"a\r\n", "iso-8859-1", "8bit", "\xe2\x82\xac\xc3\xb6", "a\r\n?\xf6\r\n"},
+    {"a\r\n", "iso-8859-15", "8bit", "\xe2\x82\xac", "a\r\n\xa4\r\n"},
+    {"a\r\n", "koi8-r", "8bit", "\xd0\x94", "a\r\n\xe4\r\n"},
+    {"a\r\n", "x-unheard-of", "8bit", "a\xf0\x9f\x98\x80z", "a\r\na?z\r\n"},
+    {"a\r\n", "../../etc", "8bit", "\xc3\xb6", "a\r\n?\r\n"},
+    {"a\r\n", "iso-2022-jp", "7bit", "\xe3\x81\x82", "a\r\n\x1b$B$\"\x1b(B\r\n"},
+    {"a\r\n", "utf-16", "base64", "x", "charset", .refused = true},
+    {"a\r\n", "utf-8", "x-uuencode", "x", "encoding", .refused = true},
+    /* quoted-printable */
+    {"a=3D\r\n", "utf-8", "quoted-printable", "1=2 \t", "a=3D\r\n1=3D2 =09\r\n"},
+    {"a", "utf-8", "quoted-printable", "\xc3\xb6", "a\r\n=C3=B6\r\n"},
+    {"soft=\r\n", "utf-8", "quoted-printable", "x", "soft=\r\n\r\nx\r\n"},
+    {"soft=", "utf-8", "quoted-printable", "x", "soft=\r\n\r\nx\r\n"},
+    {"", "utf-8", "quoted-printable",
+        "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234",
+        "012345678901234567890123456789012345678901234567890123456789012345678901234=\r\n"
+        "5678901234\r\n"},
+    {"a\r\n", "iso-8859-1", "quoted-printable", "\xc3\xb6\n\nz", "a\r\n=F6\r\n\r\nz\r\n"},
+    {"a\r\n", "us-ascii", "quoted-printable", "\xc3\xb6", "a\r\n=C3=B6\r\n", .needs_utf8 = true},
+    /* base64: "hello\r\n" is aGVsbG8NCg== */
+    {"aGVsbG8NCg==\r\n", "utf-8", "base64", "bye", "aGVsbG8NCmJ5ZQ0K\r\n"},
+    {"aGVsbG8=\r\n", "utf-8", "base64", "bye", "aGVsbG8NCmJ5ZQ0K\r\n"},
+    {"aGVsbG8K\r\n", "utf-8", "base64", "bye", "aGVsbG8K\r\nYnllDQo=\r\n"},
+    {"aGVsbG8K", "utf-8", "base64", "bye", "aGVsbG8KYnllDQo=\r\n"},
+    {"aGVs\r\nbG8h\r\n", "utf-8", "base64", "bye", "aGVs\r\nbG8h\r\nDQpieWUNCg==\r\n"},
+    {"aGVsbG8", "utf-8", "base64", "bye", "aGVsbG8NCmJ5ZQ0K\r\n"},
+    {"", "utf-8", "base64", "bye", "YnllDQo=\r\n"},
+    {"====\r\n", "utf-8", "base64", "bye", "YnllDQo=\r\n"},
+    {"aGVsb\r\n", "utf-8", "base64", "bye", "encoding", .refused = true},
+    {"aGVsbG8=\r\n-- footer\r\n", "utf-8", "base64", "bye", "encoding", .refused = true},
+    {"YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=\r\n", "utf-8",
+        "base64", "b",
+        "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWEN\r\n"
+        "CmINCg==\r\n"},
+};
+
+static void test_rows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct row *row = &rows[i];
+        struct arena *arena = arena_new();
+        struct buf out;
+        struct append append = {.body = slice_text(row->body),
+            .charset = row->charset,
+            .encoding = row->encoding,
+            .text = slice_text(row->text)};
+        buf_init(&out, 1 << 20);
+        const char *why = append_to_body(&append, arena, &out);
+        const char *got = why != NULL ? why : arena_memdup0(arena, out.data, out.len);
+        if ((why != NULL) != row->refused || strcmp(got, row->wanted) != 0)
+            fail_msg("row %zu: got \"%s\", wanted \"%s\"", i, got, row->wanted);
+        if (!row->refused) {
+            assert_int_equal(append.needs_utf8, row->needs_utf8);
+            assert_int_equal(append.needs_8bit, row->needs_8bit);
+        }
+        buf_clear(&out);
+        arena_free(arena);
+    }
+}
+
+static void test_too_big(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_new();
+    struct buf out;
+    struct append append = {
+        .body = slice_text("0123456789"), .charset = "", .encoding = "", .text = slice_text("x")};
+    buf_init(&out, 10);
+    assert_string_equal(append_to_body(&append, arena, &out), "size");
+    buf_clear(&out);
+    arena_free(arena);
+}
+
+static void test_content_type(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *charset, *changed;
+        bool is_plain;
+    } types[] = {
+        {"", "", "text/plain; charset=utf-8", false},
+        {" text/plain", "", "text/plain; charset=utf-8", true},
+        {" Text/Plain; charset=US-ASCII", "us-ascii", "Text/Plain; charset=utf-8", true},
+        {" text/plain;\r\n\tcharset=\"us-ascii\"; format=flowed", "us-ascii",
+            "text/plain; format=flowed; charset=utf-8", true},
+        {"text/plain; name=\"a;charset=x\"; charset = latin1 ;", "latin1",
+            "text/plain; name=\"a;charset=x\"; charset=utf-8", true},
+        {"text/plain; charset*=us-ascii''x; charset*0=y", "us-ascii''x",
+            "text/plain; charset=utf-8", true},
+        {"text/html; charset", "", "text/html; charset; charset=utf-8", false},
+        {"text/plain; x=\"unended", "", "text/plain; x=\"unended; charset=utf-8", true},
+        {";;;", "", "text/plain; charset=utf-8", false},
+    };
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        struct arena *arena = arena_new();
+        const struct slice value = slice_text(types[i].value);
+        assert_int_equal(content_type_is(value, "text/plain"), types[i].is_plain);
+        assert_string_equal(content_type_charset(value, arena), types[i].charset);
+        const struct slice changed = content_type_with_charset(value, "utf-8", arena);
+        assert_string_equal(arena_memdup0(arena, changed.data, changed.len), types[i].changed);
+        arena_free(arena);
+    }
+}
+
+static void test_received(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *ip, *helo, *hostname; /* ip NULL: unreadable */
+    } fields[] = {
+        /* sendmail */
+        {" from helo.example (ptr.example [192.0.2.7])\r\n\tby us (8.17.1/8.17.1) with ESMTP id "
+         "x",
+            "192.0.2.7", "helo.example", "ptr.example"},
+        {"from helo.example ([192.0.2.7]) by us", "192.0.2.7", "helo.example", ""},
+        {"from [10.0.0.1] (ident@ptr.example [192.0.2.7] (may be forged)) by us", "192.0.2.7",
+            "[10.0.0.1]", "ptr.example"},
+        {"from h (IDENT:[10.9.9.9]@ptr.example [192.0.2.7]) by us", "192.0.2.7", "h",
+            "ptr.example"},
+        {"from h (p [IPv6:2001:db8::1]) by us", "2001:db8::1", "h", "p"},
+        {"from h (p [::ffff:192.0.2.9]) by us", "192.0.2.9", "h", "p"},
+        /* Postfix */
+        {"from helo.example (unknown [192.0.2.8])\r\n\t(using TLSv1.3 with cipher X [10.1.1.1])\r\n"
+         "\tby us (Postfix)",
+            "192.0.2.8", "helo.example", ""},
+        /* Exim */
+        {"from [192.0.2.9] (helo=foo.example) by us", "192.0.2.9", "foo.example", ""},
+        {"from name.example ([192.0.2.10] helo=foo.example) by us", "192.0.2.10", "foo.example",
+            ""},
+        {"from name.example ([192.0.2.10]:2525) by us", "192.0.2.10", "name.example", ""},
+        /* qmail */
+        {"from unknown (HELO foo.example) (192.0.2.11) by us", "192.0.2.11", "foo.example", ""},
+        /* nothing there */
+        {"by us with local id x", NULL, NULL, NULL},
+        {"from localhost by us", NULL, NULL, NULL},
+        {"from h (no address) by us", NULL, NULL, NULL},
+        {"from h (p [999.1.1.1]) by us", NULL, NULL, NULL},
+        {"from h (unended [192.0.2.1]", NULL, NULL, NULL},
+        {"from", NULL, NULL, NULL},
+        {"", NULL, NULL, NULL},
+        {"(from h [192.0.2.1])", NULL, NULL, NULL},
+        {"from h ()", NULL, NULL, NULL},
+        {"from h (\\", NULL, NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        struct received got;
+        const bool is_read = received_from_text(slice_text(fields[i].value), &got);
+        if (is_read != (fields[i].ip != NULL))
+            fail_msg("%s: read: %d", fields[i].value, is_read);
+        if (!is_read)
+            continue;
+        assert_string_equal(got.ip, fields[i].ip);
+        if (!slice_equal(got.helo, slice_text(fields[i].helo)) ||
+            !slice_equal(got.hostname, slice_text(fields[i].hostname)))
+            fail_msg("%s: helo \"%.*s\", hostname \"%.*s\"", fields[i].value, (int)got.helo.len,
+                got.helo.data, (int)got.hostname.len, got.hostname.data);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_too_big),
+        cmocka_unit_test(test_content_type),
+        cmocka_unit_test(test_received),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

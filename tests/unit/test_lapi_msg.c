@@ -1,0 +1,864 @@
+/* conn, msg and rcpt as a filter sees them: each field and method, what is known when, wrong use,
+ * and rules 3 and 6 of the filter contract. */
+#include "tests/unit/worker_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct worker_fixture f;
+
+static const char plain[] = "Received: from a (b [198.51.100.1]) by c\n"
+                            "Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\n"
+                            "Message-ID: <1@example.org>\n"
+                            "X-Fold: one\n\ttwo\n"
+                            "X-Many: 1\n"
+                            "X-Many: 2\n"
+                            "\n"
+                            "hello\n";
+
+static const char *const overrides[] = {"worker.trusted_networks=192.0.2.0/25",
+    "worker.trusted_relays=192.0.2.200 198.51.100.0/24", "log.level=error", NULL};
+
+static void on_line(enum log_level level, const char *line, void *context)
+{
+    (void)level;
+    (void)line;
+    (void)context;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fixture_open(&f, overrides);
+    log_set_sink(on_line, NULL); /* errors that the tests provoke; what they say is in the reply */
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    log_set_sink(NULL, NULL);
+    fixture_close(&f);
+    return 0;
+}
+
+/* A fresh transaction, and code in filter_message. */
+static void start(const char *message)
+{
+    fixture_rewind(&f);
+    buf_reset(&f.conn_state);
+    fixture_envelope(&f);
+    fixture_message(&f, message);
+}
+
+static void good(const char *code)
+{
+    start(plain);
+    fixture_lua(&f, HOOK_MESSAGE, code);
+}
+
+static void bad(const char *code, const char *part)
+{
+    start(plain);
+    fixture_lua_error(&f, HOOK_MESSAGE, code, part);
+    assert_non_null(strstr(f.error, "filter.lua:"));
+    assert_int_equal(f.reply.changes.len, 0);
+}
+
+/* ---- conn ---- */
+
+static void test_conn_facts(void **state)
+{
+    (void)state;
+    fixture_rewind(&f);
+    fixture_connect(&f, '6', "::ffff:192.0.2.77", 4321, "mx.example.org");
+    fixture_macro(&f, STAGE_CONNECT, "{client_resolve}", "OK");
+    fixture_macro(&f, STAGE_CONNECT, "{client_ptr}", "ptr.example.org");
+    fixture_macro(&f, STAGE_CONNECT, "{daemon_name}", "MTA-v4");
+    fixture_macro(&f, STAGE_CONNECT, "{daemon_addr}", "0.0.0.0");
+    fixture_macro(&f, STAGE_CONNECT, "{daemon_port}", "25");
+    fixture_macro(&f, STAGE_CONNECT, "{if_addr}", "IPv6:2001:db8::25");
+    fixture_macro(&f, STAGE_CONNECT, "v", "8.17.1.9");
+    fixture_lua(&f, HOOK_RELAY,
+        "eq(conn.id, 'CONN1') eq(conn.ip, '192.0.2.77') eq(conn.port, 4321)\n"
+        "eq(conn.hostname, 'mx.example.org') eq(conn.ptr, 'ptr.example.org') eq(conn.rdns, 'ok')\n"
+        "eq(conn.daemon, 'MTA-v4') eq(conn.local_ip, '2001:db8::25') eq(conn.local_port, 25)\n"
+        "eq(conn.mta, 'sendmail') eq(conn.tls, nil) eq(conn.auth, nil)\n"
+        "eq(conn.macros['{client_ptr}'], 'ptr.example.org') eq(conn.macros.client_ptr, "
+        "'ptr.example.org')\n"
+        "eq(conn.macros.v, '8.17.1.9') eq(conn.macros['{v}'], '8.17.1.9') eq(conn.macros.nix, "
+        "nil)\n"
+        "eq(conn.is_local, false) eq(conn.is_trusted, true)\n"
+        "eq(conn.origin.ip, '192.0.2.77') eq(conn.origin.hostname, 'mx.example.org')\n"
+        "eq(conn:in_network('192.0.2.0/24'), true) eq(conn:in_network('10.0.0.0/8', "
+        "'2001:db8::/32'), false)\n"
+        "local n = 0 for name, value in pairs(conn.macros) do n = n + 1 eq(conn.macros[name], "
+        "value) end eq(n, 7)");
+    fixture_lua_error(&f, HOOK_RELAY, "return conn.helo", "conn.helo is known from filter_helo on");
+    fixture_helo(&f, "he\xffllo");
+    fixture_lua(&f, HOOK_HELO, "eq(conn.helo, 'he\xef\xbf\xbdllo')");
+}
+
+static void test_conn_without_address(void **state)
+{
+    (void)state;
+    fixture_rewind(&f);
+    fixture_connect(&f, '?', "", 0, "localhost");
+    fixture_lua(&f, HOOK_RELAY,
+        "eq(conn.ip, nil) eq(conn.port, nil) eq(conn.local_ip, '') eq(conn.local_port, nil)\n"
+        "eq(conn.is_local, true) eq(conn:in_network('0.0.0.0/0', '::/0'), false)\n"
+        "eq(conn.origin.ip, nil) eq(conn.mta, '?') eq(conn.ptr, '')");
+    fixture_rewind(&f);
+    fixture_connect(&f, '?', "", 0, "[unavailable]");
+    fixture_lua(&f, HOOK_RELAY, "eq(conn.is_local, false) eq(conn.is_trusted, false)");
+    fixture_rewind(&f);
+    fixture_connect(&f, 'l', "", 0, "localhost");
+    fixture_lua(&f, HOOK_RELAY, "eq(conn.is_local, true) eq(conn.is_trusted, true)");
+}
+
+static void test_conn_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hostname, *resolve, *code;
+    } rows[] = {
+        {"[192.0.2.200]", NULL, "eq(conn.hostname, '') eq(conn.rdns, 'fail')"},
+        {"unknown", NULL, "eq(conn.hostname, '') eq(conn.rdns, 'fail')"},
+        {"a.example", "FORGED", "eq(conn.hostname, '') eq(conn.rdns, 'forged')"},
+        {"[192.0.2.200]", "TEMP", "eq(conn.hostname, '') eq(conn.rdns, 'temp')"},
+        {"a.example", "OK", "eq(conn.hostname, 'a.example') eq(conn.rdns, 'ok')"},
+        {"a.example", "nonsense", "eq(conn.hostname, 'a.example') eq(conn.rdns, 'ok')"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        fixture_rewind(&f);
+        fixture_connect(&f, '4', "192.0.2.200", 1, rows[i].hostname);
+        if (rows[i].resolve != NULL)
+            fixture_macro(&f, STAGE_CONNECT, "{client_resolve}", rows[i].resolve);
+        fixture_lua(&f, HOOK_RELAY, rows[i].code);
+    }
+}
+
+static void test_conn_tls_auth(void **state)
+{
+    (void)state;
+    fixture_rewind(&f);
+    fixture_connect(&f, '4', "203.0.113.5", 1, "[203.0.113.5]");
+    fixture_macro(&f, STAGE_CONNECT, "v", "Postfix 3.7.11");
+    fixture_helo(&f, "c");
+    fixture_macro(&f, STAGE_HELO, "{tls_version}", "TLSv1.3");
+    fixture_macro(&f, STAGE_HELO, "{cipher}", "AES");
+    fixture_macro(&f, STAGE_HELO, "{cipher_bits}", "256");
+    fixture_macro(&f, STAGE_HELO, "{verify}", "OK");
+    fixture_macro(&f, STAGE_HELO, "{cert_subject}", "CN=a");
+    fixture_macro(&f, STAGE_HELO, "{cert_issuer}", "CN=b");
+    fixture_sender(&f, "<a@example.org>", "");
+    fixture_macro(&f, STAGE_MAIL, "{auth_authen}", "joe");
+    fixture_macro(&f, STAGE_MAIL, "{auth_type}", "PLAIN");
+    fixture_macro(&f, STAGE_MAIL, "{auth_author}", "joe2");
+    fixture_lua(&f, HOOK_SENDER,
+        "local conn = msg.conn eq(conn.mta, 'postfix')\n"
+        "local t = conn.tls eq(t.version, 'TLSv1.3') eq(t.cipher, 'AES') eq(t.bits, 256)\n"
+        "eq(t.verify, 'OK') eq(t.subject, 'CN=a') eq(t.issuer, 'CN=b')\n"
+        "local a = conn.auth eq(a.user, 'joe') eq(a.mech, 'PLAIN') eq(a.author, 'joe2')\n"
+        "eq(conn.is_trusted, true) eq(msg.direction, 'out') eq(conn.macros.auth_authen, 'joe')");
+    fixture_lua(&f, HOOK_CLOSE, "eq(conn.auth, nil) eq(conn.macros.auth_authen, nil)");
+}
+
+static void test_conn_origin(void **state)
+{
+    (void)state;
+    static const char via[] = "Received: from one (uno [198.51.100.7]) by edge\n"
+                              "X: y\n"
+                              "Received: from two (dos [203.0.113.9]) by one\n"
+                              "Received: from three (tres [203.0.113.10]) by two\n"
+                              "\n\n";
+    fixture_rewind(&f);
+    fixture_connect(&f, '4', "192.0.2.200", 1, "edge.example.org");
+    fixture_helo(&f, "edge");
+    fixture_sender(&f, "<a@example.org>", "");
+    fixture_recipient(&f, "<b@example.org>", "");
+    fixture_message(&f, via);
+    fixture_lua_error(&f, HOOK_RELAY, "return conn.origin", "known from filter_headers on");
+    fixture_lua_error(
+        &f, HOOK_SENDER, "return msg.conn.origin", "conn.origin is known from filter_headers on");
+    fixture_lua(&f, HOOK_HEADERS,
+        "local o = msg.conn.origin eq(o.ip, '203.0.113.9') eq(o.helo, 'two') eq(o.hostname, "
+        "'dos')");
+    fixture_message(&f, "Received: garbage\n\n");
+    fixture_lua(
+        &f, HOOK_HEADERS, "local o = msg.conn.origin eq(o.ip, '192.0.2.200') eq(o.helo, 'edge')");
+    fixture_message(&f, "Received: from one (uno [198.51.100.7]) by edge\n\n");
+    fixture_lua(&f, HOOK_HEADERS, "eq(msg.conn.origin.ip, '198.51.100.7')");
+}
+
+static void test_conn_wrong_use(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code, *part;
+    } rows[] = {
+        {"return conn.ipp", "did you mean 'ip'"},
+        {"conn.ip = 'x'", "cannot be assigned"},
+        {"conn.macros.x = 'y'", "cannot be changed"},
+        {"return conn.macros[1]", "a macro's name is a text"},
+        {"conn:in_network()", "network"},
+        {"conn:in_network(1)", "network"},
+        {"conn:in_network({})", "string expected"},
+        {"conn:in_network('10.0.0.0/33')", "network"},
+        {"conn:in_network('10.0.0.0/8', 'x')", "bad argument #2"},
+        {"conn:in_network('10.0.0.0/8\\0')", "network"},
+        {"conn.in_network('10.0.0.0/8')", "conn expected"},
+        {"conn.in_network()", "conn expected"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        fixture_rewind(&f);
+        fixture_connect(&f, '4', "192.0.2.1", 1, "x");
+        fixture_lua_error(&f, HOOK_RELAY, rows[i].code, rows[i].part);
+    }
+    fixture_rewind(&f);
+    fixture_connect(&f, '4', "192.0.2.1", 1, "x");
+    f.request.argument = slice_text("XFOO bar\xff");
+    fixture_lua(&f, HOOK_UNKNOWN, "eq(command, 'XFOO bar\xef\xbf\xbd') eq(conn.helo, '')");
+    f.request.argument = slice_of(NULL, 0);
+}
+
+/* ---- envelope ---- */
+
+static void test_envelope(void **state)
+{
+    (void)state;
+    fixture_rewind(&f);
+    fixture_connect(&f, '4', "203.0.113.1", 1, "x");
+    fixture_sender(&f, "<Joe.X@Example.ORG>", "SIZE=1024 smtputf8 BODY=8BITMIME");
+    fixture_macro(&f, STAGE_MAIL, "i", "QID1");
+    fixture_lua(&f, HOOK_SENDER,
+        "eq(msg.sender, 'Joe.X@Example.ORG') eq(msg.sender_domain, 'example.org')\n"
+        "eq(msg.sender_local, 'Joe.X') eq(msg.sender_args.SIZE, '1024')\n"
+        "eq(msg.sender_args.SMTPUTF8, true) eq(msg.sender_args.BODY, '8BITMIME')\n"
+        "eq(msg.uid, 'CONN1.1') eq(msg.id, 'QID1') eq(msg.attempt, 1) eq(msg.direction, 'in')\n"
+        "eq(msg.macros.i, 'QID1') eq(msg.conn.id, 'CONN1')");
+    fixture_lua_error(&f, HOOK_SENDER, "return msg.recipients",
+        "msg.recipients is known from filter_recipient on");
+    fixture_rewind(&f);
+    fixture_connect(&f, '4', "203.0.113.1", 1, "x");
+    fixture_sender(&f, "<>", "");
+    fixture_lua(&f, HOOK_SENDER,
+        "eq(msg.sender, '') eq(msg.sender_domain, '') eq(msg.sender_local, '')\n"
+        "eq(next(msg.sender_args), nil) eq(msg.id, nil)");
+}
+
+static void start_recipients(void)
+{
+    fixture_rewind(&f);
+    fixture_connect(&f, '4', "203.0.113.1", 1, "x");
+    fixture_sender(&f, "<a@example.org>", "");
+    fixture_recipient(&f, "<One@Example.net>", "NOTIFY=NEVER");
+    fixture_macro(&f, STAGE_RCPT, "{rcpt_mailer}", "local");
+    fixture_recipient(&f, "<two@example.net>", "");
+    assert_int_equal(envelope_put_refused(&f.envelope, 1), 0);
+    fixture_recipient(&f, "<three@example.com>", "");
+    fixture_macro(&f, STAGE_RCPT, "{rcpt_mailer}", "esmtp");
+    fixture_macro(&f, STAGE_RCPT, "{rcpt_host}", "example.com");
+    fixture_macro(&f, STAGE_RCPT, "{rcpt_addr}", "three");
+    fixture_message(&f, "Subject: x\n\nbody\n");
+}
+
+static void test_rcpt(void **state)
+{
+    (void)state;
+    start_recipients();
+    fixture_lua(&f, HOOK_RECIPIENT,
+        "eq(rcpt.address, 'three@example.com') eq(rcpt.domain, 'example.com')\n"
+        "eq(rcpt.localpart, 'three') eq(tostring(rcpt), rcpt.address) eq(next(rcpt.args), nil)\n"
+        "eq(rcpt.mailer, 'esmtp') eq(rcpt.host, 'example.com') eq(rcpt.user, 'three')\n"
+        "eq(rcpt.macros.rcpt_host, 'example.com') eq(rcpt.macros['{rcpt_host}'], 'example.com')\n"
+        "eq(rcpt.macros.i, nil) eq(msg.macros.rcpt_addr, 'three')\n"
+        "eq(rcpt:matches{'@example.org', 'THREE@'}, true) eq(rcpt:matches{}, false)\n"
+        "eq(rcpt:matches('@example.com'), true) eq(rcpt:matches{'@.com'}, true)\n"
+        "eq(#msg.recipients, 2) eq(msg.recipients[2], rcpt) eq(msg.recipients[1] == rcpt, false)\n"
+        "eq(rcpt == 'three@example.com', false)\n"
+        "local n = 0 for k, v in pairs(rcpt.macros) do n = n + 1 end eq(n, 3)");
+    start_recipients();
+    fixture_lua(&f, HOOK_MESSAGE,
+        "local r = msg.recipients eq(#r, 2) eq(r[1].address, 'One@Example.net')\n"
+        "eq(r[1].domain, 'example.net') eq(r[1].args.NOTIFY, 'NEVER') eq(r[1].mailer, 'local')\n"
+        "eq(r[1].host, '') eq(r[2].user, 'three') eq(msg.macros.rcpt_addr, nil)");
+    static const struct {
+        const char *code, *part;
+    } rows[] = {
+        {"return rcpt.adress", "did you mean 'address'"},
+        {"rcpt.address = 'x'", "cannot be assigned"},
+        {"rcpt:matches()", "table expected"},
+        {"rcpt:matches(7)", "table expected"},
+        {"rcpt:matches{7}", "patterns are texts"},
+        {"rcpt:matches{'a@', false}", "patterns are texts"},
+        {"rcpt.matches{'a@'}", "rcpt expected"},
+        {"return #rcpt", "attempt to get length"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        start_recipients();
+        fixture_lua_error(&f, HOOK_RECIPIENT, rows[i].code, rows[i].part);
+    }
+}
+
+static void test_recipient_stays_cheap(void **state)
+{
+    (void)state;
+    start_recipients();
+    fixture_lua(&f, HOOK_RECIPIENT, "msg:delete_recipient(rcpt) eq(rcpt.user, 'three')");
+    assert_false(f.job.has_all_recipients);
+}
+
+static void test_envelope_changes(void **state)
+{
+    (void)state;
+    start_recipients();
+    fixture_lua(&f, HOOK_MESSAGE,
+        "msg:set_sender('<new@Example.com>', 'SIZE=7') eq(msg.sender, 'new@Example.com')\n"
+        "eq(msg.sender_domain, 'example.com') eq(msg.sender_args.SIZE, '7')\n"
+        "msg:set_sender('') eq(msg.sender, '')\n"
+        "msg:add_recipient('four@example.net', { notify = 'NEVER', ORCPT = 'rfc822;x', X = true "
+        "})\n"
+        "eq(#msg.recipients, 3) eq(msg.recipients[3].args.NOTIFY, 'NEVER')\n"
+        "eq(msg.recipients[3].args.X, true) eq(msg.recipients[3].mailer, '')\n"
+        "for name in pairs(msg.recipients[3].macros) do error(name) end\n"
+        "eq(msg:delete_recipient('ONE@example.NET'), true)\n"
+        "eq(#msg.recipients, 2) eq(tostring(msg.recipients[1]), 'three@example.com')\n"
+        "eq(msg:delete_recipient('two@example.net'), false)\n"
+        "eq(msg:delete_recipient('<nobody@example.net>'), false)\n"
+        "eq(msg:delete_recipient(msg.recipients[2]), true) eq(#msg.recipients, 1)");
+    /* Rule 6: a later hook sees what an earlier one asked for. */
+    fixture_lua(&f, HOOK_MESSAGE, "eq(msg.sender, '') eq(#msg.recipients, 1)");
+}
+
+static void test_lost_recipients(void **state)
+{
+    (void)state;
+    start_recipients();
+    fixture_lua(&f, HOOK_MESSAGE,
+        "for _, r in ipairs(msg.recipients) do msg:delete_recipient(r) end eq(#msg.recipients, "
+        "0)");
+    assert_true(job_lost_all_recipients(&f.job));
+    assert_string_equal(verdict_name(f.reply.verdict), "discard");
+    start_recipients();
+    fixture_lua(&f, HOOK_DATA,
+        "for _, r in ipairs(msg.recipients) do msg:delete_recipient(r) end return accept()");
+    assert_string_equal(verdict_name(f.reply.verdict), "discard");
+    start_recipients();
+    fixture_lua(&f, HOOK_DATA, "for _, r in ipairs(msg.recipients) do msg:delete_recipient(r) end");
+    assert_string_equal(verdict_name(f.reply.verdict), "continue");
+    fixture_lua(&f, HOOK_MESSAGE, "msg:add_recipient('x@example.org')");
+    assert_string_equal(verdict_name(f.reply.verdict), "continue");
+}
+
+static void test_envelope_wrong_use(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code, *part;
+    } rows[] = {
+        {"msg:set_sender()", "string expected"},
+        {"msg:set_sender({})", "string expected"},
+        {"msg:set_sender('a b@example.org')", "no valid mail address"},
+        {"msg:set_sender('a@example.org\\r\\nX: y')", "no valid mail address"},
+        {"msg:set_sender('a@example.org', 7)", "table or string expected"},
+        {"msg:set_sender('a@example.org', 'A\\nB')", "no valid ESMTP arguments"},
+        {"msg:set_sender('a@example.org', { 'SIZE' })", "the keys of arguments"},
+        {"msg:set_sender('a@example.org', { ['A B'] = true })", "the keys of arguments"},
+        {"msg:set_sender('a@example.org', { SIZE = {} })", "the values of arguments"},
+        {"msg:set_sender('a@example.org', { SIZE = false })", "the values of arguments"},
+        {"msg:set_sender('a@example.org', { SIZE = 'a b' })", "a value has a blank"},
+        {"msg:set_sender('a@example.org', { SIZE = 'a\\0' })", "a value has a blank"},
+        {"msg:set_sender('a@example.org', { SIZE = '' })", "a value has a blank"},
+        {"local t = {} for i = 1, 100 do t['A' .. i] = 'x' end msg:set_sender('a@x', t)",
+            "too many arguments"},
+        {"msg:add_recipient('')", "no valid mail address"},
+        {"msg:add_recipient('<>')", "no valid mail address"},
+        {"msg:add_recipient(string.rep('a', 1001) .. '@example.org')", "no valid mail address"},
+        {"msg:add_recipient(nil)", "string expected"},
+        {"msg:delete_recipient()", "rcpt or address expected"},
+        {"msg:delete_recipient(5)", "rcpt or address expected"},
+        {"msg:delete_recipient(msg)", "rcpt or address expected"},
+        {"msg.sender = 'x'", "cannot be assigned"},
+        {"return msg.sbuject", "did you mean 'subject'"},
+        {"return msg[1]", "fields have names"},
+        {"msg.set_sender('a@example.org')", "call it as msg:set_sender"},
+        {"msg.set_sender()", "call it as msg:set_sender"},
+        {"msg.set_sender(msg.conn, 'a@example.org')", "call it as msg:set_sender"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        bad(rows[i].code, rows[i].part);
+}
+
+/* ---- header ---- */
+
+static void test_header_reads(void **state)
+{
+    (void)state;
+    good("eq(msg.subject, 'gr\xc3\xbc\xc3\x9f"
+         "e') eq(msg:header('subject'), msg.subject)\n"
+         "eq(msg.message_id, '<1@example.org>') eq(msg:header('X-None'), nil)\n"
+         "eq(#msg:headers('X-None'), 0) local m = msg:headers('x-many') eq(#m, 2) eq(m[2], '2')\n"
+         "eq(msg:header('X-Fold'), 'one\\ttwo') eq(msg:raw_header('x-fold'), ' one\\r\\n\\ttwo')\n"
+         "eq(msg:raw_header('Subject'), ' =?utf-8?q?gr=C3=BC=C3=9Fe?=')\n"
+         "eq(msg:raw_header('X-None'), nil)\n"
+         "local names = {} for name, value in msg:each_header() do names[#names + 1] = name end\n"
+         "eq(table.concat(names, ' '), 'Received Subject Message-ID X-Fold X-Many X-Many')");
+    start("\nbody\n");
+    fixture_lua(&f, HOOK_MESSAGE,
+        "eq(msg.subject, '') eq(msg.message_id, '') eq(msg:header('Subject'), nil)\n"
+        "for name in msg:each_header() do error(name) end");
+    start("Subject: \xff\xfe\n\nbody\n");
+    fixture_lua(
+        &f, HOOK_MESSAGE, "assert(utf8.len(msg.subject)) assert(utf8.len(msg:header('Subject')))");
+}
+
+static void test_header_changes(void **state)
+{
+    (void)state;
+    good("msg:add_header('X-New', 'a') eq(msg:header('X-New'), 'a')\n"
+         "msg:insert_header(0, 'X-Top', 'gr\xc3\xbc\xc3\x9f"
+         "e') eq(msg:header('X-Top'), 'gr\xc3\xbc\xc3\x9f"
+         "e')\n"
+         "msg:set_header('Subject', 'new') eq(msg.subject, 'new')\n"
+         "eq(msg:raw_header('Subject'), ' =?utf-8?q?gr=C3=BC=C3=9Fe?=')\n"
+         "msg:set_header('X-Many', 'zwei', 2) eq(msg:headers('X-Many')[2], 'zwei')\n"
+         "msg:delete_header('X-Many', 1) eq(#msg:headers('X-Many'), 1)\n"
+         "msg:set_header('X-Absent', 7) eq(msg:header('X-Absent'), '7')\n"
+         "msg:delete_header('X-Fold') eq(msg:header('X-Fold'), nil)\n"
+         "for name in msg:each_header() do eq(name, 'X-Top') break end");
+    const char *rendered = fixture_rendered(&f);
+    assert_non_null(strstr(rendered, "X-Top: =?"));
+    assert_non_null(strstr(rendered, "Received: from a (b [198.51.100.1]) by c\r\nSubject: new\r\n"
+                                     "Message-ID: <1@example.org>\r\nX-Many: zwei\r\n"));
+    assert_non_null(strstr(rendered, "X-New: a\r\nX-Absent: 7\r\n\r\nhello\r\n"));
+    fixture_lua(&f, HOOK_MESSAGE, "eq(msg.subject, 'new') eq(msg:header('X-New'), 'a')");
+}
+
+static void test_header_loop_may_change(void **state)
+{
+    (void)state;
+    good("local n = 0\n"
+         "for name, value in msg:each_header() do n = n + 1 msg:delete_header(name) "
+         "msg:add_header('Y-' .. name, value) end\n"
+         "eq(n, 6) eq(msg:header('Subject'), nil) eq(msg:header('Y-Message-ID'), "
+         "'<1@example.org>')");
+}
+
+static void test_header_in_early_hooks(void **state)
+{
+    (void)state;
+    start(plain);
+    fixture_lua(&f, HOOK_SENDER, "msg:add_header('X-Early', '1') msg:set_header('Subject', 's')");
+    fixture_lua(&f, HOOK_RECIPIENT, "msg:insert_header(1, 'X-Second', '2')");
+    fixture_lua(&f, HOOK_HEADERS,
+        "eq(msg.subject, 's') eq(msg:header('X-Early'), '1') eq(msg:header('X-Second'), '2')");
+    static const struct {
+        enum hook hook;
+        const char *code, *part;
+    } rows[] = {
+        {HOOK_SENDER, "return msg.subject", "msg.subject is known from filter_headers on"},
+        {HOOK_DATA, "return msg.message_id", "known from filter_headers on"},
+        {HOOK_DATA, "return msg:header('x')", "msg:header() is known from filter_headers on"},
+        {HOOK_HEADER, "return msg:headers('x')", "known from filter_headers on"},
+        {HOOK_RECIPIENT, "return msg:raw_header('x')", "known from filter_headers on"},
+        {HOOK_ABORT, "return msg:each_header()", "known from filter_headers on"},
+        {HOOK_DATA, "return msg:raw_headers()", "known from filter_headers on"},
+        {HOOK_HEADERS, "return msg.size", "msg.size is known from filter_message on"},
+        {HOOK_BODY, "return msg:raw()", "known from filter_message on"},
+        {HOOK_BODY, "return msg:raw_body()", "known from filter_message on"},
+        {HOOK_BODY, "return msg:text()", "known from filter_message on"},
+        {HOOK_BODY, "return msg.root", "known from filter_message on"},
+        {HOOK_HEADERS, "return msg:parts()", "known from filter_message on"},
+        {HOOK_HEADERS, "return msg:walk()", "known from filter_message on"},
+        {HOOK_HEADERS, "return msg:urls()", "known from filter_message on"},
+        {HOOK_HEADERS, "return msg:charsets()", "known from filter_message on"},
+        {HOOK_HEADERS, "return msg.defects", "known from filter_message on"},
+        {HOOK_HEADERS, "return msg.ambiguous", "known from filter_message on"},
+        {HOOK_HEADERS, "return msg:to_eml()", "known from filter_message on"},
+        {HOOK_BODY, "msg:append_text('x')", "known from filter_message on"},
+        {HOOK_ABORT, "return msg:raw()", "known from filter_message on"},
+        {HOOK_ABORT, "msg:add_header('X', 'y')", "cannot be called in filter_abort"},
+        {HOOK_ABORT, "msg:hold('y')", "cannot be called in filter_abort"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        start(plain);
+        fixture_lua_error(&f, rows[i].hook, rows[i].code, rows[i].part);
+    }
+}
+
+static void test_header_wrong_use(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code, *part;
+    } rows[] = {
+        {"msg:add_header()", "string expected"},
+        {"msg:add_header('X-A')", "string expected"},
+        {"msg:add_header('X-A', nil)", "string expected"},
+        {"msg:add_header('X-A', {})", "string expected"},
+        {"msg:add_header('X-A:', 'b')", "a header name is printable ASCII"},
+        {"msg:add_header('X A', 'b')", "a header name is printable ASCII"},
+        {"msg:add_header('X-\xc3\xa4', 'b')", "a header name is printable ASCII"},
+        {"msg:add_header('', 'b')", "a header name has 1 to 256"},
+        {"msg:add_header(string.rep('x', 257), 'b')", "a header name has 1 to 256"},
+        {"msg:add_header('X-A', 'a\\nB: c')", "must not have CR, LF or NUL"},
+        {"msg:add_header('X-A', 'a\\r\\n b')", "must not have CR, LF or NUL"},
+        {"msg:add_header('X-A', 'a\\0')", "must not have CR, LF or NUL"},
+        {"msg:set_header('X-A', 'a\\r')", "must not have CR, LF or NUL"},
+        {"msg:add_header('X-A', '\\xff')", "must be UTF-8"},
+        {"msg:add_header('X-A', string.rep('x', 70000))", "too long"},
+        {"msg:insert_header('X-A', 'b')", "number expected"},
+        {"msg:insert_header(-1, 'X-A', 'b')", "a position is 0"},
+        {"msg:insert_header(2^40, 'X-A', 'b')", "a position is 0"},
+        {"msg:insert_header(0.5, 'X-A', 'b')", "integer representation"},
+        {"msg:set_header('X-A', 'b', 0)", "counted from 1"},
+        {"msg:set_header('X-A', 'b', 'x')", "number expected"},
+        {"msg:delete_header()", "string expected"},
+        {"msg:delete_header('X-A', 0)", "counted from 1"},
+        {"msg:delete_header('X-A', math.mininteger)", "counted from 1"},
+        {"msg:header()", "string expected"},
+        {"msg:headers({})", "string expected"},
+        {"msg:raw_header()", "string expected"},
+        {"msg.each_header()", "call it as msg:each_header"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        bad(rows[i].code, rows[i].part);
+}
+
+static void test_header_hook(void **state)
+{
+    (void)state;
+    start(plain);
+    f.request.name = slice_text("X-Test");
+    f.request.argument = slice_text(" =?utf-8?q?=C3=BC?=");
+    fixture_lua(&f, HOOK_HEADER, "eq(name, 'X-Test') eq(value, '\xc3\xbc')");
+    f.request.name = f.request.argument = slice_of(NULL, 0);
+    start("Subject: x\n\none\ntwo\n");
+    fixture_lua(&f, HOOK_BODY, "eq(chunk, 'one\\r\\ntwo\\r\\n')");
+}
+
+/* ---- whole message ---- */
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    start("Subject: x\n\nhello\n");
+    fixture_lua(&f, HOOK_MESSAGE,
+        "eq(msg.size, 21) eq(msg:raw(), 'Subject: x\\r\\n\\r\\nhello\\r\\n')\n"
+        "eq(msg:raw_headers(), 'Subject: x\\r\\n') eq(msg:raw_body(), 'hello\\r\\n')\n"
+        "msg:set_header('Subject', 'y') msg:replace_body('bye\\0\\r\\n')\n"
+        "eq(msg:raw(), 'Subject: x\\r\\n\\r\\nhello\\r\\n')\n"
+        "eq(msg:to_eml(), 'Subject: y\\r\\n\\r\\nbye\\0\\r\\n')");
+    fixture_lua(&f, HOOK_MESSAGE, "eq(msg:to_eml(), 'Subject: y\\r\\n\\r\\nbye\\0\\r\\n')");
+    bad("msg:replace_body()", "string expected");
+    bad("msg:replace_body({})", "string expected");
+}
+
+static void test_content(void **state)
+{
+    (void)state;
+    static const char multi[] =
+        "Subject: x\n"
+        "Content-Type: multipart/mixed; boundary=b\n"
+        "\n"
+        "--b\nContent-Type: text/plain; charset=utf-8\n\nsee http://example.org/ here\n"
+        "--b\nContent-Type: application/zip; name=a.zip\n\nPK\n"
+        "--b--\n";
+    start(multi);
+    fixture_lua(&f, HOOK_MESSAGE,
+        "eq(msg.root.type, 'multipart/mixed') local n = 0\n"
+        "for part in msg:parts() do n = n + 1 end eq(n, 2) n = 0\n"
+        "for part in msg:walk() do n = n + 1 end eq(n, 3)\n"
+        "assert(msg:text():find('see http', 1, true)) eq(msg:urls()[1], 'http://example.org/')\n"
+        "local found = false for _, c in ipairs(msg:charsets()) do found = found or c == 'utf-8' "
+        "end eq(found, true)\n"
+        "eq(#msg.defects, 0) eq(msg.ambiguous, false)\n"
+        "local ok, why = msg:append_text('x') eq(ok, false) eq(why, 'no text part')");
+    start("Content-Type: multipart/mixed; boundary=b\nContent-Type: text/plain\n\n--b\n\nx\n");
+    fixture_lua(&f, HOOK_MESSAGE,
+        "assert(#msg.defects > 0) eq(msg.ambiguous, true) eq(type(msg.defects[1].kind), 'string') "
+        "eq(type(msg.defects[1].detail), 'string')");
+}
+
+static void test_hold_and_log(void **state)
+{
+    (void)state;
+    good("msg:hold('looks odd') eq(msg:log('score', 5), true) eq(msg:log('x.y-z', 'a b'), true)\n"
+         "eq(msg:log('flag', true), true)");
+    static const char fields[] = "\0\0\0\5score\0\0\0\1"
+                                 "5\0\0\0\5x.y-z\0\0\0\3a b\0\0\0\4flag\0\0\0\4true";
+    assert_int_equal(f.reply.log_fields.len, sizeof(fields) - 1);
+    assert_memory_equal(f.reply.log_fields.data, fields, sizeof(fields) - 1);
+    good("local full = false for i = 1, 1000 do full = full or not msg:log('k', ('x'):rep(100)) "
+         "end eq(full, true)");
+    assert_true(f.reply.log_fields.len <= 8192);
+    bad("msg:log()", "string expected");
+    bad("msg:log('a')", "value expected");
+    bad("msg:log('a b', 1)", "a key has");
+    bad("msg:log('', 1)", "a key has");
+    bad("msg:hold()", "string expected");
+    bad("msg:hold('')", "a reason");
+    bad("msg:hold('a\\nb')", "must not have CR");
+    bad("msg:hold(('x'):rep(501))", "a reason");
+}
+
+static void test_append_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *message, *text, *wanted;
+    } rows[] = {
+        {"Subject: x\n\nhello\n", "'bye'", "Subject: x\r\n\r\nhello\r\nbye\r\n"},
+        {"Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=us-ascii\n\nhello\n",
+            "'\xc3\xb6'",
+            "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; "
+            "charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nhello\r\n\xc3\xb6\r\n"},
+        {"Subject: x\n\nhello\n", "'\xc3\xb6'",
+            "Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            "Content-Transfer-Encoding: 8bit\r\nMIME-Version: 1.0\r\n\r\nhello\r\n\xc3\xb6\r\n"},
+        {"Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: "
+         "quoted-printable\n\na=E4\n",
+            "'\xc3\xb6'",
+            "Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: "
+            "quoted-printable\r\n\r\na=E4\r\n=F6\r\n"},
+        {"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: "
+         "base64\n\naGVsbG8NCg==\n",
+            "'bye'",
+            "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
+            "base64\r\n\r\naGVsbG8NCmJ5ZQ0K\r\n"},
+    };
+    char code[200];
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        start(rows[i].message);
+        snprintf(code, sizeof(code), "eq(msg:append_text(%s), true)", rows[i].text);
+        fixture_lua(&f, HOOK_MESSAGE, code);
+        assert_string_equal(fixture_rendered(&f), rows[i].wanted);
+    }
+}
+
+static void test_append_text_twice(void **state)
+{
+    (void)state;
+    start("Subject: x\n\nhello\n");
+    fixture_lua(&f, HOOK_MESSAGE,
+        "eq(msg:append_text('one'), true) eq(msg:append_text('\xc3\xb6'), true) "
+        "eq(msg:append_text('\xe2\x82\xac'), true)");
+    const char *rendered = fixture_rendered(&f);
+    assert_non_null(strstr(rendered, "\r\n\r\nhello\r\none\r\n\xc3\xb6\r\n\xe2\x82\xac\r\n"));
+    fixture_lua(&f, HOOK_MESSAGE, "eq(msg:append_text('later'), true)");
+    assert_non_null(strstr(fixture_rendered(&f), "\xe2\x82\xac\r\nlater\r\n"));
+    start("Subject: x\n\nhello\n");
+    fixture_lua(&f, HOOK_MESSAGE,
+        "msg:replace_body('other\\r\\n') eq(msg:append_text('end', { force = true }), true)");
+    assert_string_equal(fixture_rendered(&f), "Subject: x\r\n\r\nother\r\nend\r\n");
+}
+
+static void test_append_text_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *message, *why;
+    } rows[] = {
+        {"Content-Type: application/zip\n\nPK\n", "no text part"},
+        {"Content-Type: text/html\n\n<p>\n", "no text part"},
+        {"Content-Type: multipart/signed; boundary=b; "
+         "protocol=\"application/pgp-signature\"\n\n--b\n\nx\n--b\nContent-Type: "
+         "application/pgp-signature\n\ny\n--b--\n",
+            "signed"},
+        {"Content-Type: multipart/encrypted; boundary=b; "
+         "protocol=\"application/pgp-encrypted\"\n\n--b\nContent-Type: "
+         "application/pgp-encrypted\n\nVersion: 1\n--b\nContent-Type: "
+         "application/octet-stream\n\ny\n--b--\n",
+            "encrypted"},
+        {"Content-Type: text/plain\nContent-Transfer-Encoding: x-odd\n\nx\n", "encoding"},
+    };
+    char code[200];
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        start(rows[i].message);
+        snprintf(code, sizeof(code),
+            "local ok, why = msg:append_text('x') eq(ok, false) eq(why, '%s')", rows[i].why);
+        fixture_lua(&f, HOOK_MESSAGE, code);
+        assert_int_equal(f.reply.changes.len, 0);
+    }
+    bad("msg:append_text()", "string expected");
+    bad("msg:append_text('a\\0')", "without NUL");
+    bad("msg:append_text('\\xff')", "UTF-8 text");
+    bad("msg:append_text('a', true)", "table expected");
+    bad("msg:append_text('a', { forced = true })", "did you mean 'force'");
+    bad("msg:append_text('a', { force = 1 })", "force is true or false");
+}
+
+/* All changes of one call, or none. */
+static void test_append_text_is_whole(void **state)
+{
+    (void)state;
+    start("Subject: x\n\nhello\n");
+    f.request.capabilities = MTA_CAN_REPLACE_BODY;
+    fixture_lua(&f, HOOK_MESSAGE,
+        "local ok, why = pcall(msg.append_text, msg, '\xc3\xb6') eq(ok, false)\n"
+        "assert(why:find('set_header', 1, true))\n"
+        "eq(msg:to_eml(), 'Subject: x\\r\\n\\r\\nhello\\r\\n')");
+    assert_int_equal(f.reply.changes.len, 0);
+}
+
+static void test_capabilities(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code, *part;
+    } rows[] = {
+        {"msg:set_header('X', 'y')", "set_header"},
+        {"msg:delete_header('X')", "delete_header"},
+        {"msg:set_sender('a@example.org')", "set_sender"},
+        {"msg:add_recipient('a@example.org')", "add_recipient"},
+        {"msg:delete_recipient('b@example.net')", "delete_recipient"},
+        {"msg:hold('x')", "hold"},
+        {"msg:replace_body('x')", "replace_body"},
+        {"msg:append_text('x')", "replace_body"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        start(plain);
+        f.request.capabilities = MTA_CAN_ADD_HEADER;
+        fixture_lua_error(&f, HOOK_MESSAGE, rows[i].code, rows[i].part);
+        assert_non_null(strstr(f.error, "does not take this change"));
+    }
+    start(plain);
+    f.request.capabilities = MTA_CAN_ADD_HEADER;
+    fixture_lua(&f, HOOK_MESSAGE, "msg:add_header('X', 'y') msg:insert_header(0, 'X', 'y')");
+}
+
+/* ---- rules ---- */
+
+/* Rule 3: an error drops the changes and state writes of that hook, and of that hook alone. */
+static void test_error_drops_changes(void **state)
+{
+    (void)state;
+    start(plain);
+    fixture_lua(&f, HOOK_DATA, "msg:add_header('X-Kept', '1') msg.state.n = 1");
+    fixture_lua_error(&f, HOOK_MESSAGE,
+        "msg:add_header('X-Lost', '1') msg:set_sender('x@example.org') msg.state.n = 2 "
+        "error('oops')",
+        "oops");
+    assert_int_equal(f.reply.changes.len, 0);
+    assert_string_equal(verdict_name(f.reply.verdict), "tempfail");
+    fixture_lua(&f, HOOK_MESSAGE,
+        "eq(msg:header('X-Kept'), '1') eq(msg:header('X-Lost'), nil) eq(msg.state.n, 1) "
+        "eq(msg.sender, 'a@example.org')");
+}
+
+static void test_state(void **state)
+{
+    (void)state;
+    fixture_rewind(&f);
+    fixture_connect(&f, '4', "192.0.2.1", 1, "x");
+    fixture_lua(&f, HOOK_RELAY, "conn.state.seen = { 'a', x = 1 }");
+    fixture_sender(&f, "<a@example.org>", "");
+    fixture_recipient(&f, "<b@example.org>", "");
+    fixture_lua(&f, HOOK_SENDER, "eq(msg.conn.state.seen.x, 1) msg.state.y = 'z'");
+    fixture_lua(&f, HOOK_MESSAGE, "eq(msg.conn.state.seen[1], 'a') eq(msg.state.y, 'z')");
+}
+
+/* Objects end with their hook. */
+static void test_boxes_end(void **state)
+{
+    (void)state;
+    start(plain);
+    fixture_filter(&f, "local kept = {}\n"
+                       "function filter_data(msg) kept.msg = msg kept.conn = msg.conn kept.rcpt = "
+                       "msg.recipients[1] kept.macros = msg.macros end\n"
+                       "function filter_headers(msg) kept.next = msg:each_header() "
+                       "kept.next() end\n"
+                       "function filter_message(msg)\n"
+                       "  local function gone(f) local ok, why = pcall(f) assert(not ok and "
+                       "why:find('no longer available'), why) end\n"
+                       "  gone(function() return kept.msg.sender end)\n"
+                       "  gone(function() return kept.conn.ip end)\n"
+                       "  gone(function() return kept.rcpt.address end)\n"
+                       "  gone(function() return kept.macros.i end)\n"
+                       "  gone(function() return pairs(kept.macros) end)\n"
+                       "  gone(function() return kept.next() end)\n"
+                       "  gone(function() msg:delete_recipient(kept.rcpt) end)\n"
+                       "  gone(function() return kept.msg:add_header('X', 'y') end)\n"
+                       "end\n");
+    fixture_run_ok(&f, HOOK_DATA, VERDICT_CONTINUE);
+    fixture_run_ok(&f, HOOK_HEADERS, VERDICT_CONTINUE);
+    fixture_run_ok(&f, HOOK_MESSAGE, VERDICT_CONTINUE);
+}
+
+/* Whatever is passed to whatever function: an error or a result, no crash. */
+static void test_arguments_of_all_kinds(void **state)
+{
+    (void)state;
+    start(plain);
+    fixture_filter(&f,
+        "local methods = {'header','headers','raw_header','each_header','add_header',"
+        "'insert_header','set_header','delete_header','set_sender','add_recipient',"
+        "'delete_recipient','hold','replace_body','append_text','log','raw','raw_headers',"
+        "'raw_body','to_eml','text','parts','walk','urls','charsets'}\n"
+        "function filter_message(msg)\n"
+        "  local values = {false, true, 0, -1, 1.5, math.maxinteger, 0/0, '', 'x', "
+        "'\\0\\r\\n\\xff', ('y'):rep(5000), {}, {force = {}}, print, coroutine.create(print), "
+        "msg, msg.conn, msg.recipients[1], msg.macros, io}\n"
+        "  for _, m in ipairs(methods) do\n"
+        "    local f = msg[m]\n"
+        "    pcall(f)\n"
+        "    for i = 1, 20 do\n"
+        "      pcall(f, values[i]) pcall(f, msg, values[i])\n"
+        "      for k = 1, 20 do\n"
+        "        pcall(f, msg, values[i], values[k]) pcall(f, msg, 'x', values[i], values[k])\n"
+        "      end\n"
+        "    end\n"
+        "  end\n"
+        "  for _, o in ipairs{msg, msg.conn, msg.recipients[1], msg.macros} do\n"
+        "    for i = 1, 20 do\n"
+        "      pcall(function() return o[values[i]] end) pcall(function() o[values[i]] = 1 end)\n"
+        "      pcall(function() return o .. values[i] end) pcall(function() return o == "
+        "values[i] end)\n"
+        "    end\n"
+        "  end\n"
+        "end\n");
+    fixture_run(&f, HOOK_MESSAGE);
+    assert_int_equal(f.reply.outcome, OUTCOME_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conn_facts),
+        cmocka_unit_test(test_conn_without_address),
+        cmocka_unit_test(test_conn_names),
+        cmocka_unit_test(test_conn_tls_auth),
+        cmocka_unit_test(test_conn_origin),
+        cmocka_unit_test(test_conn_wrong_use),
+        cmocka_unit_test(test_envelope),
+        cmocka_unit_test(test_rcpt),
+        cmocka_unit_test(test_recipient_stays_cheap),
+        cmocka_unit_test(test_envelope_changes),
+        cmocka_unit_test(test_lost_recipients),
+        cmocka_unit_test(test_envelope_wrong_use),
+        cmocka_unit_test(test_header_reads),
+        cmocka_unit_test(test_header_changes),
+        cmocka_unit_test(test_header_loop_may_change),
+        cmocka_unit_test(test_header_in_early_hooks),
+        cmocka_unit_test(test_header_wrong_use),
+        cmocka_unit_test(test_header_hook),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_content),
+        cmocka_unit_test(test_hold_and_log),
+        cmocka_unit_test(test_append_text),
+        cmocka_unit_test(test_append_text_twice),
+        cmocka_unit_test(test_append_text_refused),
+        cmocka_unit_test(test_append_text_is_whole),
+        cmocka_unit_test(test_capabilities),
+        cmocka_unit_test(test_error_drops_changes),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_boxes_end),
+        cmocka_unit_test(test_arguments_of_all_kinds),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

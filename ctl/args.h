@@ -17,6 +17,8 @@ enum arg {
     ARG_HELP,
     ARG_VERSION,
     ARG_JSON,
+    ARG_SAMPLE,
+    ARG_MANUAL,
     ARG_OUTPUT,
     ARG_IP,
     ARG_HOSTNAME,

@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "ctl/command.h"
+#include "ctl/config_manual.h"
 #include "ctl/render.h"
 #include "ctl/request.h"
 #include "ctl/server.h"
@@ -91,8 +92,24 @@ static void print_options(json_t *options, const char *source, const char *where
     }
 }
 
+/* What depends on no server and no file. */
+static bool print_table(const struct args *args)
+{
+    if (args_has(args, ARG_SAMPLE)) {
+        conf_print_sample(stdout);
+    } else if (args_has(args, ARG_MANUAL)) {
+        config_manual_print(stdout);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 int command_config(const struct args *args)
 {
+    if (print_table(args)) {
+        return EXIT_CODE_OK;
+    }
     struct conf *conf = server_conf(args, true);
     if (conf == NULL) {
         return EXIT_CODE_USAGE;

@@ -137,6 +137,8 @@ static void push_error_text(lua_State *L)
     lua_xmove(L, co, 1);
     if (lua_resume(co, L, 1, &n_results) == LUA_OK && lua_type(co, -1) == LUA_TSTRING) {
         lua_xmove(co, L, 1);
+    } else if (script_of(L)->is_expired) {
+        lua_pushstring(L, script_of(L)->deadline_text);
     } else {
         lua_pushfstring(L, "(the error is a %s value)", luaL_typename(L, -2));
     }

@@ -91,10 +91,9 @@ void conn_begin(struct conn *conn, const char *hostname, const struct sockaddr *
     uint16_t port;
     char family;
 
-    if (conn->is_connected) {
-        conn_end(conn);
+    conn_end(conn);
+    if (conn->n_clients++ > 0)
         front_make_id(conn->front, conn->id, sizeof conn->id);
-    }
     conn->is_connected = true;
     family = read_address(address, conn->client_ip, &port);
     snprintf(conn->client_name, sizeof conn->client_name, "%s", hostname);

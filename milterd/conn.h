@@ -34,13 +34,14 @@ struct conn {
     bool has_skip;            /* the MTA understands SMFIS_SKIP */
     bool has_leading_space;   /* values come as sent, and we supply the space of those we add */
 
+    uint32_t n_clients; /* SMTP connections so far: an MTA may reuse its connection to us */
+
     /* The SMTP client; anew with each CONNECT. */
     bool is_connected;
     bool is_accepted; /* no more filtering for the connection */
     bool has_state;
     uint32_t generation; /* used last */
     uint32_t n_messages;
-    uint64_t n_unknown;
     struct buf lead; /* envelope entries CONNECT, HELO and their macros: the start of each message's
                         region */
     size_t lead_connect_bytes; /* of it, without HELO */
@@ -59,7 +60,7 @@ struct conn {
 struct conn *conn_new(struct front *front, SMFICTX *ctx, int fd);
 void conn_free(struct conn *conn); /* NULL is fine */
 
-/* CONNECT: forgets the client before, if the MTA reuses its connection to us, and notes this one.
+/* CONNECT: forgets the client before, if there was one, and notes this one.
  */
 void conn_begin(struct conn *conn, const char *hostname, const struct sockaddr *address);
 /* HELO or EHLO, also again after STARTTLS. */

@@ -41,7 +41,7 @@ bool consult_is_due(const struct conn *conn, enum stage stage)
 
     if (conn->is_accepted || (message->is_open && message->is_accepted))
         return false;
-    if ((conn->stages.answers & STAGE_BIT(stage)) == 0)
+    if (((conn->stages.answers | STAGES_ALWAYS) & STAGE_BIT(stage)) == 0)
         return false;
     if (!generations_answers(
             conn->front->generations, message->is_open ? message->generation : 0, &answers))

@@ -65,7 +65,7 @@ static void set_up_library(const struct conf *conf)
 static void on_ready(void *context)
 {
     (void)context;
-    log_info("ready %s", listener.text);
+    log_info("listening on %s", listener.text);
     proc_notify("READY=1");
 }
 

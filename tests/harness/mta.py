@@ -219,7 +219,7 @@ class Postfix(Mta):
             with open(os.path.join(base, name), "rb") as file:
                 data = file.read()
             mail = parse(data)
-            mail.sender = (mail["Return-Path"] or "").strip().strip("<>")
+            mail.sender = str(mail["Return-Path"] or "").strip().strip("<>")
             recipient = mail["X-Original-To"] or mail["Delivered-To"]
             # One file for each recipient: they belong together by queue id.
             received = (mail["Received"] or name).split(" id ")[-1].split()[0].rstrip(";")
@@ -232,7 +232,7 @@ class Postfix(Mta):
 
     def empty(self):
         base = self.inside("box", "all", "new")
-        for name in os.listdir(base):
+        for name in os.listdir(base) if os.path.isdir(base) else ():
             os.unlink(os.path.join(base, name))
 
     def queue(self):

@@ -34,6 +34,9 @@ class EndToEnd(unittest.TestCase):
         cls.postern.stop()
         cls.mta.folder.remove()
 
+    def setUp(self):
+        self.addCleanup(self.mta.empty)
+
     def use(self, text):
         self.postern.save_filter(text)
         answer = self.postern.reload()
@@ -348,7 +351,7 @@ class EndToEnd(unittest.TestCase):
             self.assertEqual(smtp.content(message())[0], 250)
             smtp.close()
             from email.header import decode_header, make_header
-            self.assertEqual(str(make_header(decode_header(self.mta.one()["X-Local"]))), "grüße")
+            self.assertEqual(str(make_header(decode_header(str(self.mta.one()["X-Local"])))), "grüße")
 
     def test_each_message_has_one_log_line(self):
         before = len(self.postern.log_lines("verdict="))

@@ -1,5 +1,7 @@
-/* Actions as data: the codec, and the one check that stands between a filter (or a worker gone
- * wrong) and the MTA. */
+/*
+ * Actions as data: the codec, and the one check that stands between a filter (or a worker gone
+ * wrong) and the MTA.
+ */
 #include "common/action.h"
 
 #include <string.h>
@@ -85,7 +87,8 @@ static const char *index_check(const struct action *action)
 
 static const char *address_check(const struct action *action)
 {
-    /* One that the MTA itself gave may be odd: to delete it, it only has to be safe to hand back.
+    /*
+     * One that the MTA itself gave may be odd: to delete it, it only has to be safe to hand back.
      */
     if (action->kind == ACTION_DELETE_RECIPIENT) {
         bool is_fine = action->address.len > 0 && action->address.len <= ADDRESS_MAX &&

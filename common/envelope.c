@@ -1,5 +1,7 @@
-/* The envelope region: writers used by milterd, readers used by workers. Entries are
- * self-contained, so a reader may begin at any of them. */
+/*
+ * The envelope region: writers used by milterd, readers used by workers. Entries are self-
+ * contained, so a reader may begin at any of them.
+ */
 #include "common/envelope.h"
 
 #include <string.h>

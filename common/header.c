@@ -51,8 +51,10 @@ static size_t name_length(struct slice line, size_t *colon_out)
     return n;
 }
 
-/* Looks at every byte once: what is odd, and how many fields there can be at most (lines that do
- * not start with a blank). */
+/*
+ * Looks at every byte once: what is odd, and how many fields there can be at most (lines that do
+ * not start with a blank).
+ */
 static size_t block_inspect(struct slice block, struct header_list *out)
 {
     size_t n_starts = 0;

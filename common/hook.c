@@ -102,8 +102,10 @@ struct hook_needs hook_needs_all(void)
 
 bool hook_needs_are_covered(struct hook_needs want, struct hook_needs have)
 {
-    /* What libmilter delivers in any case needs no negotiation: a filter that gains filter_close is
-     * served at once. */
+    /*
+     * What libmilter delivers in any case needs no negotiation: a filter that gains filter_close is
+     * served at once.
+     */
     uint32_t sees = have.sees | STAGES_ALWAYS;
     uint32_t answers = have.answers | STAGES_ALWAYS;
 

@@ -1,6 +1,6 @@
 /*
- * The parcel, writer's and reader's side, and the annex. In the usual case (a small message in a
- * reused parcel) everything here is memcpy: passing it costs the caller's sendmsg and nothing else.
+ * The parcel, writer's side. In the usual case (a small message in a reused parcel) everything here
+ * is memcpy: passing it costs the caller's sendmsg and nothing else.
  */
 #include "common/parcel.h"
 
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 
@@ -21,7 +22,6 @@ enum { ENVELOPE = 0, MESSAGE, N_REGIONS };
 static const size_t region_offset[N_REGIONS] = {0, PARCEL_MESSAGE_OFFSET};
 
 #define PARCEL_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
-#define ANNEX_SEALS  (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 struct region {
     size_t len;
@@ -99,23 +99,10 @@ static void memory_append(struct parcel *parcel, int which, struct slice bytes)
 
 /* Disk. */
 
-static int write_at(int fd, struct slice bytes, size_t offset)
-{
-    size_t done = 0;
-
-    while (done < bytes.len) {
-        ssize_t n = pwrite(fd, bytes.data + done, bytes.len - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -ERR_SYSTEM;
-        done += (size_t)n;
-    }
-    return 0;
-}
-
-/* A file that never had a name. It is read-only by mode too, so that a holder cannot open it again
- * for writing. */
+/*
+ * A file that never had a name. It is read-only by mode too, so that a holder cannot open it again
+ * for writing.
+ */
 static int disk_open_nameless(const char *spool, int *fd_out, int *read_fd_out)
 {
     char path[64];
@@ -190,7 +177,7 @@ static int move_to_disk(struct parcel *parcel)
     if (err != 0)
         return err;
     for (int i = 0; i < N_REGIONS && err == 0; i++)
-        err = write_at(parcel->disk_fd,
+        err = io_write_at(parcel->disk_fd,
             slice_of(parcel->memory + region_offset[i], parcel->regions[i].len), region_offset[i]);
     if (err != 0) {
         int saved = errno;
@@ -208,7 +195,7 @@ static int disk_append(struct parcel *parcel, int which, struct slice bytes)
     int err;
 
     maps_drop(parcel);
-    err = write_at(parcel->disk_fd, bytes, region_offset[which] + region->len);
+    err = io_write_at(parcel->disk_fd, bytes, region_offset[which] + region->len);
     if (err == 0)
         region->len += bytes.len;
     return err;
@@ -321,8 +308,10 @@ struct slice parcel_envelope(struct parcel *parcel)
     return read_region(parcel, ENVELOPE);
 }
 
-/* A fresh memory file that holds the first envelope_bytes of the envelope. After an error all is as
- * it was. */
+/*
+ * A fresh memory file that holds the first envelope_bytes of the envelope. After an error all is as
+ * it was.
+ */
 static int renew(struct parcel *parcel, size_t envelope_bytes)
 {
     struct slice kept = parcel_envelope(parcel);
@@ -377,101 +366,4 @@ int parcel_fd(struct parcel *parcel)
         region->high = region->len;
     }
     return parcel->memory_fd;
-}
-
-/* The reader's side. */
-
-/* A file that can shrink under a mapping would kill its reader: only milterd's own kinds are taken.
- */
-static bool is_parcel_file(int fd, const struct stat *st)
-{
-    int seals = fcntl(fd, F_GET_SEALS);
-    int access = fcntl(fd, F_GETFL);
-
-    if (seals >= 0 && (seals & F_SEAL_SHRINK) != 0 && (seals & F_SEAL_GROW) != 0)
-        return true;
-    return S_ISREG(st->st_mode) && st->st_nlink == 0 && access >= 0 &&
-           (access & O_ACCMODE) == O_RDONLY;
-}
-
-int parcel_view_open(int fd, size_t envelope_bytes, size_t message_bytes, struct parcel_view *out)
-{
-    struct stat st;
-    size_t bytes = message_bytes > 0 ? PARCEL_MESSAGE_OFFSET + message_bytes : envelope_bytes;
-
-    memset(out, 0, sizeof(*out));
-    if (envelope_bytes > PARCEL_ENVELOPE_MAX || message_bytes > SSIZE_MAX - PARCEL_MESSAGE_OFFSET)
-        return -ERR_TOOBIG;
-    if (fstat(fd, &st) != 0)
-        return -ERR_SYSTEM;
-    if (!is_parcel_file(fd, &st) || st.st_size < 0 || (size_t)st.st_size < bytes)
-        return -ERR_BAD;
-    out->envelope = out->message = slice_of("", 0);
-    if (bytes == 0)
-        return 0;
-
-    /* One mapping for both regions; the gap between them costs address space only. */
-    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED)
-        return -ERR_SYSTEM;
-    out->map = map;
-    out->map_bytes = bytes;
-    out->envelope = slice_of(map, envelope_bytes);
-    if (message_bytes > 0)
-        out->message = slice_of((const char *)map + PARCEL_MESSAGE_OFFSET, message_bytes);
-    return 0;
-}
-
-void parcel_view_close(struct parcel_view *view)
-{
-    if (view->map != NULL)
-        munmap(view->map, view->map_bytes);
-    memset(view, 0, sizeof(*view));
-}
-
-/* The annex. */
-
-int annex_new(struct slice bytes, int *fd_out)
-{
-    int fd = memfd_create("postern-annex", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd < 0)
-        return -ERR_SYSTEM;
-    if (write_at(fd, bytes, 0) != 0 || fcntl(fd, F_ADD_SEALS, ANNEX_SEALS | F_SEAL_SEAL) != 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -ERR_SYSTEM;
-    }
-    *fd_out = fd;
-    return 0;
-}
-
-int annex_open(int fd, size_t max_bytes, struct slice *out)
-{
-    int seals = fcntl(fd, F_GET_SEALS);
-    struct stat st;
-    void *map;
-
-    *out = slice_of(NULL, 0);
-    if (seals < 0 || (seals & ANNEX_SEALS) != ANNEX_SEALS)
-        return -ERR_BAD;
-    if (fstat(fd, &st) != 0)
-        return -ERR_SYSTEM;
-    if (st.st_size < 0 || (size_t)st.st_size > max_bytes)
-        return -ERR_TOOBIG;
-    if (st.st_size == 0)
-        return 0;
-    /* Private: a shared mapping of a file sealed against writing is refused before Linux 6.7. */
-    map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED)
-        return -ERR_SYSTEM;
-    *out = slice_of(map, (size_t)st.st_size);
-    return 0;
-}
-
-void annex_close(struct slice annex)
-{
-    if (annex.len > 0)
-        munmap((void *)(uintptr_t)annex.data, annex.len);
 }

@@ -58,16 +58,17 @@ bool parcel_is_on_disk(const struct parcel *parcel);
  */
 int parcel_fd(struct parcel *parcel);
 
-/* The reader's side: a checked, read-only mapping of a parcel that arrived. */
+/* The reader's side: a parcel that arrived, checked; mapped read-only, or copied when it is small. */
 struct parcel_view {
     struct slice envelope;
     struct slice message;
-    void *map; /* for parcel_view_close */
+    void *map; /* for parcel_view_close: NULL when nothing is mapped */
     size_t map_bytes;
+    void *copy; /* the same: of a small parcel, in one allocation */
 };
 /*
- * Checks that fd is a memory file with the seals SHRINK and GROW, or an unlinked regular file opened read-only, large enough for both lengths; maps them
- * read-only. fd stays the caller's and may be closed afterwards. 0, -ERR_BAD, -ERR_TOOBIG, -ERR_SYSTEM.
+ * Checks that fd is a memory file with the seals SHRINK and GROW, or an unlinked regular file opened read-only, large enough for both lengths, and makes both
+ * readable. fd stays the caller's and may be closed afterwards. 0, -ERR_BAD, -ERR_SHORT, -ERR_TOOBIG, -ERR_SYSTEM.
  */
 int parcel_view_open(int fd, size_t envelope_bytes, size_t message_bytes, struct parcel_view *out);
 void parcel_view_close(struct parcel_view *view);

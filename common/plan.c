@@ -300,8 +300,10 @@ static void render_received(const struct planner *planner, uint32_t i, struct pl
     out->n_fields++;
 }
 
-/* Inserts by place, those of one place in call order: a counting sort. Returns them;
- * ends_out[place] is where those of place end. */
+/*
+ * Inserts by place, those of one place in call order: a counting sort. Returns them;
+ * ends[place] becomes where those of place end.
+ */
 static const struct added **inserts_by_place(const struct planner *planner, uint32_t *ends)
 {
     const struct added **sorted =

@@ -1,5 +1,7 @@
-/* Verdicts and the replies that go with them: which verdict fits which subject, which reply fits
- * which verdict, what a failure answers. */
+/*
+ * Verdicts and the replies that go with them: which verdict fits which subject, which reply fits
+ * which verdict, what a failure answers.
+ */
 #include "common/verdict.h"
 
 #include <stdio.h>
@@ -55,8 +57,10 @@ bool verdict_is_allowed(enum verdict verdict, enum subject subject, bool whole_m
     return (allowed[subject] & BIT(verdict)) != 0;
 }
 
-/* One part of an enhanced code (RFC 3463 section 2): one to three digits. Returns what follows, or
- * NULL. */
+/*
+ * One part of an enhanced code (RFC 3463 section 2): one to three digits. Returns what follows, or
+ * NULL.
+ */
 static const char *dsn_number(const char *p)
 {
     int n = 0;

@@ -342,8 +342,10 @@ const char *wire_outcome_name(unsigned outcome)
     return outcome < OUTCOME_COUNT ? outcome_names[outcome] : "?";
 }
 
-/* Patching. The layouts have one byte array for each number, so that offsetof is the offset on the
- * wire up to the first text. */
+/*
+ * Patching. The layouts have one byte array for each number, so that offsetof is the offset on the
+ * wire up to the first text.
+ */
 
 #define RECORD(id, name, number, senders, since, fds) struct layout_##name {
 #define RECORD_END(id, name)                                                                       \

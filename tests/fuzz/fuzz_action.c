@@ -1,5 +1,7 @@
-/* Actions as a worker might send them: never a crash; what decodes encodes to the same bytes, and
- * the check only looks. */
+/*
+ * Actions as a worker might send them: never a crash; what decodes encodes to the same bytes, and
+ * the check only looks.
+ */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -1,5 +1,7 @@
-/* The envelope region: what writers put, readers find; macros replace each other; bad input is
- * refused. */
+/*
+ * The envelope region: what writers put, readers find; macros replace each other; bad input is
+ * refused.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

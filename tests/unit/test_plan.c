@@ -1,5 +1,7 @@
-/* Plans: what a list of actions comes to. Rows give the header, the actions, the operations for the
- * MTA and the header as it would leave. */
+/*
+ * Plans: what a list of actions comes to. Rows give the header, the actions, the operations for the
+ * MTA and the header as it would leave.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -292,8 +294,10 @@ static struct slice many_headers(struct buf *out, bool is_one_name)
     return buf_slice(out);
 }
 
-/* Ten thousand fields and twice as many actions, of one name and of as many, take no longer than a
- * sort. */
+/*
+ * Ten thousand fields and twice as many actions, of one name and of as many, take no longer than a
+ * sort.
+ */
 static void test_many(void **state)
 {
     struct arena *arena = arena_new();
@@ -331,8 +335,10 @@ static void test_many(void **state)
     arena_free(arena);
 }
 
-/* Applies the operations as an MTA does and compares with the fields: the two halves of a plan must
- * agree. */
+/*
+ * Applies the operations as an MTA does and compares with the fields: the two halves of a plan must
+ * agree.
+ */
 struct mta {
     struct slice names[64], values[64];
     uint32_t n;

@@ -1,5 +1,7 @@
-/* Verdicts: every cell of verdict and subject, the reply checks, every cell of failure cause and
- * answer. */
+/*
+ * Verdicts: every cell of verdict and subject, the reply checks, every cell of failure cause and
+ * answer.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

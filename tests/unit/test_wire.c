@@ -122,8 +122,10 @@ static struct slice next_text(uint64_t *seed, size_t max_bytes)
 #define SPILL(f, max)        out->f = next_text(seed, max);
 #include "common/records_each.h"
 
-/* Each record goes there and back; none of its beginnings decodes, nor it with a byte too many,
- * unless a higher minor wrote it. */
+/*
+ * Each record goes there and back; none of its beginnings decodes, nor it with a byte too many,
+ * unless a higher minor wrote it.
+ */
 #define RECORD(id, name, number, senders, since, fds)                                              \
     static void round_trip_##name(struct fixture *fixture, uint64_t seed)                          \
     {                                                                                              \
@@ -159,8 +161,10 @@ static void test_round_trips(void **state)
     }
 }
 
-/* Any change of one byte either decodes or is refused, and never reads outside (the sanitizer sees
- * that). */
+/*
+ * Any change of one byte either decodes or is refused, and never reads outside (the sanitizer sees
+ * that).
+ */
 static void test_flipped_bytes(void **state)
 {
     struct fixture *fixture = *state;
@@ -307,8 +311,10 @@ static void test_spilling(void **state)
         wire_get_reply(buf_slice(&fixture->record), buf_slice(&fixture->annex), &out), 0);
     same_reply(&in, &out);
 
-    /* Without an annex where there must be one, with bytes left over in it, with none to put it
-     * into. */
+    /*
+     * Without an annex where there must be one, with bytes left over in it, with none to put it
+     * into.
+     */
     assert_int_equal(wire_get_reply(buf_slice(&fixture->record), nothing, &out), -ERR_SHORT);
     assert_int_equal(buf_put_u8(&fixture->annex, 0), 0);
     assert_int_equal(wire_get_reply(buf_slice(&fixture->record), buf_slice(&fixture->annex), &out),

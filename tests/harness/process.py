@@ -111,13 +111,14 @@ class Process:
 
 
 def processes_of(folder):
-    """Pids of living processes whose command line names the folder."""
+    """Pids of Postern's living processes whose command line names the folder."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
             try:
                 with open(f"/proc/{name}/cmdline", "rb") as file:
-                    if folder.encode() in file.read():
+                    words = file.read()
+                    if folder.encode() in words and b"postern-" in words.split(b"\0")[0]:
                         with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stat:
                             if stat.read().rsplit(")", 1)[1].split()[0] != "Z":
                                 found.append(int(name))

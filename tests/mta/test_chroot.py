@@ -19,8 +19,9 @@ class Chroot(unittest.TestCase):
         os.chmod(mta.folder("queue/postern"), 0o755)
         # uucp stands for Debian's postfix user in these tests.
         options = {"milterd.socket_mode": "0660", "milterd.socket_group": grp.getgrnam("uucp").gr_name}
-        with Postern('function filter_message(msg) msg:add_header("X-Seen", "yes") end', folder=mta.folder, options=options,
-                     socket_spec="unix:" + mta.folder("queue/postern/milter.sock")), mta.start():
+        postern = Postern('function filter_message(msg) msg:add_header("X-Seen", "yes") end', folder=mta.folder, options=options,
+                          socket_spec="unix:" + mta.folder("queue/postern/milter.sock"))
+        with mta.start(), postern:
             smtp = mta.smtp()
             smtp.hello()
             self.assertEqual(smtp.transaction("a@example.org", ["b@example.net"], message())[:2], ("end", 250), mta.log())

@@ -281,14 +281,14 @@ int child_start(struct generation *generation)
 
 int child_assign(struct child *child, struct request *request)
 {
-    uint32_t worker_ms;
-    int64_t kill_after_ms;
+    int64_t time_ms;
     LOG_INVARIANT(child->state == CHILD_IDLE && child->request == NULL);
-    if (!request_plan_time(request, clock_now_ms(), &worker_ms, &kill_after_ms))
+    if (!request_plan_time(request, clock_now_ms(), &time_ms))
         return -ERR_TIMEOUT;
     child->hop_id = ++child->mux->last_hop_id;
     wire_patch_id(request->record, child->hop_id);
-    wire_patch_request(request->record, worker_ms, child->generation->number, request->attempt);
+    wire_patch_request(
+        request->record, (uint32_t)time_ms, child->generation->number, request->attempt);
     int err = link_send(
         &child->link, slice_of(request->record, request->len), request->fds, request->n_fds);
     if (err != 0) {
@@ -299,7 +299,7 @@ int child_assign(struct child *child, struct request *request)
         request->uid[0] != '\0' ? request->uid : request->conn_id);
     child->request = request;
     child_set_state(child, CHILD_BUSY);
-    request_started(request, child, kill_after_ms);
+    request_started(request, child, time_ms);
     return 0;
 }
 

@@ -127,7 +127,7 @@ static void on_loaded(struct generation *generation, const struct wire_loaded *l
 {
     char text[4096];
     if (generation->state != GENERATION_LOADING) {
-        lose_nursery(generation, "it sent LOADED twice");
+        lose_nursery(generation, "its nursery sent LOADED twice");
         return;
     }
     if (!loaded->is_ok) {
@@ -149,7 +149,7 @@ static void on_forked(struct generation *generation, const struct wire_forked *f
     struct child *child = pool_find_number(&generation->pool, forked->number);
     text_escape(text, sizeof(text), forked->error, 0);
     if (child == NULL || child->pid != 0) {
-        lose_nursery(generation, "it told of a worker that nobody asked for");
+        lose_nursery(generation, "its nursery told of a worker that nobody asked for");
         return;
     }
     child_on_forked(child, (pid_t)forked->pid, text[0] != '\0' ? text : "the fork failed");
@@ -169,7 +169,7 @@ static void on_record(const struct link_record *record, void *context)
     else if (record->header.type == WIRE_FORKED && wire_get_forked(bytes, none, &forked) == 0)
         on_forked(generation, &forked);
     else
-        lose_nursery(generation, "it sent a bad record");
+        lose_nursery(generation, "its nursery sent a bad record");
 }
 
 /* The rest follows when waitpid tells how it ended; one that closed its socket and lives on is
@@ -178,7 +178,7 @@ static void on_down(int err, void *context)
 {
     struct generation *generation = context;
     if (err != -ERR_PEER)
-        lose_nursery(generation, "it sent a bad record");
+        lose_nursery(generation, "its nursery sent a bad record");
     else if (generation->state != GENERATION_RETIRING)
         kill_nursery(generation);
 }

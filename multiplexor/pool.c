@@ -198,12 +198,13 @@ static void flush_broken(struct pool *pool)
 void pool_tend(struct pool *pool)
 {
     const struct mux *mux = pool->generation->mux;
+    if (pool->generation->state == GENERATION_CURRENT)
+        end_marked(pool); /* before they are given more to do */
     dispatch(pool);
     start_workers(pool);
     flush_broken(pool);
     switch (pool->generation->state) {
     case GENERATION_CURRENT:
-        end_marked(pool);
         end_idle(
             pool, (unsigned)mux->conf->multiplexor.max_workers + pool->n_marked, RECYCLE_ASKED);
         break;

@@ -209,17 +209,11 @@ void request_reroute(struct request *request)
     request_route(request);
 }
 
-bool request_plan_time(const struct request *request, int64_t now_ms, uint32_t *worker_ms_out,
-    int64_t *kill_after_ms_out)
+bool request_plan_time(const struct request *request, int64_t now_ms, int64_t *time_ms_out)
 {
     int64_t left_ms = request->deadline_ms - now_ms;
-    if (left_ms < TRY_MIN_MS)
-        return false;
-    int64_t usable_ms = left_ms - answer_reserve_ms(left_ms);
-    int64_t grace_ms = request->mux->conf->multiplexor.kill_grace;
-    *worker_ms_out = (uint32_t)(usable_ms > 2 * grace_ms ? usable_ms - grace_ms : usable_ms / 2);
-    *kill_after_ms_out = usable_ms;
-    return true;
+    *time_ms_out = left_ms - answer_reserve_ms(left_ms);
+    return left_ms >= TRY_MIN_MS;
 }
 
 void request_started(struct request *request, struct child *child, int64_t kill_after_ms)
@@ -369,8 +363,7 @@ void request_fail(struct request *request, enum reply_outcome outcome, const cha
 
 void request_worker_died(struct request *request, struct generation *generation)
 {
-    uint32_t worker_ms;
-    int64_t kill_after_ms;
+    int64_t time_ms;
     request->child = NULL;
     request->n_deaths++;
     event_del(&request->timer);
@@ -382,8 +375,7 @@ void request_worker_died(struct request *request, struct generation *generation)
         request_fail(request, OUTCOME_DIED, "the worker died, and it was the second attempt");
     else if ((request->hook->flags & HOOK_ONCE) != 0)
         request_fail(request, OUTCOME_DIED, "the worker died, and this hook is never repeated");
-    else if (request->mux->is_stopping ||
-             !request_plan_time(request, clock_now_ms(), &worker_ms, &kill_after_ms))
+    else if (request->mux->is_stopping || !request_plan_time(request, clock_now_ms(), &time_ms))
         request_fail(request, OUTCOME_DIED, "the worker died, and no time is left");
     else {
         request->attempt = 2;

@@ -68,9 +68,12 @@ void request_route(struct request *request);
 /* Takes it out of a queue whose generation goes, and routes it again. */
 void request_reroute(struct request *request);
 
-/* What a worker may use now, and when it is to be killed. False: too little time is left to try. */
-bool request_plan_time(const struct request *request, int64_t now_ms, uint32_t *worker_ms_out,
-    int64_t *kill_after_ms_out);
+/*
+ * The time that a worker gets now: what is left of the budget without a little for the way back.
+ * Its end is when the worker is killed; the worker itself cancels its hook kill_grace before
+ * (records.def: the budget includes the grace). False: too little is left to try.
+ */
+bool request_plan_time(const struct request *request, int64_t now_ms, int64_t *time_ms_out);
 /* A worker has it: starts its time. */
 void request_started(struct request *request, struct child *child, int64_t kill_after_ms);
 /* The worker could not be given it, and never saw it: back to the head of its generation's queue.

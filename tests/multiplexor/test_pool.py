@@ -1,0 +1,192 @@
+"""The pool: each cause of recycling, replacement before the old one goes, back-off, stopping."""
+
+import os
+import signal
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from fixture import HOOKS, PATIENCE, MultiplexorTest
+from fakes.record_client import outcome
+
+
+class Recycling(MultiplexorTest):
+    def test_requests(self):
+        mux = self.start({"multiplexor.recycle_requests": 5, "multiplexor.min_workers": 1})
+        client = self.client(mux)
+        pids = []
+        for n in range(20):
+            pids.append(client.ask(uid=f"ok.{n}")["worker_pid"])
+            if n % 5 == 4:
+                mux.wait_for_counter("recycles", "requests", value=n // 5 + 1)
+        self.assertEqual(len(set(pids)), 4)
+        self.assertEqual(mux.status()["recycles"]["died"], 0)
+
+    def test_requests_while_busy_all_the_time(self):
+        mux = self.start({"multiplexor.recycle_requests": 20})
+        clients = self.clients(mux, 6)
+        for n in range(60):
+            for client in clients:
+                client.start(uid=f"sleep=2.{n}")
+            self.assertEqual([(outcome(r), r["attempt"]) for r in (c.wait() for c in clients)], [("OK", 1)] * 6)
+        self.assertGreaterEqual(mux.status()["recycles"]["requests"], 6)
+
+    def test_age(self):
+        mux = self.start({"multiplexor.recycle_age": "300ms"})
+        before = {row["pid"] for row in mux.workers("idle")}
+        mux.wait_for_counter("recycles", "age", value=2)
+        mux.wait(lambda: not before & {row["pid"] for row in mux.workers()}, "the first workers to be gone")
+
+    def test_idle(self):
+        mux = self.start({"multiplexor.recycle_idle": "300ms", "multiplexor.min_workers": 1})
+        clients = self.clients(mux, 4)
+        for client in clients:
+            client.start(uid="sleep=200.1")
+        for client in clients:
+            client.wait()
+        mux.wait_for_counter("recycles", "idle", value=3)
+        mux.wait_for_idle(1)
+
+    def test_memory(self):
+        mux = self.start({"multiplexor.recycle_memory": "600M" if os.environ.get("POSTERN_SANITIZE") else "64M"})
+        client = self.client(mux)
+        client.ask(uid="ok.1")
+        self.assertEqual(mux.status()["recycles"]["memory"], 0)
+        pid = client.ask(uid="grow=700.1")["worker_pid"]
+        mux.wait_for_counter("recycles", "memory", value=1)
+        mux.wait(lambda: pid not in [row["pid"] for row in mux.workers()], "the large worker to be gone")
+        self.assertEqual(outcome(client.ask(uid="ok.1")), "OK")
+
+    def test_asked_for_one(self):
+        mux = self.start()
+        mux.wait_for_idle(2)
+        pid = mux.workers("idle")[0]["pid"]
+        self.assertEqual(mux.call("recycle", pid=pid)["data"], {"recycled": 1})
+        mux.wait(lambda: pid not in [row["pid"] for row in mux.workers()], "it to be replaced")
+        mux.wait_for_idle(2)
+        self.assertEqual(mux.status()["recycles"]["asked"], 1)
+        self.assertFalse(mux.call("recycle", pid=1)["ok"])
+
+    def test_asked_for_all_under_load(self):
+        mux = self.start()
+        clients = self.clients(mux, 4)
+        for _ in range(5):
+            for client in clients:
+                client.start(uid="sleep=20.1")
+            self.assertTrue(mux.call("recycle")["ok"])
+            self.assertEqual([(outcome(r), r["attempt"]) for r in (c.wait() for c in clients)], [("OK", 1)] * 4)
+
+    def test_replacement_comes_first(self):
+        mux = self.start({"multiplexor.min_workers": 1, "multiplexor.max_workers": 1})
+        mux.set_filter(HOOKS + "init hang\n")  # the replacement will not be ready
+        client = self.client(mux)
+        pid = client.ask(uid="ok.1")["worker_pid"]
+        mux.call("recycle")
+        mux.wait(lambda: mux.status()["workers"]["starting"] == 1, "the replacement to start")
+        self.assertEqual(client.ask(uid="ok.2")["worker_pid"], pid, "the old one serves on")
+        self.assertEqual(mux.status()["workers"]["idle"], 1)
+
+    def test_worker_that_does_not_quit_is_killed(self):
+        mux = self.start({"multiplexor.exit_time": "200ms"}, filter_text=HOOKS + "quit hang\n")
+        mux.wait_for_idle(2)
+        old = {row["pid"] for row in mux.workers()}
+        mux.call("recycle")
+        mux.wait(lambda: not old & {row["pid"] for row in mux.workers()}, "both to be gone")
+        self.assertIn("did not end within exit_time", mux.log())
+
+
+class Scale(MultiplexorTest):
+    def test_up_and_down(self):
+        mux = self.start()
+        self.assertEqual(mux.call("scale", min=5, max=6)["data"], {"min": 5, "max": 6})
+        mux.wait_for_idle(5)
+        self.assertTrue(mux.call("scale", min=1, max=2)["ok"])
+        mux.wait_for_idle(2)
+        for arguments in ({"min": 3, "max": 2}, {"min": 0, "max": 2}, {"min": 1, "max": 1001}):
+            self.assertFalse(mux.call("scale", **arguments)["ok"])
+        self.assertEqual((mux.status()["workers"]["min"], mux.status()["workers"]["max"]), (1, 2))
+
+
+class BackOff(MultiplexorTest):
+    def test_workers_that_die_at_their_start(self):
+        mux = self.start({"multiplexor.respawn_min": "50ms", "multiplexor.respawn_max": "200ms"})
+        mux.wait_for_idle(2)
+        mux.set_filter(HOOKS + "init die\n")
+        for row in mux.workers():
+            os.kill(row["pid"], signal.SIGKILL)
+        began, forks = time.monotonic(), mux.status()["counters"]["forks"]
+        client = self.client(mux)
+        self.assertEqual(outcome(client.ask(uid="ok.1", budget_ms=8000 * PATIENCE)), "NOBODY", "nobody waits for workers that do not start")
+        mux.wait_for_counter("counters", "start_failures", value=6)
+        seconds = time.monotonic() - began
+        self.assertLess(mux.status()["counters"]["forks"] - forks, 2 * (seconds / 0.2 + 8))
+        self.assertEqual(outcome(client.ask(uid="ok.2")), "NOBODY")
+        mux.set_filter(HOOKS)
+        mux.wait_for_idle(2)
+        self.assertEqual(outcome(client.ask(uid="ok.3")), "OK")
+
+    def test_worker_that_is_never_ready(self):
+        mux = self.start({"multiplexor.load_time": "300ms", "multiplexor.min_workers": 1})
+        mux.set_filter(HOOKS + "init hang\n")
+        mux.call("scale", min=2, max=2)
+        mux.wait_for_counter("counters", "start_failures", value=1)
+        mux.set_filter(HOOKS)
+        mux.wait_for_idle(2)
+
+
+class Stop(MultiplexorTest):
+    def test_drain(self):
+        mux = self.start({"multiplexor.min_workers": 1, "multiplexor.max_workers": 1})
+        running, queued, idle = self.clients(mux, 3)
+        running.start(uid="sleep=500.1")
+        mux.wait(lambda: mux.status()["workers"]["busy"] == 1, "one busy worker")
+        queued.start(uid="ok.2")
+        mux.wait(lambda: mux.status()["queue"]["length"] == 1, "one waiting")
+        mux.process.kill(signal.SIGTERM)
+        self.assertEqual(outcome(queued.wait()), "NOBODY")
+        self.assertEqual(outcome(idle.ask(uid="ok.3")), "NOBODY")
+        self.assertEqual(outcome(running.wait()), "OK")
+        mux.stop()
+
+    def test_drain_time_bounds_it(self):
+        mux = self.start({"multiplexor.drain_time": "300ms"})
+        client = self.client(mux)
+        client.start(uid="hang.1", budget_ms=60000)
+        mux.wait(lambda: mux.status()["workers"]["busy"] == 1, "one busy worker")
+        mux.process.kill(signal.SIGTERM)
+        self.assertEqual(outcome(client.wait()), "NOBODY")
+        mux.stop()
+
+    def test_second_signal_ends_at_once(self):
+        mux = self.start({"multiplexor.drain_time": "60s"}, filter_text=HOOKS + "quit hang\n")
+        client = self.client(mux)
+        client.start(uid="hang.1", budget_ms=60000)
+        mux.wait(lambda: mux.status()["workers"]["busy"] == 1, "one busy worker")
+        mux.process.kill(signal.SIGINT)
+        mux.process.wait_for_line("stopping: ")
+        mux.process.kill(signal.SIGINT)
+        self.assertEqual(outcome(client.wait()), "NOBODY")
+        self.assertEqual(mux.process.popen.wait(10 * PATIENCE), 0)
+
+    def test_nothing_is_left_when_it_is_killed(self):
+        mux = self.start()
+        client = self.client(mux)
+        client.start(uid="hang.1", budget_ms=60000)
+        mux.wait(lambda: mux.status()["workers"]["busy"] == 1, "one busy worker")
+        pids = [row["pid"] for row in mux.workers()]
+        mux.process.stop(signal.SIGKILL)
+        def alive(pid):
+            try:
+                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+                    return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+            except OSError:
+                return False
+        from fixture import processes_of, wait_until  # pylint: disable=import-outside-toplevel
+        wait_until(lambda: not any(map(alive, pids)), "the workers to end")
+        wait_until(lambda: not processes_of(mux.folder.path), "every process to end")
+        mux.start()  # over the stale sockets
+
+
+if __name__ == "__main__":
+    unittest.main()

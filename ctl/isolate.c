@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "common/log.h"
 #include "common/proc.h"
 #include "ctl/render.h"
+#include "worker/sandbox.h"
 
 enum { FRAME_MAX = 64 << 20, LOG_LINES_MAX = 10000, START_LIMIT_MS = 10000 };
 
@@ -24,33 +24,6 @@ struct isolate {
     int fd;
     int64_t grace_ms;
 };
-
-/* A sanitizer reserves terabytes of address space. */
-static bool can_limit_address_space(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return false;
-#else
-    return true;
-#endif
-#else
-    return true;
-#endif
-}
-
-static void limit(__rlimit_resource_t which, int64_t value)
-{
-    struct rlimit now;
-    if (getrlimit(which, &now) == 0) {
-        rlim_t wanted = (rlim_t)value;
-        now.rlim_cur = wanted < now.rlim_max ? wanted : now.rlim_max;
-        now.rlim_max = now.rlim_cur;
-        setrlimit(which, &now);
-    }
-}
 
 static void write_frame(struct isolate *isolate, json_t *frame)
 {
@@ -106,14 +79,14 @@ static _Noreturn void run_child(const struct conf *conf, int fd, pid_t parent,
     }
     /* What a filter prints must not mix with what is printed about it. */
     dup2(STDERR_FILENO, STDOUT_FILENO);
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_NOFILE, conf->worker.max_files);
-    if (can_limit_address_space()) {
-        limit(RLIMIT_AS, conf->worker.address_space);
-    }
     log_reopen_child("ctl");
     log_set_level(conf->log.level);
     log_set_sink(on_log_line, &isolate);
+    char in_force[256];
+    if (sandbox_enter_nursery(conf, in_force, sizeof(in_force)) < 0) {
+        log_error("no sandbox: %s", in_force);
+        _exit(EXIT_CODE_SYSTEM);
+    }
     work(&isolate, context);
     _exit(EXIT_CODE_OK);
 }

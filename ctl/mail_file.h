@@ -11,8 +11,9 @@
 
 #include "common/buf.h"
 
-#define MAIL_FILE_MAX ((size_t)320 << 20) /* above the largest max_message that can be configured  \
-                                           */
+#define MAIL_FILE_MAX                                                                              \
+    ((size_t)320 << 20) /* above the largest max_message that can be configured                    \
+                         */
 
 /* Slices point into message. */
 struct mail_file {

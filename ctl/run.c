@@ -31,7 +31,7 @@ struct playing {
     const struct conf *conf;
     const char *filter;
     const char *file;
-    const char *output; /* path of the file to write; NULL: none */
+    int output_fd; /* where the message as it would leave goes; -1: nowhere */
     const struct transaction *transaction;
     const struct mail_file *mail;
 };
@@ -132,21 +132,16 @@ static void add_refusals(json_t *report, const struct session *session)
     json_object_set_new(report, "recipients", list);
 }
 
-static int write_file(const char *path, struct slice bytes)
+static int write_all(int fd, struct slice bytes)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        return -ERR_SYSTEM;
-    }
     for (size_t at = 0; at < bytes.len;) {
         ssize_t n = write(fd, bytes.data + at, bytes.len - at);
         if (n < 0 && errno != EINTR) {
-            close(fd);
             return -ERR_SYSTEM;
         }
         at += n > 0 ? (size_t)n : 0;
     }
-    return close(fd) < 0 ? -ERR_SYSTEM : 0;
+    return 0;
 }
 
 /* Writes the message as it would leave. Returns NULL, or what went wrong. */
@@ -163,7 +158,7 @@ static const char *write_output(const struct playing *playing, const struct sess
     buf_init(&out, 2 * MAIL_FILE_MAX);
     rc = job_render(&job, &out);
     if (rc == 0) {
-        rc = write_file(playing->output, buf_slice(&out));
+        rc = write_all(playing->output_fd, buf_slice(&out));
     }
     const char *wrong = rc < 0 ? err_text(rc) : NULL;
     buf_clear(&out);
@@ -189,9 +184,9 @@ static json_t *report_of(const struct playing *playing, const struct session *se
         free(what);
     }
     const char *wrong =
-        playing->output != NULL && goes_on(session) ? write_output(playing, session) : NULL;
+        playing->output_fd >= 0 && goes_on(session) ? write_output(playing, session) : NULL;
     if (wrong != NULL) {
-        char *text = xasprintf("cannot write %s: %s", playing->output, wrong);
+        char *text = xasprintf("cannot write the message: %s", wrong);
         json_object_set_new(report, "error", render_json_text(slice_text(text)));
         free(text);
     }
@@ -296,6 +291,72 @@ static char *output_path(const char *dir, const char *file)
     return xasprintf("%s/%.*s.eml", dir, (int)len, name);
 }
 
+/*
+ * Opens the file for the message as it would leave, before the child gives up the right to.
+ * *path_out is malloc'd; both stay unset without
+ * --output.
+ */
+static int open_output(const struct args *args, const char *file, char **path_out, int *fd_out)
+{
+    const char *dir = args_get(args, ARG_OUTPUT);
+    if (dir == NULL) {
+        return 0;
+    }
+    *path_out = output_path(dir, file);
+    *fd_out = open(*path_out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return *fd_out < 0 ? -ERR_SYSTEM : 0;
+}
+
+/* Mail that does not go on leaves no file. */
+static void close_output(const json_t *report, const char *path, int fd)
+{
+    const char *verdict = json_string_value(json_object_get(report, "verdict"));
+    bool has_left = json_is_null(json_object_get(report, "error")) && verdict != NULL &&
+                    (strcmp(verdict, "continue") == 0 || strcmp(verdict, "accept") == 0);
+    if (fd >= 0) {
+        close(fd);
+        if (!has_left) {
+            unlink(path);
+        }
+    }
+}
+
+static int play_and_print(const struct args *args, struct playing *playing, const char *path)
+{
+    json_t *report = play_isolated(playing);
+    bool is_failed = !json_is_null(json_object_get(report, "error"));
+    close_output(report, path, playing->output_fd);
+    if (args_has(args, ARG_JSON)) {
+        report_print_json(stdout, report);
+    } else {
+        report_print_text(stdout, report);
+    }
+    json_decref(report);
+    return is_failed ? EXIT_CODE_FOUND : EXIT_CODE_OK;
+}
+
+static int run_mail(
+    const struct args *args, const struct conf *conf, const struct mail_file *mail, int number)
+{
+    const char *file = command_argument(args, number);
+    struct arena *arena = arena_new();
+    struct transaction transaction;
+    char *path = NULL;
+    int fd = -1, code = EXIT_CODE_USAGE;
+    const char *wrong = transaction_make(args, mail, (uint32_t)number, arena, &transaction);
+    if (wrong != NULL) {
+        fprintf(stderr, "posternctl: %s\n", wrong);
+    } else if (open_output(args, file, &path, &fd) < 0) {
+        fprintf(stderr, "posternctl: cannot write %s: %s\n", path, strerror(errno));
+    } else {
+        struct playing playing = {conf, command_argument(args, 0), file, fd, &transaction, mail};
+        code = play_and_print(args, &playing, path);
+    }
+    free(path);
+    arena_free(arena);
+    return code;
+}
+
 static int run_one(const struct args *args, const struct conf *conf, int number)
 {
     const char *file = command_argument(args, number);
@@ -305,30 +366,7 @@ static int run_one(const struct args *args, const struct conf *conf, int number)
         fprintf(stderr, "posternctl: cannot read %s: %s\n", file, err_text(rc));
         return EXIT_CODE_USAGE;
     }
-    struct arena *arena = arena_new();
-    struct transaction transaction;
-    const char *wrong = transaction_make(args, &mail, (uint32_t)number, arena, &transaction);
-    int code = EXIT_CODE_OK;
-    if (wrong != NULL) {
-        fprintf(stderr, "posternctl: %s\n", wrong);
-        code = EXIT_CODE_USAGE;
-    } else {
-        const char *dir = args_get(args, ARG_OUTPUT);
-        char *output = dir != NULL ? output_path(dir, file) : NULL;
-        struct playing playing = {
-            conf, command_argument(args, 0), file, output, &transaction, &mail};
-        json_t *report = play_isolated(&playing);
-        bool is_failed = !json_is_null(json_object_get(report, "error"));
-        if (args_has(args, ARG_JSON)) {
-            report_print_json(stdout, report);
-        } else {
-            report_print_text(stdout, report);
-        }
-        code = is_failed ? EXIT_CODE_FOUND : EXIT_CODE_OK;
-        json_decref(report);
-        free(output);
-    }
-    arena_free(arena);
+    int code = run_mail(args, conf, &mail, number);
     mail_file_clear(&mail);
     return code;
 }

@@ -379,6 +379,18 @@ static void judge_recipients(struct session *s)
     }
 }
 
+/* What milterd adds by itself to mail that goes on. */
+static void add_scanned_by(struct session *s)
+{
+    const char *text = s->conf->milterd.scanned_by;
+    bool goes_on = s->verdict == VERDICT_CONTINUE || s->verdict == VERDICT_ACCEPT;
+    struct action action = {
+        .kind = ACTION_ADD_HEADER, .name = slice_text("Scanned-By"), .value = slice_text(text)};
+    if (s->error == NULL && goes_on && text[0] != 0) {
+        (void)action_put(&s->changes, &action);
+    }
+}
+
 /* The connection's end, whatever became of the message; its verdict stands. */
 static void play_close(struct session *s)
 {
@@ -412,6 +424,7 @@ void session_play(struct session *s)
         steps[i](s);
     }
     judge_recipients(s);
+    add_scanned_by(s);
     play_close(s);
 }
 

@@ -32,9 +32,11 @@ static void print_value(const char *label, const json_t *value)
     free(text);
 }
 
-/* A line "name value, name value …" of an object's members; objects within are given as "name (a 1,
- * b 2)". */
-static void print_members(const json_t *object)
+/*
+ * "name value, name value" of an object's members; objects within as "name (a 1, b 2)", always
+ * without what is 0.
+ */
+static void print_members(const json_t *object, bool has_zeros)
 {
     /* jansson iterates through a non-const pointer and changes nothing. */
     json_t *members = json_deep_copy(object);
@@ -43,12 +45,15 @@ static void print_members(const json_t *object)
     bool is_first = true;
     json_object_foreach(members, name, value)
     {
+        if (!has_zeros && json_is_integer(value) && json_integer_value(value) == 0) {
+            continue;
+        }
         printf("%s", is_first ? "" : ", ");
         is_first = false;
         render_escaped(stdout, slice_text(name));
         if (json_is_object(value)) {
             printf(" (");
-            print_members(value);
+            print_members(value, false);
             printf(")");
         } else {
             char *text = render_value(value);
@@ -57,16 +62,17 @@ static void print_members(const json_t *object)
             free(text);
         }
     }
+    printf("%s", is_first ? "none" : "");
     json_decref(members);
 }
 
-static void print_object(const char *label, const json_t *object)
+static void print_object(const char *label, const json_t *object, bool has_zeros)
 {
     if (!json_is_object(object) || json_object_size(object) == 0) {
         return;
     }
     print_label(label);
-    print_members(object);
+    print_members(object, has_zeros);
     putchar('\n');
 }
 
@@ -106,7 +112,7 @@ static void print_generations(const json_t *data)
     json_t *item;
     json_array_foreach(list, i, item)
     {
-        print_object(i == 0 ? "generations" : "", item);
+        print_object(i == 0 ? "generations" : "", item, true);
     }
 }
 
@@ -114,14 +120,23 @@ static void print_status(const json_t *data)
 {
     static const struct {
         const char *label, *member;
-    } objects[] = {{"workers", "workers"}, {"queue", "queue"}, {"requests", "requests"},
-        {"verdicts", "verdicts"}, {"messages", "messages"}, {"outcomes", "outcomes"},
-        {"recycles", "recycles"}, {"latency ms", "latency_ms"}, {"rates", "rates"}};
+        bool has_zeros; /* else members that are 0 are left out */
+    } objects[] = {
+        {"workers", "workers", true},
+        {"queue", "queue", true},
+        {"requests", "requests", true},
+        {"verdicts", "verdicts", true},
+        {"messages", "messages", true},
+        {"outcomes", "outcomes", false},
+        {"recycles", "recycles", false},
+        {"latency ms", "latency_ms", true},
+        {"rates", "rates", true},
+    };
     print_head(data);
     print_filter(data);
     print_generations(data);
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
-        print_object(objects[i].label, find(data, objects[i].member));
+        print_object(objects[i].label, find(data, objects[i].member), objects[i].has_zeros);
     }
     print_value("retries", find(data, "retries"));
     print_value("clients", find(data, "clients"));

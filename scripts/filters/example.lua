@@ -1,6 +1,7 @@
 -- example.lua: a friendly tour of what a filter can do.
 --
 --   * mail from a host on a list of our own is refused, with a text that the sender gets to read;
+--   * mail with a program in it is refused, whatever name its sender gave it;
 --   * every other mail gets a header X-Postern with the number of its parts, and a line in the log.
 --
 -- Try it without a server:    posternctl run example.lua MESSAGE.eml
@@ -38,6 +39,10 @@ function filter_message(msg)
     local n = 0
     for part in msg:parts() do
         n = n + 1
+        -- Tests every name that some mail reader could show for this part.
+        if part:has_extension{ "exe", "scr", "js", "vbs", "bat" } then
+            return reject("We take no programs by mail.")
+        end
     end
     msg:add_header("X-Postern", string.format("%d part%s", n, n == 1 and "" or "s"))
     log.info("mail from <%s> about %q has %d part(s)", msg.sender, msg.subject, n)

@@ -184,6 +184,8 @@ class Stages(unittest.TestCase):
         (answer,) = lines_of(out)
         self.assertEqual((code, answer["verdict"]), (0, "reject"))
         self.assertIn("advertisements", answer["reply"]["text"])
+        code, out, _ = ctl("run", "--json", shipped("example"), sample("executable"))
+        self.assertEqual(lines_of(out)[0]["verdict"], "reject")
         code, out, _ = ctl("run", "--json", shipped("example"), sample("html"))
         (answer,) = lines_of(out)
         self.assertEqual(answer["actions"], [{"action": "add_header", "name": "X-Postern", "value": "2 parts"}])
@@ -225,6 +227,10 @@ class Files(unittest.TestCase):
         with FilterFolder("ctl-output", 'function filter_message(msg) return reject("no") end') as folder:
             ctl("run", folder.filter, sample("clean"), "--output", folder("out"))
             self.assertEqual(os.listdir(folder("out")), [])
+
+    def test_scanned_by_is_added_as_a_server_would(self):
+        _, answer, _ = run_filter("function filter_message(msg) end", "-o", "milterd.scanned_by=us")
+        self.assertEqual(answer["actions"], [{"action": "add_header", "name": "Scanned-By", "value": "us"}])
 
     def test_untouched_mail_is_written_as_it_was(self):
         with FilterFolder("ctl-output", "function filter_message(msg) end") as folder:

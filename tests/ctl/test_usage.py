@@ -1,8 +1,10 @@
 """Command line, exit codes, and what works without a server: help, config from the file, check."""
 
+import os
+import subprocess
 import unittest
 
-from common import FilterFolder, ctl, lines_of, shipped
+from common import CTL, PATIENCE, FilterFolder, ctl, lines_of, sample, shipped
 from harness.process import Folder
 
 
@@ -133,6 +135,37 @@ class Check(unittest.TestCase):
             with self.subTest(name=name):
                 code, out, err = ctl("check", shipped(name))
                 self.assertEqual((code, err), (0, ""), out)
+
+
+class Terminal(unittest.TestCase):
+    """Colours on a terminal only, and never a control character of the mail's or the filter's own."""
+
+    def on_terminal(self, *words, **env):
+        ours, theirs = os.openpty()
+        done = subprocess.run([CTL, *words], stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, timeout=60 * PATIENCE,
+                              env={**os.environ, "TERM": "xterm", **env}, check=False)
+        os.close(theirs)
+        text = b""
+        try:
+            while more := os.read(ours, 65536):
+                text += more
+        except OSError:
+            pass  # the other end is closed and all is read
+        os.close(ours)
+        return done.returncode, text.decode("utf-8", "replace")
+
+    def test_colours(self):
+        _, text = self.on_terminal("run", shipped("pass"), sample("clean"))
+        self.assertIn("\x1b[32mcontinue\x1b[0m", text)
+        _, text = self.on_terminal("run", shipped("pass"), sample("clean"), NO_COLOR="1")
+        self.assertNotIn("\x1b", text)
+
+    def test_no_control_characters_pass(self):
+        with FilterFolder("ctl-terminal", 'function filter_message(msg) msg:log("x", msg.subject) end') as folder:
+            message = folder.write("m.eml", b"Subject: a\x1b[31mb\x07\n\n")
+            _, text = self.on_terminal("run", folder.filter, message, NO_COLOR="1")
+            self.assertNotIn("\x1b", text)
+            self.assertNotIn("\x07", text)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ static int convert_some(iconv_t cd, struct slice *in, struct buf *out)
     size_t left = in->len, room = sizeof(chunk);
     char *to = chunk;
     iconv(cd, in->data != NULL ? &at.to : NULL, &left, &to, &room);
-    *in = slice_of(in->data + (in->len - left), left);
+    if (in->len > 0)
+        *in = slice_of(in->data + (in->len - left), left);
     return buf_put(out, chunk, sizeof(chunk) - room);
 }
 
@@ -113,7 +114,7 @@ static int put_in_charset(struct buf *out, struct slice text, const char *charse
 {
     const bool is_known =
         is_one_of(charset, convertible, sizeof(convertible) / sizeof(convertible[0]));
-    const iconv_t cd = is_known ? iconv_open(charset, "UTF-8") : (iconv_t)-1;
+    iconv_t cd = is_known ? iconv_open(charset, "UTF-8") : (iconv_t)-1;
     if (cd == (iconv_t)-1)
         return put_ascii(out, text);
     const int rc = convert(cd, text, out);

@@ -230,7 +230,8 @@ static void check_network(lua_State *L, int index, struct network *out)
         luaL_argerror(L, index, "an address or network such as \"192.0.2.0/24\" expected");
 }
 
-/* All arguments are looked at, so that a wrong one is found whatever the client. */
+/* All arguments are looked at, so that a wrong one is found whatever the client. None (an empty
+ * list unpacked) is false. */
 static int conn_in_network(lua_State *L)
 {
     struct job *job = check_conn(L);
@@ -238,8 +239,6 @@ static int conn_in_network(lua_State *L)
     char ip[INET6_ADDRSTRLEN];
     const bool has_ip = client_ip(job, ip);
     bool found = false;
-    if (n < 2)
-        luaL_argerror(L, 2, "a network expected");
     for (int i = 2; i <= n; i++) {
         struct network network;
         check_network(L, i, &network);

@@ -152,6 +152,8 @@ static bool read_literal(struct slice word, struct received *out)
 bool received_from_text(struct slice value, struct received *out)
 {
     *out = (struct received){0};
+    if (value.len == 0)
+        return false;
     struct reader in = {value.data, value.data + value.len};
     if (!slice_equal_nocase(take_word(&in), slice_text("from")))
         return false;

@@ -70,7 +70,7 @@ void load_report(const struct load_totals *totals, const struct load_options *op
     double secs = (double)(totals->last_us - totals->start_us) / 1e6;
     double rate = secs > 0 ? (double)totals->done / secs : 0,
            mbps = secs > 0 ? (double)totals->payload / secs / 1e6 : 0;
-    const char *pair = options->is_terse ? " %s=%ld" : " %s %ld";
+    char between = options->is_terse ? '=' : ' ';
 
     if (options->is_terse)
         printf("msgs=%ld secs=%.3f rate=%.2f mbps=%.2f", totals->done, secs, rate, mbps);
@@ -82,12 +82,12 @@ void load_report(const struct load_totals *totals, const struct load_options *op
     fputs(options->is_terse ? "" : "  verdicts:", stdout);
     for (int i = 0; i < LOAD_RESULT_COUNT; i++) {
         if (totals->results[i] > 0 || options->is_terse)
-            printf(pair, result_names[i], totals->results[i]);
+            printf(" %s%c%ld", result_names[i], between, totals->results[i]);
     }
     fputs(options->is_terse ? "" : "\n  actions:", stdout);
     for (int i = 0; i < 9; i++) {
         if (totals->actions[i] > 0 || options->is_terse)
-            printf(pair, load_actions[i].name, totals->actions[i]);
+            printf(" %s%c%ld", load_actions[i].name, between, totals->actions[i]);
     }
     fputs(options->is_terse ? "" : "\n  other:", stdout);
     const struct {
@@ -99,6 +99,9 @@ void load_report(const struct load_totals *totals, const struct load_options *op
         {"sent", (long)totals->sent}, {"received", (long)totals->received},
         {"flags", (long)totals->flags}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        printf(pair, others[i].name, others[i].value);
-    printf(options->is_terse ? " own_cpu=%.3f\n" : "\n  own CPU %.3f s\n", own_cpu_secs());
+        printf(" %s%c%ld", others[i].name, between, others[i].value);
+    if (options->is_terse)
+        printf(" own_cpu=%.3f\n", own_cpu_secs());
+    else
+        printf("\n  own CPU %.3f s\n", own_cpu_secs());
 }

@@ -157,6 +157,14 @@ void fixture_rewind(struct worker_fixture *f)
     f->n_recipients = 0;
 }
 
+void fixture_start(struct worker_fixture *f, const char *message)
+{
+    fixture_rewind(f);
+    buf_reset(&f->conn_state);
+    fixture_envelope(f);
+    fixture_message(f, message);
+}
+
 static bool has_message(enum hook hook)
 {
     return hook >= HOOK_HEADER && hook <= HOOK_MESSAGE;

@@ -71,6 +71,9 @@ void fixture_message_bytes(struct worker_fixture *f, const void *data, size_t le
 /* Envelope, message, changes and msg.state start anew; the filter stays. */
 void fixture_rewind(struct worker_fixture *f);
 
+/* A new connection with fixture_envelope and this message. */
+void fixture_start(struct worker_fixture *f, const char *message);
+
 /* Opens f->job for a hook; what the hook may not see yet is left out of the message. Returns
  * job_open's result. */
 int fixture_job(struct worker_fixture *f, enum hook hook);

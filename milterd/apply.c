@@ -15,7 +15,11 @@
 #include "milterd/conn.h"
 #include "milterd/front.h"
 
-enum { APPLY_FIELDS_MAX = 1000000 };
+enum {
+    APPLY_FIELDS_MAX = 1000000,
+    APPLY_COMPARISONS_MAX = 1000000, /* of names, to find out whether a field has namesakes */
+    APPLY_AT_THE_END = 1 << 24,      /* an index past every field; MTAs put such a field last */
+};
 
 /* Everything that one message's application needs; lives in its arena. */
 struct application {
@@ -23,6 +27,7 @@ struct application {
     struct arena *arena;
     struct action_list actions;
     struct plan plan;
+    uint32_t comparisons;
 };
 
 bool apply_is_pending(const struct conn *conn)
@@ -111,6 +116,36 @@ static bool has_recipients(struct application *application)
     return false;
 }
 
+/* Whether the header as it will leave has another field of that name; true when that would be too long to find out. */
+static bool has_namesake(struct application *application, struct slice name)
+{
+    const struct plan *plan = &application->plan;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < plan->n_fields; i++) {
+        if (application->comparisons++ > APPLY_COMPARISONS_MAX)
+            return true;
+        if (slice_equal_nocase(plan->fields[i].name, name) && ++n > 1)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * sendmail puts an added field before the first of the same name, and so reverses the order of several; a field that is
+ * inserted past the end stands last with sendmail and Postfix alike.
+ */
+static int add_header(struct application *application, const struct plan_op *op)
+{
+    SMFICTX *ctx = application->conn->ctx;
+    char *name = text_of(application, op->name);
+    char *value = value_of(application, op->value);
+
+    if (has_namesake(application, op->name))
+        return smfi_insheader(ctx, APPLY_AT_THE_END, name, value);
+    return smfi_addheader(ctx, name, value);
+}
+
 static int apply_header(struct application *application, const struct plan_op *op)
 {
     SMFICTX *ctx = application->conn->ctx;
@@ -124,7 +159,7 @@ static int apply_header(struct application *application, const struct plan_op *o
     case PLAN_INSERT_HEADER:
         return smfi_insheader(ctx, (int)op->index, name, value_of(application, op->value));
     case PLAN_ADD_HEADER:
-        return smfi_addheader(ctx, name, value_of(application, op->value));
+        return add_header(application, op);
     }
     return MI_FAILURE;
 }

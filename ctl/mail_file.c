@@ -67,14 +67,10 @@ static bool has_local_line_ends(struct slice in)
     return end != NULL && (end == in.data || end[-1] != '\r');
 }
 
-/* Copies in to out, with each bare LF made CRLF when wanted. Room: twice in.len. Returns the bytes
- * written. */
-static size_t copy_lines(uint8_t *out, struct slice in, bool to_crlf)
+/* Copies in to out, with each bare LF made CRLF. Room: in.len and one for each LF. Returns the
+ * bytes written. */
+static size_t copy_lines(uint8_t *out, struct slice in)
 {
-    if (!to_crlf) {
-        memcpy(out, in.len > 0 ? in.data : "", in.len);
-        return in.len;
-    }
     size_t n = 0;
     for (size_t i = 0; i < in.len; i++) {
         if (in.data[i] == '\n' && (i == 0 || in.data[i - 1] != '\r')) {
@@ -85,28 +81,57 @@ static size_t copy_lines(uint8_t *out, struct slice in, bool to_crlf)
     return n;
 }
 
-/* Header block, CRLF, body: what a mail server hands over, whatever the file had between the two.
+/* Whether the header block ends with a line end and CRLF stands between it and the body. */
+static bool is_assembled(struct slice in, size_t header_bytes, size_t body_at)
+{
+    return body_at == header_bytes + 2 && memcmp(in.data + header_bytes, "\r\n", 2) == 0 &&
+           (header_bytes == 0 || in.data[header_bytes - 1] == '\n');
+}
+
+static void set_slices(struct mail_file *out, const uint8_t *at, size_t header_bytes, size_t len)
+{
+    out->message = slice_of(at, len);
+    out->header = slice_of(at, header_bytes);
+    out->body = slice_of(at + header_bytes + 2, len - header_bytes - 2);
+}
+
+/*
+ * Header block, CRLF, body: what a mail server hands over, whatever the file had between the two.
+ * bytes: malloc'd, the mail's from now on; in lies within.
  */
-static void assemble(struct slice in, struct mail_file *out)
+static void assemble(uint8_t *bytes, struct slice in, struct mail_file *out)
 {
     size_t body_at = 0;
-    size_t header_bytes = header_block_length(in, &body_at);
-    uint8_t *bytes = xmalloc(in.len + 5);
-    size_t n = 0;
-    memcpy(bytes, in.len > 0 ? in.data : "", header_bytes);
-    n = header_bytes;
-    if (n > 0 && bytes[n - 1] != '\n') {
-        memcpy(bytes + n, "\r\n", 2);
+    size_t n = header_block_length(in, &body_at);
+    out->bytes = bytes;
+    if (is_assembled(in, n, body_at)) {
+        set_slices(out, (const uint8_t *)in.data, n, in.len);
+        return;
+    }
+    uint8_t *copy = xmalloc(in.len + 5);
+    memcpy(copy, in.len > 0 ? in.data : "", n);
+    if (n > 0 && copy[n - 1] != '\n') {
+        memcpy(copy + n, "\r\n", 2);
         n += 2;
     }
-    out->header = slice_of(bytes, n);
-    memcpy(bytes + n, "\r\n", 2);
-    n += 2;
-    size_t body_bytes = in.len - body_at;
-    memcpy(bytes + n, in.len > 0 ? in.data + body_at : "", body_bytes);
-    out->body = slice_of(bytes + n, body_bytes);
-    out->bytes = bytes;
-    out->message = slice_of(bytes, n + body_bytes);
+    memcpy(copy + n, "\r\n", 2);
+    memcpy(copy + n + 2, in.len > 0 ? in.data + body_at : "", in.len - body_at);
+    set_slices(out, copy, n, n + 2 + in.len - body_at);
+    free(bytes);
+    out->bytes = copy;
+}
+
+/* With each bare LF made CRLF. raw is emptied. */
+static void convert(struct buf *raw, struct slice in, struct mail_file *out)
+{
+    size_t n_lines = 0;
+    for (size_t i = 0; i < in.len; i++) {
+        n_lines += in.data[i] == '\n';
+    }
+    uint8_t *lines = xmalloc(in.len + n_lines + 1);
+    size_t len = copy_lines(lines, in);
+    buf_clear(raw);
+    assemble(lines, slice_of(lines, len), out);
 }
 
 int mail_file_read(const char *path, struct mail_file *out)
@@ -115,17 +140,19 @@ int mail_file_read(const char *path, struct mail_file *out)
     struct buf raw;
     buf_init(&raw, MAIL_FILE_MAX);
     int rc = read_path(path, &raw);
-    if (rc == 0) {
-        struct slice in = skip_mbox_line(buf_slice(&raw));
-        bool to_crlf = has_local_line_ends(in);
-        uint8_t *lines = xmalloc((to_crlf ? 2 * in.len : in.len) + 1);
-        assemble(slice_of(lines, copy_lines(lines, in, to_crlf)), out);
-        free(lines);
+    if (rc < 0) {
+        int saved = errno;
+        buf_clear(&raw);
+        errno = saved;
+        return rc;
     }
-    int saved = errno;
-    buf_clear(&raw);
-    errno = saved;
-    return rc;
+    struct slice in = skip_mbox_line(buf_slice(&raw));
+    if (has_local_line_ends(in)) {
+        convert(&raw, in, out);
+    } else {
+        assemble(raw.data, in, out);
+    }
+    return 0;
 }
 
 void mail_file_clear(struct mail_file *mail)

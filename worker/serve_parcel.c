@@ -139,6 +139,11 @@ int serve_parcels_open(struct serve_parcels *parcels, int fd, size_t envelope_by
             return err;
         }
     }
+    if (m->view.map == NULL) { /* a copy of a very small file, which will not follow it */
+        parcels->once = m->view;
+        parcels->has_once = true;
+        m->is_used = false;
+    }
     m->last_use = ++parcels->n_uses;
     *envelope_out = slice_of(m->view.envelope.data, envelope_bytes);
     *message_out = slice_of(m->view.message.data, message_bytes);

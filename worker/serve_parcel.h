@@ -12,7 +12,7 @@
 
 #include "common/parcel.h"
 
-enum { SERVE_PARCELS_KEPT = 16 };
+enum { SERVE_PARCELS_KEPT = 8 };
 
 struct serve_mapping {
     bool is_used;

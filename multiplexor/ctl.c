@@ -83,8 +83,8 @@ static json_t *ctl_run_reload(struct ctl_call *call)
     return NULL;
 }
 
-/* Marks the workers with this pid, or all; the number of them. */
-static int mark_workers(struct mux *mux, json_int_t pid)
+/* Marks the workers with this pid, or all when pid is NULL; the number of them. */
+static int mark_workers(struct mux *mux, const json_t *pid)
 {
     struct generation *generation;
     struct child *child;
@@ -94,7 +94,7 @@ static int mark_workers(struct mux *mux, json_int_t pid)
         TAILQ_FOREACH(child, &generation->pool.children, entry)
         {
             bool is_ready = child->state == CHILD_IDLE || child->state == CHILD_BUSY;
-            if (!is_ready || (pid != 0 && child->pid != pid))
+            if (!is_ready || (pid != NULL && child->pid != json_integer_value(pid)))
                 continue;
             pool_mark(child, RECYCLE_ASKED);
             n++;
@@ -105,8 +105,8 @@ static int mark_workers(struct mux *mux, json_int_t pid)
 
 static json_t *ctl_run_recycle(struct ctl_call *call)
 {
-    json_t *pid = json_object_get(call->args, "pid");
-    int n = mark_workers(call->mux, pid != NULL ? json_integer_value(pid) : 0);
+    const json_t *pid = json_object_get(call->args, "pid");
+    int n = mark_workers(call->mux, pid);
     if (pid != NULL && n == 0) {
         call->error = "no worker in service has this pid";
         return NULL;

@@ -12,8 +12,6 @@
 #include "common/version.h"
 #include "common/xalloc.h"
 
-enum { LINK_BATCH = 16 }; /* records read from one peer before others get their turn */
-
 struct link_out {
     TAILQ_ENTRY(link_out) entry;
     int fds[SOCK_MAX_FDS];
@@ -185,11 +183,13 @@ static void read_records(struct link *link, int limit)
         *outer = true;
 }
 
+/* One record each time: with one request in flight, a look for a second one is a system call for
+ * nothing, and every peer gets its turn. */
 static void on_readable(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
     (void)what;
-    read_records(context, LINK_BATCH);
+    read_records(context, 1);
 }
 
 void link_drain(struct link *link)

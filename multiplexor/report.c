@@ -166,7 +166,10 @@ json_t *report_workers(const struct mux *mux)
     {
         TAILQ_FOREACH(child, &generation->pool.children, entry)
         {
-            json_array_append_new(list, worker_json(child, now_ms));
+            /* One without a pid yet is left out: whoever kills what is listed here would kill its
+             * own group. */
+            if (child->pid > 0)
+                json_array_append_new(list, worker_json(child, now_ms));
         }
     }
     return json_pack("{s:o}", "workers", list);

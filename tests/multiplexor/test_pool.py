@@ -66,7 +66,8 @@ class Recycling(MultiplexorTest):
         mux.wait(lambda: pid not in [row["pid"] for row in mux.workers()], "it to be replaced")
         mux.wait_for_idle(2)
         self.assertEqual(mux.status()["recycles"]["asked"], 1)
-        self.assertFalse(mux.call("recycle", pid=1)["ok"])
+        for pid in (1, 0, -1):
+            self.assertFalse(mux.call("recycle", pid=pid)["ok"])
 
     def test_asked_for_all_under_load(self):
         mux = self.start()

@@ -45,9 +45,12 @@ class Folder:
     """A private folder below the build folder; kept when POSTERN_KEEP is set or the test failed to say `clean`."""
 
     def __init__(self, name):
+        # A socket's path has 107 bytes at most; a checkout far down gets its folders in the system's place for temporary files.
         root = os.path.join(BUILD, "tests-tmp")
+        if len(root) > 60:
+            root = tempfile.gettempdir()
         os.makedirs(root, exist_ok=True)
-        self.path = tempfile.mkdtemp(prefix=name + ".", dir=root)
+        self.path = tempfile.mkdtemp(prefix=name[:10] + ".", dir=root)
         os.chmod(self.path, 0o755)
 
     def __call__(self, *names):

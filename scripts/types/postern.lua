@@ -1,0 +1,386 @@
+---@meta
+-- What a Postern filter may use, for editors with a Lua language server: put this folder into its library path
+-- (workspace.library). postern-filter(5) is the reference; nothing here is ever run.
+
+-- Verdicts ------------------------------------------------------------------------------------------------------------
+
+---What accept, continue, reject, tempfail and discard make: a hook returns it.
+---@class postern.verdict
+
+---@class postern.reply
+---@field text? string lines separated by line feeds
+---@field code? integer 5yz for reject, 4yz for tempfail
+---@field dsn? string enhanced status code: "5.7.1"
+---@field delay? number seconds that the client waits for the answer
+
+---@class postern.discard_options
+---@field whole_message? boolean in filter_recipient: the message, not the recipient
+
+---Take it, without further filtering.
+---@return postern.verdict
+function accept() end
+
+---Go on; the same as returning nothing.
+---@return postern.verdict
+function continue() end
+
+---Refuse it for good (5xx).
+---@param reply? string|postern.reply
+---@return postern.verdict
+function reject(reply) end
+
+---Refuse it for now (4xx).
+---@param reply? string|postern.reply
+---@return postern.verdict
+function tempfail(reply) end
+
+---Take it and throw it away silently.
+---@param options? postern.discard_options
+---@return postern.verdict
+function discard(options) end
+
+---The [filter] section of the configuration; read-only.
+---@type table<string, string|integer|boolean>
+config = {}
+
+-- Objects -------------------------------------------------------------------------------------------------------------
+
+---Macros of the mail server by name, with or without braces; nil for one that was not told.
+---@alias postern.macros table<string, string>
+
+---nil, booleans, numbers, strings, and tables of these; at most 32 KiB.
+---@alias postern.state table<string|integer, any>
+
+---ESMTP arguments, keys in upper case.
+---@alias postern.args table<string, string|true>
+
+---@class postern.tls
+---@field version string
+---@field cipher string
+---@field bits integer
+---@field verify string
+---@field subject string
+---@field issuer string
+
+---@class postern.auth
+---@field user string
+---@field mech string
+---@field author string
+
+---@class postern.origin
+---@field ip? string
+---@field helo string
+---@field hostname string
+
+---The client and its connection.
+---@class postern.conn
+---@field id string our name for the connection
+---@field ip? string nil when there is none
+---@field port? integer
+---@field hostname string verified, or ""
+---@field ptr string unverified, or ""
+---@field rdns "ok"|"forged"|"fail"|"temp"
+---@field helo string from filter_helo on
+---@field local_ip string
+---@field local_port? integer
+---@field daemon string
+---@field mta "sendmail"|"postfix"|"?"
+---@field tls? postern.tls
+---@field auth? postern.auth
+---@field macros postern.macros
+---@field is_local boolean submitted on this machine
+---@field is_trusted boolean local, authenticated, or in worker.trusted_networks
+---@field origin postern.origin the first relay outside worker.trusted_relays
+---@field state postern.state shared by all hooks of the connection
+local conn = {}
+
+---Whether the client is in one of these addresses or networks.
+---@param network string "192.0.2.0/24"
+---@param ... string
+---@return boolean
+function conn:in_network(network, ...) end
+
+---A recipient.
+---@class postern.rcpt
+---@field address string without angle brackets
+---@field domain string in lower case
+---@field localpart string
+---@field args postern.args
+---@field mailer string
+---@field host string
+---@field user string
+---@field macros postern.macros
+local rcpt = {}
+
+---Whether the address fits "user@domain", "@domain", "@.domain" (subdomains), "user@" or "domain".
+---@param patterns string|string[]
+---@return boolean
+function rcpt:matches(patterns) end
+
+---@class postern.defect
+---@field kind string
+---@field part? postern.part nil: the message
+---@field detail string
+
+---@class postern.append_options
+---@field force? boolean also signed and encrypted mail
+
+---The message being received.
+---@class postern.msg
+---@field conn postern.conn
+---@field uid string our name for the message
+---@field id? string the mail server's queue id
+---@field attempt integer 1, or 2 when the first worker died
+---@field sender string "" for the null sender
+---@field sender_domain string in lower case
+---@field sender_local string
+---@field sender_args postern.args
+---@field direction "in"|"out"
+---@field recipients postern.rcpt[] from filter_recipient on; a new list at each read
+---@field macros postern.macros
+---@field state postern.state shared by all hooks of the message
+---@field size integer filter_message
+---@field subject string from filter_headers on
+---@field message_id string from filter_headers on
+---@field root postern.part filter_message
+---@field defects postern.defect[] filter_message
+---@field ambiguous boolean filter_message
+local msg = {}
+
+---The first value of that name, decoded.
+---@param name string
+---@return string?
+function msg:header(name) end
+
+---All values of that name, decoded.
+---@param name string
+---@return string[]
+function msg:headers(name) end
+
+---The first value of that name as received.
+---@param name string
+---@return string?
+function msg:raw_header(name) end
+
+---@return fun(): string, string
+function msg:each_header() end
+
+---Adds a field at the end.
+---@param name string
+---@param value string
+function msg:add_header(name, value) end
+
+---Inserts a field; 0 is the top.
+---@param index integer
+---@param name string
+---@param value string
+function msg:insert_header(index, name, value) end
+
+---Changes the nth field of that name (the first), or adds one.
+---@param name string
+---@param value string
+---@param nth? integer
+function msg:set_header(name, value, nth) end
+
+---Deletes the nth field of that name, or all of them.
+---@param name string
+---@param nth? integer
+function msg:delete_header(name, nth) end
+
+---@param address string
+---@param args? postern.args|string
+function msg:set_sender(address, args) end
+
+---@param address string
+---@param args? postern.args|string
+function msg:add_recipient(address, args) end
+
+---False when the message has no such recipient.
+---@param recipient postern.rcpt|string
+---@return boolean
+function msg:delete_recipient(recipient) end
+
+---The mail server's own quarantine.
+---@param reason string
+function msg:hold(reason) end
+
+---@param bytes string
+function msg:replace_body(bytes) end
+
+---Text at the end of a text/plain message; false and why when it cannot be.
+---@param text string
+---@param options? postern.append_options
+---@return boolean
+---@return string? why
+function msg:append_text(text, options) end
+
+---A pair for the message's log line; false when it is full.
+---@param key string
+---@param value any
+---@return boolean
+function msg:log(key, value) end
+
+---The message as received.
+---@return string
+function msg:raw() end
+
+---@return string
+function msg:raw_headers() end
+
+---@return string
+function msg:raw_body() end
+
+---The message as it would leave.
+---@return string
+function msg:to_eml() end
+
+---The text that a person would read.
+---@return string
+function msg:text() end
+
+---The parts that have content.
+---@return fun(): postern.part
+function msg:parts() end
+
+---All parts, containers too.
+---@return fun(): postern.part
+function msg:walk() end
+
+---@return string[]
+function msg:urls() end
+
+---@return string[]
+function msg:charsets() end
+
+---A part of the message.
+---@class postern.part
+---@field type string "application/zip"
+---@field params table<string, string>
+---@field charset string
+---@field encoding string
+---@field disposition string
+---@field content_id string
+---@field filename? string what a mail reader would show
+---@field filenames string[] what any mail reader could derive
+---@field extension string of filename; for display
+---@field size integer decoded
+---@field path string "1.2"
+---@field depth integer
+---@field parent? postern.part
+---@field is_container boolean
+---@field is_signed boolean
+---@field is_encrypted boolean
+---@field detected_type string from the content itself, or ""
+local part = {}
+
+---@param name string
+---@return string?
+function part:header(name) end
+
+---The decoded content as bytes.
+---@param from? integer
+---@param length? integer
+---@return string
+function part:content(from, length) end
+
+---@return string
+function part:text() end
+
+---@param name? "sha256"|"sha1"|"md5"|"sha384"|"sha512"
+---@return string
+function part:hash(name) end
+
+---Whether any of the part's names has one of these extensions.
+---@param extensions string|string[]
+---@return boolean
+function part:has_extension(extensions) end
+
+---Whether a regular expression (PCRE2, caseless) is found in any of the part's names.
+---@param pattern string
+---@return boolean
+function part:name_matches(pattern) end
+
+---Writes the decoded content into a file, at once.
+---@param path string
+---@return true?
+---@return string? why
+function part:save(path) end
+
+-- Hooks: global functions that a filter defines -------------------------------------------------------------------------
+
+---@alias postern.hook_result postern.verdict|nil
+
+---@type fun()
+filter_init = nil
+---@type fun(conn: postern.conn): postern.hook_result
+filter_relay = nil
+---@type fun(conn: postern.conn): postern.hook_result
+filter_helo = nil
+---@type fun(msg: postern.msg): postern.hook_result
+filter_sender = nil
+---@type fun(msg: postern.msg, rcpt: postern.rcpt): postern.hook_result
+filter_recipient = nil
+---@type fun(msg: postern.msg): postern.hook_result
+filter_data = nil
+---@type fun(msg: postern.msg, name: string, value: string): postern.hook_result
+filter_header = nil
+---@type fun(msg: postern.msg): postern.hook_result
+filter_headers = nil
+---@type fun(msg: postern.msg, chunk: string): postern.hook_result
+filter_body = nil
+---@type fun(msg: postern.msg): postern.hook_result
+filter_message = nil
+---@type fun(msg: postern.msg)
+filter_abort = nil
+---@type fun(conn: postern.conn)
+filter_close = nil
+---@type fun(conn: postern.conn, command: string): postern.hook_result
+filter_unknown = nil
+---Reserved: not called by this version.
+---@type fun(map: string, key: string)
+filter_map = nil
+---Reserved: not called by this version.
+---@type fun(name: string)
+filter_tick = nil
+---@type fun()
+filter_exit = nil
+
+-- Modules -------------------------------------------------------------------------------------------------------------
+
+---require "postern.log". One text is logged as it is, several arguments as string.format would.
+---@class postern.log
+local log = {}
+
+---@param text any
+---@param ... any
+function log.debug(text, ...) end
+
+---@param text any
+---@param ... any
+function log.info(text, ...) end
+
+---@param text any
+---@param ... any
+function log.warn(text, ...) end
+
+---@param text any
+---@param ... any
+function log.error(text, ...) end
+
+---require "postern.async".
+---@class postern.async
+local async = {}
+
+---Waits; the worker serves nobody else meanwhile.
+---@param seconds number
+function async.sleep(seconds) end
+
+---Seconds until the hook's time is over.
+---@return number
+function async.time_left() end
+
+---@overload fun(name: "postern.log"): postern.log
+---@overload fun(name: "postern.async"): postern.async
+---@param name string
+---@return any
+function require(name) end

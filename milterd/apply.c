@@ -116,7 +116,8 @@ static bool has_recipients(struct application *application)
     return false;
 }
 
-/* Whether the header as it will leave has another field of that name; true when that would be too long to find out. */
+/* Whether the header as it will leave has another field of that name; true when that would be too
+ * long to find out. */
 static bool has_namesake(struct application *application, struct slice name)
 {
     const struct plan *plan = &application->plan;
@@ -132,8 +133,8 @@ static bool has_namesake(struct application *application, struct slice name)
 }
 
 /*
- * sendmail puts an added field before the first of the same name, and so reverses the order of several; a field that is
- * inserted past the end stands last with sendmail and Postfix alike.
+ * sendmail puts an added field before the first of the same name, and so reverses the order of
+ * several; a field that is inserted past the end stands last with sendmail and Postfix alike.
  */
 static int add_header(struct application *application, const struct plan_op *op)
 {

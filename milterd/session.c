@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -21,6 +22,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "milterd/callbacks.h"
+#include "milterd/frame.h"
 #include "milterd/front.h"
 #include "milterd/thread.h"
 
@@ -30,6 +32,7 @@ void mi_clr_ctx(SMFICTX *ctx);
 /* Ours instead of its: it calls them through the linker's table. */
 int mi_pool_controller_init(void);
 int mi_start_session(SMFICTX *ctx);
+char *mi_rd_cmd(int fd, struct timeval *timeout, char *command, size_t *len, char *name);
 
 /* A context starts with its thread's id and its descriptor. The self-test says whether that is so.
  */
@@ -37,7 +40,8 @@ int mi_start_session(SMFICTX *ctx);
 #define SESSION_FD_OFFSET sizeof(pthread_t)
 #endif
 
-enum { ENGINE_GOES_ON = 1 }; /* mi_engine: the session has not ended */
+enum { COMMAND_UNREADABLE = 6, COMMAND_FIRST = ' ' }; /* what mi_rd_cmd says instead of a command */
+enum { ENGINE_GOES_ON = 1 };                          /* mi_engine: the session has not ended */
 enum { SESSION_TOKEN_BYTES = 16, SESSION_COMPLAIN_MS = 10000 };
 
 enum session_mode { SESSION_UNTESTED = 0, SESSION_OURS, SESSION_POOL };
@@ -51,6 +55,7 @@ static struct {
     int family;
     int test_fd; /* our end of the self-test */
     char token[SESSION_TOKEN_BYTES];
+    void *read_command; /* libmilter's own mi_rd_cmd */
     atomic_int n_sessions;
     atomic_int n_busy;
     atomic_int_fast64_t complained_ms;
@@ -144,6 +149,7 @@ int session_prepare(const struct session_options *options)
 
     session.options = *options;
     session.real_fd = options->listen_fd;
+    session.read_command = dlsym(RTLD_NEXT, "mi_rd_cmd");
     if (getsockname(session.real_fd, (struct sockaddr *)&address, &len) != 0)
         return -ERR_SYSTEM;
     session.family = address.ss_family;
@@ -246,6 +252,27 @@ int sigwait(const sigset_t *restrict set, int *restrict sig)
     (void)sig;
     for (;;)
         pause();
+}
+
+/*
+ * Reads the next command, for libmilter's engine: by its own function, but what it would stumble
+ * over ends the session as an unreadable command does.
+ */
+char *mi_rd_cmd(int fd, struct timeval *timeout, char *command, size_t *len, char *name)
+{
+    char *(*read_command)(int, struct timeval *, char *, size_t *, char *);
+    char *data;
+
+    LOG_INVARIANT(session.read_command != NULL);
+    memcpy(&read_command, &session.read_command, sizeof read_command);
+    data = read_command(fd, timeout, command, len, name);
+    if (*command < COMMAND_FIRST || frame_is_sound(*command, data, *len))
+        return data;
+    log_warn(
+        "an MTA's command 0x%02x is malformed; its connection is closed", (unsigned char)*command);
+    free(data);
+    *command = COMMAND_UNREADABLE;
+    return NULL;
 }
 
 /* Waits for the next command. False: the connection said nothing for too long. */

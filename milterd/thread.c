@@ -30,6 +30,12 @@ int thread_spawn(void *(*run)(void *), void *context, size_t stack_bytes)
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, stack_bytes > STACK_MIN ? stack_bytes : STACK_MIN);
     sigfillset(&all);
+    /* A crash must reach its handler, if there is one, and the kernel's report. */
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGILL);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGABRT);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     rc = pthread_create(&id, &attributes, run, context);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -1,4 +1,4 @@
-/* Detached threads with small stacks, all signals blocked. */
+/* Detached threads with small stacks, all signals but those of a crash blocked. */
 #ifndef POSTERN_MILTERD_THREAD_H
 #define POSTERN_MILTERD_THREAD_H
 

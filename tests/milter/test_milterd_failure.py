@@ -230,6 +230,7 @@ class ClientGone(MilterdTest):
 
     def test_leaving_at_every_stage_leaves_nothing(self):
         self.client().start().message()
+        threads = self.milterd.n_threads()
         steps = ["negotiate", "connect", "helo", "mail", "rcpt", "data", "header", "eoh", "body", "eom"]
         arguments = {"header": ("A", " b"), "body": (b"x",)}
 
@@ -243,7 +244,7 @@ class ClientGone(MilterdTest):
             for n in range(len(steps) + 1):
                 for ending in (lambda c: None, lambda c: c.abort(), lambda c: c.send(b"Q"), lambda c: c.send(b"K")):
                     play(n, ending)
-        wait_until(lambda: self.milterd.n_threads() <= 5, lambda: f"threads to end, {self.milterd.n_threads()} are there")
+        wait_until(lambda: self.milterd.n_threads() <= threads, "the threads to end")
         before = self.milterd.n_descriptors()
         play(len(steps), lambda c: None)
         wait_until(lambda: self.milterd.n_descriptors() <= before, "descriptors to go")

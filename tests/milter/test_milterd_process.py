@@ -93,6 +93,19 @@ class Sessions(MilterdTest):
         self.assertTrue(self.milterd.process.is_alive())
         self.assertEqual(self.client().start().message().code, "continue")
 
+    def test_macros_without_a_value(self):
+        """libmilter's look-up would run off the end of such a list: the session is closed before it sees it."""
+        for data in (b"Mi\0", b"Mi\0Q1\0j\0", b"Mi\0Q1", b""):
+            with self.subTest(data=data), self.milterd.client() as client:
+                client.start()
+                client.send(b"D", data)
+                try:
+                    client.send(b"M", b"<a@b>\0")
+                except OSError:
+                    pass
+                self.assertTrue(client.is_closed_within(10 * PATIENCE))
+        self.assertEqual(self.client().start().message().code, "continue")
+
     def test_commands_out_of_order(self):
         commands = [lambda c: c.eom(), lambda c: c.rcpt(), lambda c: c.header("A", " b"), lambda c: c.eoh(), lambda c: c.body(b"x"),
                     lambda c: c.data(), lambda c: c.mail(), lambda c: c.abort(), lambda c: c.helo(), lambda c: c.connect()]

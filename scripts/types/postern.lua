@@ -2,7 +2,7 @@
 -- What a Postern filter may use, for editors with a Lua language server: put this folder into its library path
 -- (workspace.library). postern-filter(5) is the reference; nothing here is ever run.
 
--- Verdicts ------------------------------------------------------------------------------------------------------------
+-- Verdicts ----------------------------------------------------------------------------------------
 
 ---What accept, continue, reject, tempfail and discard make: a hook returns it.
 ---@class postern.verdict
@@ -43,7 +43,7 @@ function discard(options) end
 ---@type table<string, string|integer|boolean>
 config = {}
 
--- Objects -------------------------------------------------------------------------------------------------------------
+-- Objects -----------------------------------------------------------------------------------------
 
 ---Macros of the mail server by name, with or without braces; nil for one that was not told.
 ---@alias postern.macros table<string, string>
@@ -306,7 +306,7 @@ function part:name_matches(pattern) end
 ---@return string? why
 function part:save(path) end
 
--- Hooks: global functions that a filter defines -------------------------------------------------------------------------
+-- Hooks: global functions that a filter defines ---------------------------------------------------
 
 ---@alias postern.hook_result postern.verdict|nil
 
@@ -345,7 +345,7 @@ filter_tick = nil
 ---@type fun()
 filter_exit = nil
 
--- Modules -------------------------------------------------------------------------------------------------------------
+-- Modules -----------------------------------------------------------------------------------------
 
 ---require "postern.log". One text is logged as it is, several arguments as string.format would.
 ---@class postern.log

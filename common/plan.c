@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/address.h"
+#include "common/plan_recipients.h"
 
 enum { NO_GROUP = UINT32_MAX };
 
@@ -214,7 +214,8 @@ static bool fate_of(const struct planner *planner, uint32_t i, const struct acti
 static void emit(
     struct plan *out, enum plan_op_kind kind, uint32_t index, struct slice name, struct slice value)
 {
-    out->ops[out->n_ops++] = (struct plan_op){kind, index, name, value};
+    out->ops[out->n_ops++] =
+        (struct plan_op){.kind = kind, .index = index, .name = name, .value = value};
 }
 
 /* From the last field up, so that no deletion moves a field that is still to come. */
@@ -253,8 +254,23 @@ static void tree_add(uint32_t *tree, uint32_t n_places, uint32_t place)
         tree[i]++;
 }
 
+/* For each place, how many of the received fields above it are deleted. */
+static const uint32_t *count_deleted_above(const struct planner *planner)
+{
+    uint32_t *n_above =
+        arena_calloc(planner->arena, (size_t)planner->headers->n + 1, sizeof(*n_above));
+
+    for (uint32_t i = 0; i < planner->headers->n; i++) {
+        const struct action *change;
+        bool is_deleted = fate_of(planner, i, &change) && change == NULL;
+        n_above[i + 1] = n_above[i] + is_deleted;
+    }
+    return n_above;
+}
+
 static void emit_inserts(const struct planner *planner, struct plan *out)
 {
+    const uint32_t *n_deleted_above = count_deleted_above(planner);
     uint32_t n_places = planner->headers->n + 1;
     uint32_t *tree = arena_calloc(planner->arena, (size_t)n_places + 1, sizeof(*tree));
 
@@ -262,9 +278,12 @@ static void emit_inserts(const struct planner *planner, struct plan *out)
         const struct added *added = &planner->added[i];
         if (!added->is_insert || added->is_gone)
             continue;
-        emit(out, PLAN_INSERT_HEADER, added->position + tree_count(tree, place_of(planner, added)),
+        uint32_t place = place_of(planner, added);
+        emit(out, PLAN_INSERT_HEADER, added->position + tree_count(tree, place),
             added->action->name, added->action->value);
-        tree_add(tree, n_places, place_of(planner, added));
+        out->ops[out->n_ops - 1].is_below_top = place > 0;
+        out->ops[out->n_ops - 1].n_deleted_above = n_deleted_above[place];
+        tree_add(tree, n_places, place);
     }
 }
 
@@ -365,89 +384,6 @@ static void plan_headers(struct planner *planner, struct plan *out)
     render(planner, out);
 }
 
-/* Recipients. */
-
-struct wish {
-    const struct action *action;
-    struct slice local, domain;
-    uint32_t at; /* number of the action */
-};
-
-/* The local part as it is, the domain caseless (RFC 5321 section 2.4). */
-static int address_compare(const struct wish *a, const struct wish *b)
-{
-    size_t n = a->local.len < b->local.len ? a->local.len : b->local.len;
-    int order = n > 0 ? memcmp(a->local.data, b->local.data, n) : 0;
-
-    if (order == 0 && a->local.len != b->local.len)
-        order = a->local.len < b->local.len ? -1 : 1;
-    return order != 0 ? order : name_compare(a->domain, b->domain);
-}
-
-static int wish_compare(const void *a, const void *b)
-{
-    const struct wish *left = a, *right = b;
-    int order = address_compare(left, right);
-
-    return order != 0 ? order : (left->at > right->at) - (left->at < right->at);
-}
-
-static int wish_compare_at(const void *a, const void *b)
-{
-    const struct wish *left = a, *right = b;
-
-    return (left->at > right->at) - (left->at < right->at);
-}
-
-static uint32_t collect_wishes(const struct planner *planner, struct wish **wishes_out)
-{
-    const struct action_list *actions = planner->actions;
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < actions->n; i++)
-        n += actions->items[i].kind == ACTION_ADD_RECIPIENT ||
-             actions->items[i].kind == ACTION_DELETE_RECIPIENT;
-    *wishes_out = arena_calloc(planner->arena, (size_t)n + 1, sizeof(**wishes_out));
-    n = 0;
-    for (uint32_t i = 0; i < actions->n; i++) {
-        const struct action *action = &actions->items[i];
-        if (action->kind != ACTION_ADD_RECIPIENT && action->kind != ACTION_DELETE_RECIPIENT)
-            continue;
-        (*wishes_out)[n++] = (struct wish){
-            .action = action,
-            .local = address_local(action->address),
-            .domain = address_domain(action->address),
-            .at = i,
-        };
-    }
-    return n;
-}
-
-/* For each address the last word counts, at its place in call order. */
-static void plan_recipients(const struct planner *planner, struct plan *out)
-{
-    struct wish *wishes;
-    uint32_t n = collect_wishes(planner, &wishes), kept = 0;
-
-    if (n == 0)
-        return;
-    qsort(wishes, n, sizeof(*wishes), wish_compare);
-    for (uint32_t i = 0; i < n; i++)
-        if (i + 1 == n || address_compare(&wishes[i], &wishes[i + 1]) != 0)
-            wishes[kept++] = wishes[i];
-    qsort(wishes, kept, sizeof(*wishes), wish_compare_at);
-
-    out->added = arena_calloc(planner->arena, kept, sizeof(*out->added));
-    out->deleted = arena_calloc(planner->arena, kept, sizeof(*out->deleted));
-    for (uint32_t i = 0; i < kept; i++) {
-        const struct action *action = wishes[i].action;
-        if (action->kind == ACTION_ADD_RECIPIENT)
-            out->added[out->n_added++] = (struct plan_recipient){action->address, action->args};
-        else
-            out->deleted[out->n_deleted++] = action->address;
-    }
-}
-
 /* Sender, body, hold. */
 static void plan_rest(const struct planner *planner, struct plan *out)
 {
@@ -474,6 +410,18 @@ void plan_make(const struct header_list *headers, const struct action_list *acti
 
     memset(out, 0, sizeof(*out));
     plan_headers(&planner, out);
-    plan_recipients(&planner, out);
+    plan_recipients_make(actions, arena, out);
     plan_rest(&planner, out);
+}
+
+uint32_t plan_insert_index(const struct plan_op *op, enum plan_mta mta)
+{
+    /* The slots of the stock sendmail.cf's own header lines, behind Received. */
+    enum { SENDMAIL_SLOTS = 8 };
+
+    if (!op->is_below_top || mta == PLAN_MTA_OTHER)
+        return op->index;
+    if (mta == PLAN_MTA_SENDMAIL)
+        return op->index + SENDMAIL_SLOTS;
+    return op->index + 1 - op->n_deleted_above;
 }

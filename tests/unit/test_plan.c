@@ -259,6 +259,91 @@ static void test_recipients(void **state)
     arena_free(arena);
 }
 
+/* What is to do for a message that has <a@x>, <b@X>, <c@x> (refused) and <a@x> once more. */
+static void test_recipients_fit_the_message(void **state)
+{
+    static const struct {
+        struct action actions[ACTIONS_MAX];
+        const char *got;
+    } rows[] = {
+        {{RCPT_ADD("n@x", "")}, "+n@x "},
+        {{RCPT_ADD("b@x", "")}, ""},
+        {{RCPT_ADD("B@x", "")}, "+B@x "},
+        {{RCPT_ADD("c@x", "")}, "+c@x "},
+        {{RCPT_DELETE("b@x")}, "-b@X "},
+        {{RCPT_DELETE("a@x")}, "-a@x -a@x "},
+        {{RCPT_DELETE("c@x"), RCPT_DELETE("n@x")}, ""},
+        {{RCPT_DELETE("b@x"), RCPT_ADD("b@x", "")}, ""},
+        {{RCPT_ADD("b@x", ""), RCPT_DELETE("b@x")}, "-b@X "},
+        {{RCPT_ADD("n@x", ""), RCPT_DELETE("n@x")}, ""},
+    };
+    struct envelope_recipient received[] = {{.address = slice_text("<a@x>")},
+        {.address = slice_text("<b@X>")}, {.address = slice_text("<c@x>"), .is_refused = true},
+        {.address = slice_text("<a@x>")}};
+    const struct envelope envelope = {.recipients = received, .n_recipients = 4};
+    struct arena *arena = arena_new();
+    struct header_list headers = {0};
+    struct buf got;
+
+    (void)state;
+    buf_init(&got, 10000);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct action copies[ACTIONS_MAX];
+        struct action_list actions = {copies, count_actions(rows[i].actions)};
+        struct plan plan;
+
+        memcpy(copies, rows[i].actions, sizeof(copies));
+        plan_make(&headers, &actions, arena, &plan);
+        plan_fit_recipients(&plan, &envelope, arena);
+        for (uint32_t k = 0; k < plan.n_added; k++)
+            buf_printf(&got, "+%.*s ", (int)plan.added[k].address.len, plan.added[k].address.data);
+        for (uint32_t k = 0; k < plan.n_deleted; k++)
+            buf_printf(&got, "-%.*s ", (int)plan.deleted[k].len, plan.deleted[k].data);
+        assert_put(i, "recipients", &got, rows[i].got);
+    }
+    buf_clear(&got);
+    arena_free(arena);
+}
+
+/* As measured: a message A B A, above which each MTA has put what the filter does not see. */
+static void test_insert_index(void **state)
+{
+    static const struct {
+        struct action actions[ACTIONS_MAX];
+        uint32_t other, sendmail, postfix; /* of the last operation */
+    } rows[] = {
+        {{INSERT(0, "X", "x")}, 0, 0, 0},
+        {{INSERT(0, "X", "x"), INSERT(0, "Y", "y")}, 1, 1, 1},
+        {{INSERT(1, "X", "x")}, 1, 9, 2},
+        {{INSERT(2, "X", "x")}, 2, 10, 3},
+        {{INSERT(0, "X", "x"), INSERT(2, "Y", "y")}, 3, 11, 4},
+        {{DELETE(1, "A"), INSERT(2, "X", "x")}, 2, 10, 2},
+        {{DELETE(1, "A"), DELETE(1, "B"), INSERT(3, "X", "x")}, 3, 11, 2},
+        {{DELETE(2, "A"), INSERT(1, "X", "x")}, 1, 9, 2},
+        {{DELETE(1, "A"), INSERT(0, "X", "x")}, 0, 0, 0},
+        {{SET(1, "A", "a"), INSERT(2, "X", "x")}, 2, 10, 3},
+        {{INSERT(99, "X", "x")}, 99, 107, 100},
+    };
+    struct arena *arena = arena_new();
+    struct header_list headers;
+
+    (void)state;
+    header_list_scan(slice_text("A: 1\r\nB: 2\r\nA: 3\r\n"), 10, arena, &headers);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct action copies[ACTIONS_MAX];
+        struct action_list actions = {copies, count_actions(rows[i].actions)};
+        struct plan plan;
+
+        memcpy(copies, rows[i].actions, sizeof(copies));
+        plan_make(&headers, &actions, arena, &plan);
+        const struct plan_op *last = &plan.ops[plan.n_ops - 1];
+        assert_int_equal(plan_insert_index(last, PLAN_MTA_OTHER), rows[i].other);
+        assert_int_equal(plan_insert_index(last, PLAN_MTA_SENDMAIL), rows[i].sendmail);
+        assert_int_equal(plan_insert_index(last, PLAN_MTA_POSTFIX), rows[i].postfix);
+    }
+    arena_free(arena);
+}
+
 static void test_sender_body_hold(void **state)
 {
     struct action items[] = {SENDER("a@x", "SIZE=1"), BODY("one"), HOLD_FOR("first"),
@@ -425,6 +510,8 @@ int main(void)
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_received_fields_are_known),
         cmocka_unit_test(test_recipients),
+        cmocka_unit_test(test_recipients_fit_the_message),
+        cmocka_unit_test(test_insert_index),
         cmocka_unit_test(test_sender_body_hold),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_ops_and_fields_agree),

@@ -271,16 +271,18 @@ void lapi_verdict_register(lua_State *L)
 static const char *why_no_verdict(
     lua_State *L, int index, const struct hook_info *hook, struct job *job)
 {
+    const char *place = script_hook_place(L, job->arena);
     for (const luaL_Reg *c = constructors; lua_iscfunction(L, index) && c->name != NULL; c++) {
         if (lua_tocfunction(L, index) == c->func) {
-            return arena_printf(job->arena, "%s returned the function %s; call it: `return %s()`",
-                hook->name, c->name, c->name);
+            return arena_printf(job->arena,
+                "%s: %s returned the function %s; call it: `return %s()`", place, hook->name,
+                c->name, c->name);
         }
     }
     return arena_printf(job->arena,
-        "%s returned a %s; it returns a verdict (accept, continue, reject, tempfail, discard) or "
-        "nothing",
-        hook->name, luaL_typename(L, index));
+        "%s: %s returned a %s; it returns a verdict (accept, continue, reject, tempfail, discard) "
+        "or nothing",
+        place, hook->name, luaL_typename(L, index));
 }
 
 static const char *why_not_allowed(

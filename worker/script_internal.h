@@ -104,7 +104,9 @@ int script_read_file(const char *path, char **text_out, size_t *len_out);
 /* script_load.c: runs the top level and finds the hooks. As script_new. */
 int script_load(struct script *script, int64_t load_ms, char **error_out);
 void script_find_hooks(
-    lua_State *L, struct script *script); /* takes the present functions [-0, +0, m] */
+    lua_State *L, struct script *script); /* Where the hook that runs is defined, "filter.lua:12", for errors of what it returned; borrowed from the arena. [-0, +0, -] */
+const char *script_hook_place(lua_State *L, struct arena *arena);
+/* takes the present functions [-0, +0, m] */
 
 /* script_globals.c [-0, +0, m] */
 void script_globals_open(lua_State *L, struct script *script);

@@ -194,6 +194,19 @@ static const char *check_unreturned(lua_State *L, struct run *run, int first, in
         name, run->info->name, name);
 }
 
+const char *script_hook_place(lua_State *L, struct arena *arena)
+{
+    struct script *script = script_of(L);
+    lua_Debug ar;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script->hook_refs[script->hook]);
+    if (!lua_isfunction(L, -1)) {
+        lua_pop(L, 1);
+        return script->chunk_name;
+    }
+    lua_getinfo(L, ">S", &ar);
+    return arena_printf(arena, "%s:%d", ar.short_src, ar.linedefined);
+}
+
 static const char *take_results(
     lua_State *L, struct script *script, int first, int n, void *context)
 {
@@ -202,16 +215,19 @@ static const char *take_results(
     const char *error = check_unreturned(L, run, first, n);
     if (error == NULL && n > 1) {
         error = arena_printf(run->job->arena,
-            "%s returned %d values; it returns one verdict, or nothing", run->info->name, n);
+            "%s: %s returned %d values; it returns one verdict, or nothing",
+            script_hook_place(L, run->job->arena), run->info->name, n);
     }
     if (error == NULL && n == 1) {
         error = lapi_verdict_take(L, first, run->info, run->job, &verdict);
     }
     if (error == NULL) {
         error = take_states(L, script, run->reply);
-    }
-    if (error == NULL) {
-        error = take_changes(script, run, verdict.verdict);
+        error = error != NULL ? error : take_changes(script, run, verdict.verdict);
+        if (error != NULL) {
+            error = arena_printf(run->job->arena, "%s: %s: %s",
+                script_hook_place(L, run->job->arena), run->info->name, error);
+        }
     }
     if (error == NULL) {
         fill_verdict(run, &verdict);

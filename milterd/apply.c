@@ -27,6 +27,8 @@ struct application {
     struct arena *arena;
     struct action_list actions;
     struct plan plan;
+    enum plan_mta mta;        /* known when a position depends on it */
+    uint32_t recipients_left; /* known when some are added or deleted */
     uint32_t comparisons;
 };
 
@@ -52,11 +54,13 @@ static char *bracketed(struct application *application, struct slice address)
         application->arena, "<%.*s>", (int)address.len, address.data != NULL ? address.data : "");
 }
 
-/* With the leading space negotiated, the MTA adds none of its own. */
+/* With the leading space negotiated, the MTA adds none of its own. An empty value would delete the
+ * field. */
 static char *value_of(struct application *application, struct slice value)
 {
-    return arena_printf(application->arena, "%s%.*s",
-        application->conn->has_leading_space ? " " : "", (int)value.len,
+    bool has_space = application->conn->has_leading_space || value.len == 0;
+
+    return arena_printf(application->arena, "%s%.*s", has_space ? " " : "", (int)value.len,
         value.data != NULL ? value.data : "");
 }
 
@@ -77,6 +81,21 @@ static const char *validate(struct application *application)
     return NULL;
 }
 
+/* Which MTA this is, by its macro v: "Postfix 3.7.11", or a bare version with sendmail. */
+static enum plan_mta mta_of(const struct envelope *envelope)
+{
+    for (uint32_t i = 0; i < envelope->n_macros[STAGE_CONNECT]; i++) {
+        const struct envelope_macro *macro = &envelope->macros[STAGE_CONNECT][i];
+
+        if (!slice_equal(macro->name, slice_text("v")) || macro->value.len == 0)
+            continue;
+        if (macro->value.len >= 7 && memcmp(macro->value.data, "Postfix", 7) == 0)
+            return PLAN_MTA_POSTFIX;
+        return macro->value.data[0] == '8' ? PLAN_MTA_SENDMAIL : PLAN_MTA_OTHER;
+    }
+    return PLAN_MTA_OTHER;
+}
+
 static bool make_plan(struct application *application)
 {
     struct conn *conn = application->conn;
@@ -91,29 +110,37 @@ static bool make_plan(struct application *application)
     return true;
 }
 
-static bool is_deleted(const struct plan *plan, struct slice address)
+/*
+ * Plans are about the message; these two fit them to the MTA: whom it delivers to already, and
+ * where it counts positions from. Reading the whole envelope is left out where nothing depends on
+ * it.
+ */
+static bool fit_to_mta(struct application *application)
 {
-    for (uint32_t i = 0; i < plan->n_deleted; i++)
-        if (slice_equal_nocase(address_strip(plan->deleted[i]), address))
-            return true;
-    return false;
+    struct plan *plan = &application->plan;
+    struct envelope envelope;
+    bool needs_envelope = plan->n_added > 0 || plan->n_deleted > 0;
+
+    for (uint32_t i = 0; i < plan->n_ops && !needs_envelope; i++)
+        needs_envelope = plan->ops[i].kind == PLAN_INSERT_HEADER && plan->ops[i].is_below_top;
+    if (!needs_envelope)
+        return true;
+    if (envelope_read_all(
+            parcel_envelope(application->conn->parcel), application->arena, &envelope) != 0)
+        return false;
+    plan_fit_recipients(plan, &envelope, application->arena);
+    application->mta = mta_of(&envelope);
+    application->recipients_left = plan->n_added;
+    for (uint32_t i = 0; i < envelope.n_recipients; i++)
+        application->recipients_left += !envelope.recipients[i].is_refused;
+    application->recipients_left -= plan->n_deleted;
+    return true;
 }
 
 /* Whether anybody is left to get the message. What the MTA itself refused we never saw. */
-static bool has_recipients(struct application *application)
+static bool has_recipients(const struct application *application)
 {
-    struct conn *conn = application->conn;
-    struct envelope envelope;
-
-    if (application->plan.n_deleted == 0 || application->plan.n_added > 0)
-        return true;
-    if (envelope_read_all(parcel_envelope(conn->parcel), application->arena, &envelope) != 0)
-        return true;
-    for (uint32_t i = 0; i < envelope.n_recipients; i++)
-        if (!envelope.recipients[i].is_refused &&
-            !is_deleted(&application->plan, address_strip(envelope.recipients[i].address)))
-            return true;
-    return false;
+    return application->plan.n_deleted == 0 || application->recipients_left > 0;
 }
 
 /* Whether the header as it will leave has another field of that name; true when that would be too
@@ -158,7 +185,8 @@ static int apply_header(struct application *application, const struct plan_op *o
     case PLAN_DELETE_HEADER:
         return smfi_chgheader(ctx, name, (int)op->index, NULL);
     case PLAN_INSERT_HEADER:
-        return smfi_insheader(ctx, (int)op->index, name, value_of(application, op->value));
+        return smfi_insheader(ctx, (int)plan_insert_index(op, application->mta), name,
+            value_of(application, op->value));
     case PLAN_ADD_HEADER:
         return add_header(application, op);
     }
@@ -268,7 +296,7 @@ static enum apply_result run(struct application *application, const char **fault
     *fault_out = validate(application);
     if (*fault_out != NULL)
         return APPLY_BAD;
-    if (!make_plan(application)) {
+    if (!make_plan(application) || !fit_to_mta(application)) {
         *fault_out = "the message cannot be read back";
         return APPLY_BAD;
     }

@@ -72,6 +72,23 @@ class EndToEnd(unittest.TestCase):
         names = [name.lower() for name in mail.keys() if name.lower() not in ("return-path", "x-original-to", "delivered-to")]
         self.assertEqual(names[0], "x-top")
 
+    def test_headers_inserted_between_those_received(self):
+        data = message(headers=("X-A: 1", "X-B: 2", "X-C: 3"))
+        mail = self.accepted('''
+            function filter_message(msg)
+                local at = 0
+                for name in msg:each_header() do
+                    at = at + 1
+                    if name == "X-A" then break end
+                end
+                msg:delete_header("Date")
+                msg:insert_header(at, "X-After-A", "yes")
+                msg:insert_header(at + 1, "X-After-B", "yes")
+                msg:insert_header(0, "X-Top", "yes")
+            end''', data=data)
+        names = [name for name in mail.keys() if name.startswith("X-") and name != "X-Original-To"]
+        self.assertEqual(names, ["X-Top", "X-A", "X-After-A", "X-B", "X-After-B", "X-C"])
+
     def test_header_changed(self):
         mail = self.accepted('function filter_message(msg) msg:set_header("Subject", "changed " .. msg.subject) end')
         self.assertEqual(mail.get_all("Subject"), ["changed hello"])
@@ -104,6 +121,14 @@ class EndToEnd(unittest.TestCase):
     def test_recipient_added(self):
         mail = self.accepted('function filter_message(msg) msg:add_recipient("more@example.net", "NOTIFY=NEVER") end')
         self.assertEqual(sorted(mail.recipients), ["more@example.net", "rcpt@example.net"])
+
+    def test_recipient_added_that_is_there_already(self):
+        mail = self.accepted('function filter_message(msg) msg:add_recipient("rcpt@EXAMPLE.net") msg:add_recipient("rcpt@example.net") end')
+        self.assertEqual(mail.recipients, ["rcpt@example.net"])
+
+    def test_recipient_deleted_in_another_spelling(self):
+        mail = self.accepted('function filter_message(msg) msg:delete_recipient("two@EXAMPLE.NET") end', recipients=THREE)
+        self.assertEqual(sorted(mail.recipients), ["one@example.net", "three@example.net"])
 
     def test_recipient_deleted(self):
         mail = self.accepted('function filter_message(msg) msg:delete_recipient("two@example.net") end', recipients=THREE)

@@ -98,14 +98,21 @@ static void note_container(struct entity *e, const char *type, struct slice valu
     }
 }
 
+/* RFC 2045 section 5.1: no special characters but one slash. */
+static bool is_good_type(const char *type)
+{
+    const char *slash = strchr(type, '/');
+    return slash != NULL && slash != type && slash[1] != '\0' && strchr(slash + 1, '/') == NULL &&
+           type[strcspn(type, "()<>@,;:\\\"[]?=")] == '\0';
+}
+
 static const char *read_type(struct entity *e, struct slice value, struct slice *rest_out)
 {
     const char *type = mime_token_read(value, e->mime->arena, rest_out);
-    const char *slash = strchr(type, '/');
-    if (slash != NULL && slash != type && slash[1] != '\0')
+    if (is_good_type(type))
         return type;
     report(e, MIME_DEFECT_BAD_CONTENT_TYPE, type);
-    return "text/plain";
+    return strchr(type, '/') != NULL ? type : "text/plain";
 }
 
 static void read_params(

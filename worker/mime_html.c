@@ -240,22 +240,26 @@ static bool is_block(struct slice name)
     return is_one_of(name, names);
 }
 
+static bool is_tag_of(struct slice html, size_t i, struct slice name)
+{
+    return html.len - i >= name.len &&
+           slice_equal_nocase(slice_of(html.data + i, name.len), name) &&
+           (html.len - i == name.len || !is_alpha(html.data[i + name.len]));
+}
+
 /* Behind the end tag of an element that is not shown, or the end. A head that is never closed ends
  * with its body. */
 static size_t skip_hidden(struct slice html, size_t i, struct slice name)
 {
-    struct tag tag;
     while (i < html.len) {
         const char *lt = memchr(html.data + i, '<', html.len - i);
         if (lt == NULL)
             break;
-        i = (size_t)(lt - html.data);
-        bool is_tag = read_tag(html, i, &tag);
-        if (is_tag && tag.is_end && slice_equal_nocase(tag.name, name))
-            return tag.end;
-        if (is_tag && !tag.is_end && mime_name_is(tag.name, "body") && mime_name_is(name, "head"))
-            return i;
-        i++;
+        i = (size_t)(lt - html.data) + 1;
+        if (i < html.len && html.data[i] == '/' && is_tag_of(html, i + 1, name))
+            return tag_end(html, i);
+        if (mime_name_is(name, "head") && is_tag_of(html, i, slice_text("body")))
+            return i - 1;
     }
     return html.len;
 }

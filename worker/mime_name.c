@@ -96,6 +96,17 @@ static void add_by_nul(struct mime_names *names, struct slice name)
     add_one(names, slice_of(last + 1, (size_t)(name.data + name.len - last - 1)));
 }
 
+/* Whether each line end comes before a blank; one out of an encoded word need not. */
+static bool is_folding(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.data[i] == '\n' &&
+            (i + 1 == name.len || (name.data[i + 1] != ' ' && name.data[i + 1] != '\t')))
+            return false;
+    }
+    return true;
+}
+
 /* A folded value: the line end alone goes (RFC 5322), or the blanks with it, or the rest is lost.
  */
 static void add_by_folding(struct mime_names *names, struct slice name)
@@ -104,6 +115,8 @@ static void add_by_folding(struct mime_names *names, struct slice name)
         add_by_nul(names, name);
         return;
     }
+    if (!is_folding(name))
+        add_by_nul(names, name);
     add_by_nul(names, without(names, name, "\r\n"));
     add_by_nul(names, mime_unfold(name, arena_of(names)));
     char *out = arena_alloc(arena_of(names), name.len);
@@ -135,29 +148,67 @@ static bool is_high(struct slice s)
     return false;
 }
 
-static void add_raw(struct mime_names *names, struct slice bytes)
+static struct slice without_high(struct mime_names *names, struct slice s)
 {
-    if (!is_high(bytes)) {
-        mime_names_add(names, bytes);
-        return;
+    char *out = arena_alloc(arena_of(names), s.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if ((uint8_t)s.data[i] < 128)
+            out[n++] = s.data[i];
     }
-    mime_names_add(names, bytes);
-    mime_names_add(names, mime_windows1252(bytes, 3 * bytes.len, arena_of(names)));
+    return slice_of(out, n);
 }
 
+/* Each byte as the character of that number. */
+static struct slice latin1(struct mime_names *names, struct slice s)
+{
+    char *out = arena_alloc(arena_of(names), 2 * s.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = (uint8_t)s.data[i];
+        if (c >= 128)
+            out[n++] = (char)(0xc0 | c >> 6);
+        out[n++] = (char)(c >= 128 ? 0x80 | (c & 63) : c);
+    }
+    return slice_of(out, n);
+}
+
+/* Bytes over 127: UTF-8, or windows-1252, or left out. */
+static void add_raw(struct mime_names *names, struct slice bytes)
+{
+    mime_names_add(names, bytes);
+    if (!is_high(bytes))
+        return;
+    mime_names_add(names, mime_windows1252(bytes, 3 * bytes.len, arena_of(names)));
+    if (text_is_utf8(bytes))
+        return;
+    mime_names_add(names, latin1(names, bytes));
+    mime_names_add(names, without_high(names, bytes));
+}
+
+static void add_decoded_words(struct mime_names *names, struct slice value)
+{
+    mime_names_add(names, mime_words_decode(value, arena_of(names)));
+    char *text = g_mime_utils_header_decode_text(
+        NULL, arena_memdup0(arena_of(names), value.data, value.len));
+    if (text != NULL)
+        mime_names_add(names, slice_text(text));
+    g_free(text);
+}
+
+/* A value with an encoded word: blanks as they are or left out, the word's end there or lacking;
+ * and undecoded. */
 static void add_with_words(struct mime_names *names, struct slice bytes)
 {
-    struct mime_word word;
-    size_t pos = 0;
-    if (bytes.len > 0 && mime_word_next(bytes, &pos, &word)) {
+    if (bytes.len > 2 && memmem(bytes.data, bytes.len, "=?", 2) != NULL) {
         struct slice unfolded = mime_unfold(bytes, arena_of(names));
-        mime_names_add(names, mime_words_decode(unfolded, arena_of(names)));
+        add_decoded_words(names, unfolded);
         mime_names_add(names, mime_words_decode(without(names, bytes, " \t\r\n"), arena_of(names)));
-        char *text = g_mime_utils_header_decode_text(
-            NULL, arena_memdup0(arena_of(names), unfolded.data, unfolded.len));
-        if (text != NULL)
-            mime_names_add(names, slice_text(text));
-        g_free(text);
+        if (memmem(unfolded.data, unfolded.len, "?=", 2) == NULL) {
+            const char *ended =
+                arena_printf(arena_of(names), "%.*s?=", (int)unfolded.len, unfolded.data);
+            add_decoded_words(names, slice_text(ended));
+        }
     }
     add_raw(names, bytes);
 }
@@ -359,7 +410,7 @@ static void add_gmime(struct mime_names *names, struct slice value)
     g_object_unref(list);
 }
 
-void mime_names_add_field(struct mime_names *names, struct slice value)
+static void search_field(struct mime_names *names, struct slice value)
 {
     struct sections sections; /* large: its items are not cleared */
     struct mime_occurrence place;
@@ -384,6 +435,16 @@ void mime_names_add_field(struct mime_names *names, struct slice value)
     add_sections(names, &sections, false);
     if (is_odd(value))
         add_gmime(names, value);
+}
+
+void mime_names_add_field(struct mime_names *names, struct slice value)
+{
+    search_field(names, value);
+    if (!is_high(value) || text_is_utf8(value))
+        return;
+    /* Some convert the field before they take it apart. */
+    search_field(names, mime_windows1252(value, 3 * value.len, arena_of(names)));
+    search_field(names, latin1(names, value));
 }
 
 void mime_names_add_uu(struct mime *mime, struct mime_node *node)

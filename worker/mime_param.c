@@ -252,6 +252,7 @@ static void quoted_readings(
     if (end >= rest.len) {
         cb(mime_trim(inner), context);
         cb(mime_trim(until(inner, "\r\n")), context);
+        cb(mime_trim(until(rest, ";")), context);
     } else {
         struct slice tail = until(slice_of(rest.data + end + 1, rest.len - end - 1), ";");
         if (!mime_is_blank(tail)) { /* "evil".exe */

@@ -48,22 +48,54 @@ bool mime_begins_with(struct slice s, const char *lower)
     return s.len >= len && strncasecmp(s.data, lower, len) == 0;
 }
 
+enum { CR_RUN_MAX = 4 };
+
+/* Bytes of CR CR LF, CR LF or LF at the front of s; 0 when a CR stands there alone. Some gateways
+ * make CR CR LF of CR LF. */
+static size_t line_end_at(const char *s, size_t len)
+{
+    size_t n = 0;
+    while (n < len && n < CR_RUN_MAX && s[n] == '\r')
+        n++;
+    return n < len && s[n] == '\n' ? n + 1 : 0;
+}
+
+/* The first CR or LF; len when there is none. In windows that grow, so that neither is looked for
+ * again and again in all that follows. */
+static size_t find_either(const char *s, size_t len)
+{
+    size_t from = 0;
+    for (size_t window = 256; from < len; window *= 4) {
+        size_t n = len - from < window ? len - from : window;
+        const char *lf = memchr(s + from, '\n', n);
+        size_t before = lf != NULL ? (size_t)(lf - s) - from : n;
+        const char *cr = memchr(s + from, '\r', before);
+        if (cr != NULL || lf != NULL)
+            return (size_t)((cr != NULL ? cr : lf) - s);
+        from += n;
+    }
+    return len;
+}
+
+/* A line that may end with a bare CR. */
+static struct slice cr_line_next(const char *start, size_t left, size_t *pos)
+{
+    size_t len = find_either(start, left);
+    size_t end = len < left ? line_end_at(start + len, left - len) : 0;
+    *pos += len < left ? len + (end > 0 ? end : 1) : len;
+    return slice_of(start, len);
+}
+
 struct slice mime_line_next(struct slice bytes, size_t *pos, bool cr_ends)
 {
     const char *start = bytes.data + *pos;
     size_t left = bytes.len - *pos;
+    if (cr_ends)
+        return cr_line_next(start, left, pos);
     const char *lf = memchr(start, '\n', left);
     size_t len = lf != NULL ? (size_t)(lf - start) : left;
-    size_t step = lf != NULL ? len + 1 : len;
-    if (cr_ends) {
-        const char *cr = memchr(start, '\r', len);
-        if (cr != NULL && !(lf != NULL && cr + 1 == lf)) {
-            *pos += (size_t)(cr - start) + 1;
-            return slice_of(start, (size_t)(cr - start));
-        }
-    }
-    *pos += step;
-    if (len > 0 && start[len - 1] == '\r')
+    *pos += lf != NULL ? len + 1 : len;
+    while (len > 0 && start[len - 1] == '\r')
         len--;
     return slice_of(start, len);
 }
@@ -83,7 +115,7 @@ static struct slice without_end(struct slice s)
 {
     if (s.len > 0 && s.data[s.len - 1] == '\n')
         s.len--;
-    if (s.len > 0 && s.data[s.len - 1] == '\r')
+    while (s.len > 0 && s.data[s.len - 1] == '\r')
         s.len--;
     return s;
 }
@@ -100,6 +132,9 @@ static bool is_field_name(struct slice name)
 
 bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_field *out)
 {
+    while (cr_ends && *pos < block.len && (*pos == 0 || is_blank(block.data[*pos - 1])) &&
+           is_blank(block.data[*pos]))
+        (*pos)++; /* the second reading takes a block that starts with a blank for a field */
     if (*pos >= block.len)
         return false;
     size_t start = *pos;

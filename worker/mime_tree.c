@@ -182,7 +182,7 @@ static void open_multipart(struct scan *scan, struct mime_node *node)
 }
 
 /* Finds the end of the header that starts at scan->pos, and moves scan->pos to the content. */
-static struct slice take_header(struct scan *scan, bool *is_ended_out)
+static struct slice seek_header_end(struct scan *scan, bool *is_ended_out)
 {
     size_t start = scan->pos;
     *is_ended_out = false;
@@ -200,6 +200,37 @@ static struct slice take_header(struct scan *scan, bool *is_ended_out)
         }
     }
     return slice_of(scan->bytes.data + start, scan->pos - start);
+}
+
+static bool has_field(const struct scan *scan, struct slice block)
+{
+    struct mime_field field;
+    for (size_t pos = 0; mime_field_next(block, &pos, scan->is_second, &field);) {
+        if (field.has_colon)
+            return true;
+    }
+    return false;
+}
+
+/* A block in which no line is a field is content of a part without header; in the second reading a
+ * header of which nothing can be used. */
+static void take_header(struct scan *scan, struct mime_node *node)
+{
+    bool is_ended;
+    size_t start = scan->pos;
+    struct slice header = seek_header_end(scan, &is_ended);
+    if (header.len > 0 && !has_field(scan, header)) {
+        mime_defect_add(scan->mime, node, MIME_DEFECT_HEADER_WITHOUT_COLON, NULL);
+        scan->mime->needs_second = true;
+        if (!scan->is_second) {
+            scan->pos = start;
+            header.len = 0;
+        }
+    } else if (!is_ended && scan->n_open > 0) {
+        mime_defect_add(scan->mime, node, MIME_DEFECT_UNENDED_HEADER, NULL);
+    }
+    node->part.header = header;
+    node->part.content = slice_of(scan->bytes.data + scan->pos, 0);
 }
 
 static void append_child(struct mime_node *parent, struct mime_node *node)
@@ -237,6 +268,7 @@ static struct mime_node *new_node(struct scan *scan)
     struct mime_node *node = arena_calloc(mime->arena, 1, sizeof(*node));
     node->part.mime = mime;
     node->part.depth = parent != NULL ? parent->part.depth + 1 : 0;
+    node->part.is_decoded = scan->above != NULL;
     append_child(parent, node);
     append_found(scan, node);
     return node;
@@ -286,14 +318,10 @@ static void open_part(struct scan *scan)
         struct mime_node *node = new_node(scan);
         if (node == NULL)
             return;
-        bool is_ended;
-        node->part.header = take_header(scan, &is_ended);
-        node->part.content = slice_of(scan->bytes.data + scan->pos, 0);
+        take_header(scan, node);
         bool in_digest = node->parent != NULL && node->parent->part.type != NULL &&
                          strcmp(node->parent->part.type, "multipart/digest") == 0;
         mime_entity_read(scan->mime, node, scan->is_second, in_digest);
-        if (!is_ended && scan->n_open > 0)
-            mime_defect_add(scan->mime, node, MIME_DEFECT_UNENDED_HEADER, NULL);
         scan->open[scan->n_open++] = node;
         if (!may_enter(scan, node))
             return;

@@ -89,7 +89,11 @@ static void lose(struct child *child)
     if (state == CHILD_IDLE || state == CHILD_BUSY)
         child->mux->stats.recycles[RECYCLE_DIED]++;
     put_down(child);
-    if (request != NULL)
+    /* A worker that was dead before it read the request is not the request's fault: that is no
+     * attempt. */
+    if (request != NULL && request->client != NULL && link_has_left_unread(&child->link))
+        request_return(request, child->generation);
+    else if (request != NULL)
         request_worker_died(request, child->generation);
 }
 

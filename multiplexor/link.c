@@ -49,6 +49,11 @@ bool link_is_open(const struct link *link)
     return link->fd >= 0;
 }
 
+bool link_has_left_unread(const struct link *link)
+{
+    return link->has_left_unread;
+}
+
 void link_close(struct link *link)
 {
     if (link->fd < 0)
@@ -168,6 +173,11 @@ static void read_records(struct link *link, int limit)
             sock_recv_record(link->fd, link->scratch, LINK_SCRATCH_BYTES, &received, MSG_DONTWAIT);
         if (err == -ERR_AGAIN)
             break;
+        if (err == -ERR_PEER && errno == ECONNRESET && !link->has_left_unread) {
+            link->has_left_unread =
+                true; /* told once, before what the peer sent; that is still to be read */
+            continue;
+        }
         if (err == 0) {
             err = take_record(link, &received);
             sock_close_fds(&received);

@@ -47,6 +47,7 @@ struct link {
     enum wire_role role;
     uint32_t generation;
     bool is_greeted;
+    bool has_left_unread;
     bool *gone; /* set while a callback of this link runs: tells the reading loop that it was closed
                  */
     uint8_t *scratch;
@@ -75,6 +76,9 @@ int link_open(struct link *link, struct event_base *base, int fd, enum wire_role
 /* Closes without a callback; unsent records are dropped. Closing twice is fine. */
 void link_close(struct link *link);
 bool link_is_open(const struct link *link);
+/* The peer closed its end, or died, without having read all that was sent to it (ECONNRESET,
+ * unix(7)). Known before on_down, and after it. */
+bool link_has_left_unread(const struct link *link);
 
 /*
  * Sends a record, at once or when the peer has room.

@@ -67,7 +67,7 @@ static bool needs_are_equal(const struct wire_needs *a, const struct wire_needs 
            a->union_answers == b->union_answers;
 }
 
-static void tell_needs(struct mux *mux)
+void mux_tell_needs(struct mux *mux)
 {
     struct wire_needs needs;
     mux_needs(mux, &needs);
@@ -116,7 +116,7 @@ static void on_tend(evutil_socket_t fd, short what, void *context)
             generation_free(generation);
     }
     reload_tend(mux);
-    tell_needs(mux);
+    mux_tell_needs(mux);
     if (mux->is_stopping && TAILQ_EMPTY(&mux->generations))
         event_base_loopbreak(mux->base);
 }

@@ -69,6 +69,8 @@ struct mux *mux_new(
 void mux_free(struct mux *mux);
 /* Loads the filter and serves until it has been stopped and no process is left. */
 void mux_run(struct mux *mux);
+/* Tells the watching front ends what the filter needs now, if that has changed. Clients may be gone afterwards. */
+void mux_tell_needs(struct mux *mux);
 
 /* Everything is looked after once more before the loop waits again. Cheap. */
 void mux_wake(struct mux *mux);

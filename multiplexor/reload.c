@@ -205,6 +205,8 @@ void reload_on_loaded(struct generation *generation)
         generation_linger(old);
     empty_lobby(mux);
     notify(mux);
+    /* Before whoever asked for the reload hears of it: the next message is the new filter's. */
+    mux_tell_needs(mux);
     answer_waiters(&mux->reload.waiting, generation->number, NULL);
     mux_wake(mux);
 }

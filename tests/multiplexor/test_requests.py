@@ -219,16 +219,16 @@ class Deaths(MultiplexorTest):
         for n in range(20):
             reply = client.ask(uid=f"reply-exit.{n}")
             self.assertEqual((outcome(reply), reply["attempt"]), ("OK", 1))
-            mux.wait_for_counter("recycles", "died", value=n + 1)
-        self.assertEqual(mux.status()["retries"], 0)
+        mux.wait_for_counter("recycles", "died", value=20)
+        self.assertEqual(mux.status()["retries"], 0, "a worker that was dead before it read a request is no attempt")
 
     def test_idle_worker_killed(self):
         mux = self.start()
         client = self.client(mux)
         mux.wait_for_idle(2)
-        for _ in range(5):
-            for row in mux.workers("idle"):
-                os.kill(row["pid"], signal.SIGKILL)
+        for _ in range(20):
+            # Most often the request is not even charged with it; the kernel may have handed it to the dying worker, though.
+            os.kill(mux.workers("idle")[0]["pid"], signal.SIGKILL)
             self.assertEqual(outcome(client.ask(uid="ok.1")), "OK")
             mux.wait_for_idle(2)
 

@@ -427,9 +427,22 @@ size_t mime_word_q_decode(const char *text, size_t n, uint8_t *out)
     return len;
 }
 
+/* Behind the "begin 644 name" line; the start when there is none. */
+static size_t uu_data_start(const char *in, size_t n)
+{
+    struct slice all = slice_of(in, n);
+    for (size_t pos = 0; pos < n;) {
+        struct slice line = mime_line_next(all, &pos, false);
+        if (line.len > 6 && memcmp(line.data, "begin ", 6) == 0)
+            return pos;
+    }
+    return 0;
+}
+
 size_t mime_uu_decode(const char *in, size_t n, uint8_t *out)
 {
+    size_t start = uu_data_start(in, n);
     GMimeEncoding encoding;
     g_mime_encoding_init_decode(&encoding, GMIME_CONTENT_ENCODING_UUENCODE);
-    return g_mime_encoding_step(&encoding, in, n, (char *)out);
+    return g_mime_encoding_step(&encoding, in + start, n - start, (char *)out);
 }

@@ -1,0 +1,181 @@
+/* The `part` object as a filter sees it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/worker_fixture.h"
+
+static const char mail[] = "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n"
+                           "--b\nContent-Type: text/plain; charset=iso-8859-1\n\nh\xe4llo\n"
+                           "--b\nContent-Type: application/octet-stream; "
+                           "name=\"report.pdf\"\nContent-Transfer-Encoding: base64\n"
+                           "Content-Disposition: attachment; filename=\"Invoice.EXE. "
+                           "\"\nContent-ID: <c@d>\nX-Note: =?utf-8?Q?=C3=A4?=\n\nTVpoZWxsbw==\n"
+                           "--b--\n";
+
+static void run(const char *code)
+{
+    struct worker_fixture f;
+    fixture_open(&f, NULL);
+    fixture_envelope(&f);
+    fixture_message(&f, mail);
+    fixture_lua(&f, HOOK_MESSAGE, code);
+    fixture_close(&f);
+}
+
+static void run_error(const char *code, const char *part)
+{
+    struct worker_fixture f;
+    fixture_open(&f, NULL);
+    fixture_envelope(&f);
+    fixture_message(&f, mail);
+    fixture_lua_error(&f, HOOK_MESSAGE, code, part);
+    fixture_close(&f);
+}
+
+#define PARTS                                                                                      \
+    "local p = {} for part in msg:walk() do p[#p + 1] = part end local root, text, exe = p[1], "   \
+    "p[2], p[3] "
+
+static void fields_are_there(void **state)
+{
+    (void)state;
+    run(PARTS
+        "eq(#p, 3) eq(root.type, 'multipart/mixed') eq(root.is_container, true) eq(root.parent, "
+        "nil) eq(root.depth, 0)"
+        "eq(exe.type, 'application/octet-stream') eq(exe.path, '1.2') eq(exe.depth, 1) "
+        "eq(exe.parent == root, true)"
+        "eq(exe.params.name, 'report.pdf') eq(exe.params.nothing, nil) eq(exe.encoding, 'base64') "
+        "eq(exe.disposition, 'attachment')"
+        "eq(exe.content_id, 'c@d') eq(exe.filename, 'Invoice.EXE.') eq(exe.extension, 'EXE') "
+        "eq(exe.size, 7) eq(exe.charset, '')"
+        "eq(#exe.filenames, 2) eq(exe.filenames[2], 'report.pdf') eq(exe.detected_type, "
+        "'application/x-msdownload')"
+        "eq(exe.is_signed, false) eq(exe.is_encrypted, false) eq(text.filename, nil) "
+        "eq(text.extension, '') eq(#text.filenames, 0)"
+        "eq(text.charset, 'iso-8859-1') eq(tostring(exe), 'part 1.2 (application/octet-stream)')");
+}
+
+static void methods_work(void **state)
+{
+    (void)state;
+    run(PARTS "eq(exe:header('x-note'), '\xc3\xa4') eq(exe:header('Subject'), nil) "
+              "eq(root:header('subject'), 'x')"
+              "eq(exe:content(), 'MZhello') eq(exe:content(3), 'hello') eq(exe:content(3, 2), "
+              "'he') eq(exe:content(8), '') eq(exe:content(100, 5), '') eq(exe:content(1, 0), '')"
+              "eq(text:text(), 'h\xc3\xa4llo') eq(text:content(), 'h\xe4llo') eq(exe:text(), '')"
+              "eq(exe:hash('md5'), '204d6b1e6dffa6728e0cbf6968b475d9') eq(#exe:hash(), 64) "
+              "eq(#exe:hash('sha1'), 40)");
+}
+
+static void names_are_asked(void **state)
+{
+    (void)state;
+    run(PARTS "eq(exe:has_extension('exe'), true) eq(exe:has_extension{'scr', '.ExE'}, true) "
+              "eq(exe:has_extension{'pdf'}, true)"
+              "eq(exe:has_extension{'xe'}, false) eq(exe:has_extension{}, false) "
+              "eq(text:has_extension{'exe'}, false)"
+              "eq(exe:name_matches('^invoice\\\\.'), true) eq(exe:name_matches('\\\\.pdf$'), true) "
+              "eq(exe:name_matches('\\\\.zip$'), false) eq(text:name_matches('.'), false)"
+              "for i = 1, 200 do eq(exe:name_matches('x' .. i), false) end");
+}
+
+static void misuse_raises(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code, *error;
+    } rows[] = {
+        {"return msg.root.nmae", "part has no field 'nmae'"},
+        {"msg.root.type = 'x'", "cannot be assigned"},
+        {"msg.root.header('x')", "call it as part:header"},
+        {"msg.root:header('a:b')", "without colon"},
+        {"msg.root:header()", "string expected"},
+        {"msg.root:content(0)", "counts from 1"},
+        {"msg.root:content(1, -1)", "negative"},
+        {"msg.root:content('x')", "number expected"},
+        {"msg.root:hash('crc')", "invalid option"},
+        {"msg.root:has_extension()", "table expected"},
+        {"msg.root:has_extension{1}", "must be a string"},
+        {"msg.root:has_extension{''}", "must not be empty"},
+        {"msg.root:has_extension{exe = true}", "list of extensions"},
+        {"msg.root:has_extension({'exe'}, {archives = true})", "unknown key 'archives'"},
+        {"msg.root:name_matches('%.exe$')", "Lua pattern"},
+        {"msg.root:name_matches('(')", "not a regular expression"},
+        {"msg.root:name_matches('')", "must not be empty"},
+        {"msg.root:name_matches('x', 5)", "table expected"},
+        {"for part in msg:parts() do "
+         "part:name_matches('(?:.*.*)*(?:.*.*)*(?:.*.*)*(?:.*.*)*(?:.*.*)*\\\\d{9}') end",
+            "could not be tried"},
+        {"msg.root:save('')", "path of a file"},
+        {"msg.root:save('a\\0b')", "path of a file"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        run_error(rows[i].code, rows[i].error);
+}
+
+static void a_part_ends_with_its_hook(void **state)
+{
+    (void)state;
+    struct worker_fixture f;
+    fixture_open(&f, (const char *[]){"worker.strict_globals=no", NULL});
+    fixture_filter(&f, "function filter_message(msg) if kept then return reject(kept.type) end "
+                       "kept = msg.root end");
+    fixture_envelope(&f);
+    fixture_message(&f, mail);
+    fixture_run_ok(&f, HOOK_MESSAGE, VERDICT_CONTINUE);
+    fixture_run_error(&f, HOOK_MESSAGE, "part is no longer available");
+    fixture_close(&f);
+}
+
+static void save_writes_plain_files_only(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/postern-part-XXXXXX", code[2000], path[200];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/link", dir);
+    assert_int_equal(symlink("/dev/null", path), 0);
+    snprintf(path, sizeof(path), "%s/pipe", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    snprintf(code, sizeof(code),
+        PARTS
+        "local d = '%s/' eq(exe:save(d .. 'a'), true) eq(io.open(d .. 'a'):read('a'), 'MZhello')"
+        "local ok, err = exe:save(d .. 'link') eq(ok, nil) eq(err:match('symbolic') ~= nil, true)"
+        "ok, err = exe:save(d .. 'pipe') eq(ok, nil) ok, err = exe:save(d .. 'no/a') eq(ok, nil) "
+        "eq(err:match('No such') ~= nil, true)"
+        "eq(exe:save(d .. 'a'), true)",
+        dir);
+    run(code);
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/a", dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(st.st_size, 7);
+    static const char *const left[] = {"a", "link", "pipe"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, left[i]);
+        unlink(path);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fields_are_there),
+        cmocka_unit_test(methods_work),
+        cmocka_unit_test(names_are_asked),
+        cmocka_unit_test(misuse_raises),
+        cmocka_unit_test(a_part_ends_with_its_hook),
+        cmocka_unit_test(save_writes_plain_files_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

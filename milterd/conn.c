@@ -34,6 +34,7 @@ void conn_free(struct conn *conn)
     if (conn == NULL)
         return;
     conn_end(conn);
+    generations_unclaim(conn->front->generations, &conn->claim);
     message_clear(&conn->message);
     buf_clear(&conn->lead);
     buf_clear(&conn->state);
@@ -50,7 +51,6 @@ void conn_end(struct conn *conn)
     conn->is_connected = false;
     conn->is_accepted = false;
     conn->has_state = false;
-    conn->generation = 0;
     conn->n_messages = 0;
     conn->client_ip[0] = conn->client_name[0] = conn->helo[0] = '\0';
 }

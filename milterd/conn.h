@@ -14,6 +14,7 @@
 
 #include "common/buf.h"
 #include "common/hook.h"
+#include "milterd/generation.h"
 #include "milterd/message.h"
 
 struct front;
@@ -29,10 +30,11 @@ struct conn {
 
     /* Negotiated with the MTA, for the life of its connection to us. */
     struct hook_needs stages; /* sees, answers */
-    uint32_t no_reply;        /* stage bits: the MTA does not wait for an answer there */
-    uint32_t capabilities;    /* enum mta_capability */
-    bool has_skip;            /* the MTA understands SMFIS_SKIP */
-    bool has_leading_space;   /* values come as sent, and we supply the space of those we add */
+    struct generation_claim claim;
+    uint32_t no_reply;      /* stage bits: the MTA does not wait for an answer there */
+    uint32_t capabilities;  /* enum mta_capability */
+    bool has_skip;          /* the MTA understands SMFIS_SKIP */
+    bool has_leading_space; /* values come as sent, and we supply the space of those we add */
 
     uint32_t n_clients; /* SMTP connections so far: an MTA may reuse its connection to us */
 
@@ -40,7 +42,6 @@ struct conn {
     bool is_connected;
     bool is_accepted; /* no more filtering for the connection */
     bool has_state;
-    uint32_t generation; /* used last */
     uint32_t n_messages;
     struct buf lead; /* envelope entries CONNECT, HELO and their macros: the start of each message's
                         region */

@@ -34,6 +34,14 @@ static const struct {
     [OUTCOME_DIED] = {"died", true},
 };
 
+/* The one that serves what comes next on this connection. */
+static uint32_t generation_of(const struct conn *conn)
+{
+    if (conn->message.is_open && conn->message.generation != 0)
+        return conn->message.generation;
+    return generations_claimed(conn->front->generations, &conn->claim);
+}
+
 bool consult_is_due(const struct conn *conn, enum stage stage)
 {
     const struct message *message = &conn->message;
@@ -43,8 +51,7 @@ bool consult_is_due(const struct conn *conn, enum stage stage)
         return false;
     if (((conn->stages.answers | STAGES_ALWAYS) & STAGE_BIT(stage)) == 0)
         return false;
-    if (!generations_answers(
-            conn->front->generations, message->is_open ? message->generation : 0, &answers))
+    if (!generations_answers(conn->front->generations, generation_of(conn), &answers))
         return true;
     return (answers & STAGE_BIT(stage)) != 0;
 }
@@ -66,7 +73,6 @@ static void put_message(
     if (!message->is_open || !(info->flags & HOOK_HAS_MSG))
         return;
     request->uid = slice_text(message->uid);
-    request->generation = message->generation;
     request->header_bytes = message->header_bytes;
     request->message_bytes = parcel_message_bytes(conn->parcel);
     request->msg_state = buf_slice(&message->state);
@@ -81,6 +87,7 @@ static void put_request(
     *request = (struct wire_request){
         .attempt = 1,
         .hook = (uint8_t)question->hook,
+        .generation = generation_of(conn),
         .flags = conn->has_state ? REQUEST_HAS_CONN_STATE : 0,
         .negotiated_sees = conn->stages.sees,
         .negotiated_answers = conn->stages.answers,
@@ -214,7 +221,6 @@ static void take_reply(struct conn *conn, const struct question *question,
     const struct hook_info *info = hook_info(question->hook);
     const char *fault = find_fault(info, reply);
 
-    conn->generation = reply->generation != 0 ? reply->generation : conn->generation;
     if (conn->message.is_open) {
         generations_move(conn->front->generations, &conn->message.generation, reply->generation);
         take_figures(conn, reply);

@@ -15,6 +15,7 @@
 
 struct generations;
 struct parcels;
+struct watch;
 
 struct front_counters {
     atomic_uint_fast64_t connections; /* accepted */
@@ -30,6 +31,7 @@ struct front {
     struct ask_ops asker;
     struct generations *generations;
     struct parcels *parcels;
+    struct watch *watch; /* NULL: nobody tells of changes */
     struct macro_lists macros;
     int max_connections; /* as many as the descriptors allow */
     struct front_counters counters;

@@ -11,6 +11,7 @@
 struct generation {
     uint32_t number;
     uint32_t n_messages;
+    uint32_t n_claims;
     bool has_needs;
     struct hook_needs needs;
 };
@@ -23,6 +24,7 @@ struct generations {
     uint32_t current; /* 0: none has loaded */
     struct generation *items;
     unsigned n;
+    struct generation_claim *claims;
 };
 
 struct generations *generations_new(void)
@@ -81,6 +83,33 @@ static struct generation *find_or_add(struct generations *generations, uint32_t 
     return found;
 }
 
+/* Points a claim at a generation; 0 for none. */
+static void point_claim(
+    struct generations *generations, struct generation_claim *claim, uint32_t number)
+{
+    struct generation *before = claim->number != 0 ? find(generations, claim->number) : NULL;
+
+    if (before != NULL) {
+        LOG_INVARIANT(before->n_claims > 0);
+        before->n_claims--;
+    }
+    claim->number = number;
+    if (number != 0)
+        find_or_add(generations, number)->n_claims++;
+}
+
+static void learn_current(struct generations *generations, const struct wire_needs *needs)
+{
+    struct generation *current = find_or_add(generations, needs->generation);
+    struct hook_needs wanted = {.sees = needs->current_sees, .answers = needs->current_answers};
+
+    current->has_needs = true;
+    current->needs = wanted;
+    for (struct generation_claim *claim = generations->claims; claim != NULL; claim = claim->next)
+        if (hook_needs_are_covered(wanted, claim->have))
+            point_claim(generations, claim, needs->generation);
+}
+
 void generations_learn(struct generations *generations, const struct wire_needs *needs)
 {
     pthread_mutex_lock(&generations->mutex);
@@ -88,15 +117,41 @@ void generations_learn(struct generations *generations, const struct wire_needs 
         (struct hook_needs){.sees = needs->union_sees, .answers = needs->union_answers};
     generations->has_needs = needs->generation != 0;
     generations->current = needs->generation;
-    if (needs->generation != 0) {
-        struct generation *current = find_or_add(generations, needs->generation);
-
-        current->has_needs = true;
-        current->needs =
-            (struct hook_needs){.sees = needs->current_sees, .answers = needs->current_answers};
-    }
+    if (needs->generation != 0)
+        learn_current(generations, needs);
     pthread_mutex_unlock(&generations->mutex);
     wake(generations);
+}
+
+void generations_claim(
+    struct generations *generations, struct generation_claim *claim, struct hook_needs have)
+{
+    generations_unclaim(generations, claim);
+    pthread_mutex_lock(&generations->mutex);
+    *claim = (struct generation_claim){.have = have, .next = generations->claims, .is_held = true};
+    if (claim->next != NULL)
+        claim->next->prev = claim;
+    generations->claims = claim;
+    point_claim(generations, claim, generations->current);
+    pthread_mutex_unlock(&generations->mutex);
+}
+
+void generations_unclaim(struct generations *generations, struct generation_claim *claim)
+{
+    if (!claim->is_held)
+        return;
+    pthread_mutex_lock(&generations->mutex);
+    if (claim->number != generations->current)
+        wake(generations);
+    point_claim(generations, claim, 0);
+    if (claim->prev != NULL)
+        claim->prev->next = claim->next;
+    else
+        generations->claims = claim->next;
+    if (claim->next != NULL)
+        claim->next->prev = claim->prev;
+    claim->is_held = false;
+    pthread_mutex_unlock(&generations->mutex);
 }
 
 bool generations_union(struct generations *generations, struct hook_needs *out)
@@ -124,19 +179,26 @@ bool generations_answers(struct generations *generations, uint32_t number, uint3
     return is_known;
 }
 
-uint32_t generations_stamp(struct generations *generations, struct hook_needs have, uint32_t last)
+uint32_t generations_claimed(struct generations *generations, const struct generation_claim *claim)
 {
-    struct generation *found;
+    uint32_t number;
 
     pthread_mutex_lock(&generations->mutex);
-    found = generations->current != 0 ? find(generations, generations->current) : NULL;
-    if (found == NULL || !hook_needs_are_covered(found->needs, have))
-        found = last != 0 ? find(generations, last) : NULL;
-    if (found != NULL)
-        found->n_messages++;
-    last = found != NULL ? found->number : 0;
+    number = claim->number;
     pthread_mutex_unlock(&generations->mutex);
-    return last;
+    return number;
+}
+
+uint32_t generations_stamp(struct generations *generations, const struct generation_claim *claim)
+{
+    uint32_t number;
+
+    pthread_mutex_lock(&generations->mutex);
+    number = claim->number;
+    if (number != 0)
+        find_or_add(generations, number)->n_messages++;
+    pthread_mutex_unlock(&generations->mutex);
+    return number;
 }
 
 static void drop_locked(struct generations *generations, uint32_t held)
@@ -176,7 +238,7 @@ uint32_t generations_take_idle(struct generations *generations)
     for (unsigned i = 0; i < generations->n && number == 0; i++) {
         struct generation *item = &generations->items[i];
 
-        if (item->n_messages > 0 || item->number == generations->current)
+        if (item->n_messages > 0 || item->n_claims > 0 || item->number == generations->current)
             continue;
         number = item->number;
         *item = generations->items[--generations->n];

@@ -1,7 +1,7 @@
 /*
  * The generations of the filter as this front end knows them: what each needs, which is current,
- * and how many messages belong to each, so that the multiplexor can be told when an old one has
- * none left. Thread-safe; knows no sockets.
+ * and how many messages and connections belong to each, so that the multiplexor can be told when an
+ * old one has none left. Thread-safe; knows no sockets.
  */
 #ifndef POSTERN_MILTERD_GENERATION_H
 #define POSTERN_MILTERD_GENERATION_H
@@ -26,18 +26,34 @@ bool generations_answers(
     struct generations *generations, uint32_t generation, uint32_t *answers_out);
 
 /*
- * Chooses the generation of a message that begins on a connection that negotiated `have`: the
- * current one if `have` covers its needs, else the one the connection used last if it has not been
- * released, else 0 (the multiplexor chooses). The message counts from now on.
+ * A connection's claim on the generation whose needs it negotiated. It moves to a newer one by
+ * itself as soon as what was negotiated covers that one's needs; until then the old one is not
+ * released, so that the connection's messages have a generation to go to.
  */
-uint32_t generations_stamp(struct generations *generations, struct hook_needs have, uint32_t last);
+struct generation_claim {
+    struct hook_needs have; /* stages negotiated */
+    uint32_t number;        /* 0: none was known */
+    struct generation_claim *prev, *next;
+    bool is_held;
+};
+/* claim is the caller's memory, zeroed before the first use, until generations_unclaim. */
+void generations_claim(
+    struct generations *generations, struct generation_claim *claim, struct hook_needs have);
+void generations_unclaim(
+    struct generations *generations, struct generation_claim *claim); /* not held: nothing */
+
+/* The generation that a connection's claim points at now: the current one if its needs were
+ * negotiated. 0: the multiplexor chooses. */
+uint32_t generations_claimed(struct generations *generations, const struct generation_claim *claim);
+/* The same for a message that begins, which counts from now on. */
+uint32_t generations_stamp(struct generations *generations, const struct generation_claim *claim);
 /* The message belongs to `to` from now on (it was served by it); *held is where it counted. */
 void generations_move(struct generations *generations, uint32_t *held, uint32_t to);
 /* The message has ended. 0 is fine. */
 void generations_drop(struct generations *generations, uint32_t held);
 
-/* An old generation that has no message left, taken off the table: to be released. 0: there is
- * none. */
+/* An old generation that nobody here needs any more, taken off the table: to be released. 0: there
+ * is none. */
 uint32_t generations_take_idle(struct generations *generations);
 /* An eventfd that becomes readable when generations_take_idle may have something. Borrowed. */
 int generations_wake_fd(const struct generations *generations);

@@ -11,6 +11,7 @@
 #include "milterd/conn.h"
 #include "milterd/front.h"
 #include "milterd/generation.h"
+#include "milterd/watch.h"
 
 enum { ENVELOPE_ENTRY_MAX = 256 << 10 };
 
@@ -53,7 +54,8 @@ void message_open(struct conn *conn)
         log_error("message %s: no parcel: %s", message->uid, err_text(rc));
         message_refuse(message, REFUSAL_PARCEL);
     }
-    message->generation = generations_stamp(front->generations, conn->stages, conn->generation);
+    watch_catch_up(front->watch);
+    message->generation = generations_stamp(front->generations, &conn->claim);
 }
 
 void message_close(struct conn *conn)

@@ -8,6 +8,7 @@
 #include "milterd/conn.h"
 #include "milterd/front.h"
 #include "milterd/generation.h"
+#include "milterd/watch.h"
 
 enum { NEGOTIATE_ASK_MS = 1000 };
 
@@ -50,6 +51,7 @@ static struct hook_needs find_needs(struct front *front)
     struct wire_needs learned;
     int64_t wait_ms = front->conf->milterd.reconnect_time;
 
+    watch_catch_up(front->watch);
     if (generations_union(front->generations, &needs))
         return needs;
     if (wait_ms > NEGOTIATE_ASK_MS)
@@ -102,6 +104,7 @@ void negotiate(struct conn *conn, unsigned long actions, unsigned long steps,
     unsigned long *actions_out, unsigned long *steps_out)
 {
     choose_steps(conn, find_needs(conn->front), steps, steps_out);
+    generations_claim(conn->front->generations, &conn->claim, conn->stages);
     choose_actions(conn, actions, actions_out);
     log_debug("connection %s: offered actions %lx, steps %lx; taken %lx, %lx", conn->id, actions,
         steps, *actions_out, *steps_out);

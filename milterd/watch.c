@@ -25,7 +25,10 @@ enum {
 struct watch {
     const char *path;
     struct generations *generations;
-    bool has_needs; /* this connection has answered */
+    pthread_mutex_t mutex; /* over what follows, and the use of the connection */
+    struct mux_link *link; /* NULL: none stands */
+    int error;             /* found by watch_catch_up, for the thread to act upon */
+    bool has_needs;        /* this connection has answered */
 };
 
 static void drain_wakes(struct generations *generations)
@@ -77,7 +80,44 @@ static int take_needs(struct watch *watch, struct mux_link *link)
     return 0;
 }
 
-/* Serves one connection until it is lost. */
+static bool is_readable(int fd)
+{
+    struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+    return poll(&pfd, 1, 0) > 0;
+}
+
+void watch_catch_up(struct watch *watch)
+{
+    if (watch == NULL)
+        return;
+    pthread_mutex_lock(&watch->mutex);
+    while (watch->link != NULL && watch->error == 0 && is_readable(watch->link->fd))
+        watch->error = take_needs(watch, watch->link);
+    pthread_mutex_unlock(&watch->mutex);
+}
+
+/* One turn: takes what there is, releases what is due. 0 or why the connection is lost. */
+static int turn(struct watch *watch)
+{
+    watch_catch_up(watch);
+    pthread_mutex_lock(&watch->mutex);
+    if (watch->error == 0 && watch->has_needs)
+        watch->error = send_releases(watch, watch->link);
+    pthread_mutex_unlock(&watch->mutex);
+    return watch->error;
+}
+
+static void set_link(struct watch *watch, struct mux_link *link)
+{
+    pthread_mutex_lock(&watch->mutex);
+    watch->link = link;
+    watch->has_needs = false;
+    watch->error = 0;
+    pthread_mutex_unlock(&watch->mutex);
+}
+
+/* Serves one connection until it is lost; says why. */
 static int follow(struct watch *watch, struct mux_link *link)
 {
     const struct wire_watch hello = {0};
@@ -85,17 +125,17 @@ static int follow(struct watch *watch, struct mux_link *link)
 
     if (rc == 0)
         rc = mux_link_send(link, -1);
+    set_link(watch, link);
     while (rc == 0) {
         struct pollfd pfds[2] = {{.fd = link->fd, .events = POLLIN},
             {.fd = generations_wake_fd(watch->generations), .events = POLLIN}};
 
         if (poll(pfds, 2, WATCH_POLL_MS) < 0 && errno != EINTR)
-            return -ERR_SYSTEM;
-        if (pfds[0].revents != 0)
-            rc = take_needs(watch, link);
-        if (rc == 0 && pfds[1].revents != 0 && watch->has_needs)
-            rc = send_releases(watch, link);
+            rc = -ERR_SYSTEM;
+        else
+            rc = turn(watch);
     }
+    set_link(watch, NULL);
     return rc;
 }
 
@@ -116,7 +156,6 @@ static void *watch_run(void *context)
             pause_ms = WATCH_PAUSE_MIN_MS;
             rc = follow(watch, link);
             mux_link_close(link);
-            watch->has_needs = false;
         }
         if (!has_warned)
             log_warn("no multiplexor at %s: %s; looking for it", watch->path, err_text(rc));
@@ -127,15 +166,21 @@ static void *watch_run(void *context)
     return NULL;
 }
 
-int watch_start(const char *path, struct generations *generations, size_t stack_bytes)
+int watch_start(
+    const char *path, struct generations *generations, size_t stack_bytes, struct watch **out)
 {
     struct watch *watch = xcalloc(1, sizeof *watch);
     int rc;
 
     watch->path = path;
     watch->generations = generations;
+    pthread_mutex_init(&watch->mutex, NULL);
+    *out = watch;
     rc = thread_spawn(watch_run, watch, stack_bytes);
-    if (rc != 0)
+    if (rc != 0) {
+        pthread_mutex_destroy(&watch->mutex);
         free(watch);
+        *out = NULL;
+    }
     return rc;
 }

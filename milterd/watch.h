@@ -8,10 +8,19 @@
 #include <stddef.h>
 
 struct generations;
+struct watch;
 
 /*
  * Starts the thread. path and generations are borrowed for the life of the process; the thread ends
  * with it. It looks for the multiplexor for ever, at most once a second. -ERR_SYSTEM.
  */
-int watch_start(const char *path, struct generations *generations, size_t stack_bytes);
+int watch_start(
+    const char *path, struct generations *generations, size_t stack_bytes, struct watch **out);
+/*
+ * Takes in what the multiplexor has said already and the thread has not yet read, so that whoever
+ * was told of a reload finds the new filter at the next connection and message. Never waits for the
+ * multiplexor. NULL is fine. Thread-safe.
+ */
+void watch_catch_up(struct watch *watch);
+
 #endif

@@ -138,21 +138,32 @@ class Generations(MilterdTest):
         client.message()
         self.assertEqual(self.mux.of_hook("MESSAGE")[-1]["generation"], 6)
 
-    def test_a_connection_that_lacks_stages_stays_with_the_old_one_or_asks(self):
+    def test_a_connection_that_lacks_stages_stays_with_the_old_one(self):
+        """Even when no message of it runs at the reload: the old generation is released when the connection ends."""
+        self.mux.set_filter(("HELO", "MESSAGE"), 1)
+        self.start()
         client = self.client().start()
         client.message()
-        client.mail()
         self.mux.set_filter(("BODY", "MESSAGE"), 9)
 
         def is_known():
             with self.milterd.client() as other:
                 return other.negotiate().steps & 0x80000 == 0
         wait_until(is_known, "the new needs")
-        client.abort()
-        wait_until(lambda: 1 in self.mux.released, "the release")
+        client.helo()
         client.message()
-        asked = self.mux.of_hook("MESSAGE")[-1]
-        self.assertEqual((asked["generation"], asked["flags"] & 4), (0, 4))
+        self.assertEqual(self.mux.of_hook("HELO")[-1]["generation"], 1)
+        self.assertEqual(self.mux.of_hook("MESSAGE")[-1]["generation"], 1)
+        self.assertEqual(self.mux.of_hook("BODY"), [])
+        self.assertNotIn(1, self.mux.released)
+        client.quit()
+        wait_until(lambda: 1 in self.mux.released, "the release")
+
+    def test_an_idle_connection_that_has_the_stages_holds_nothing(self):
+        self.client().start()
+        self.mux.set_filter(("RECIPIENT",), 9)
+        self.mux.set_filter(("MESSAGE",), 10)
+        wait_until(lambda: 1 in self.mux.released, "the release")
 
     def test_hooks_that_the_generation_lacks_are_not_asked(self):
         self.mux.set_filter(("RECIPIENT", "MESSAGE"), 2)

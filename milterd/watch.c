@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/err.h"
@@ -94,18 +95,24 @@ void watch_catch_up(struct watch *watch)
     pthread_mutex_lock(&watch->mutex);
     while (watch->link != NULL && watch->error == 0 && is_readable(watch->link->fd))
         watch->error = take_needs(watch, watch->link);
+    /* Whichever thread finds it, the watching one must wake up to it. */
+    if (watch->error != 0)
+        shutdown(watch->link->fd, SHUT_RDWR);
     pthread_mutex_unlock(&watch->mutex);
 }
 
 /* One turn: takes what there is, releases what is due. 0 or why the connection is lost. */
 static int turn(struct watch *watch)
 {
+    int rc;
+
     watch_catch_up(watch);
     pthread_mutex_lock(&watch->mutex);
-    if (watch->error == 0 && watch->has_needs)
-        watch->error = send_releases(watch, watch->link);
+    rc = watch->error;
+    if (rc == 0 && watch->has_needs)
+        rc = send_releases(watch, watch->link);
     pthread_mutex_unlock(&watch->mutex);
-    return watch->error;
+    return rc;
 }
 
 static void set_link(struct watch *watch, struct mux_link *link)

@@ -279,7 +279,7 @@ int child_start(struct generation *generation)
         return err;
     }
     mux->stats.forks++;
-    arm(child, mux->conf->multiplexor.load_time);
+    arm(child, mux->conf->multiplexor.load_time + mux->conf->multiplexor.kill_grace);
     return 0;
 }
 

@@ -227,7 +227,8 @@ struct generation *generation_start(struct mux *mux, struct conf *conf)
         generation_fail(generation, "no connection to its nursery");
         return generation;
     }
-    arm(generation, in_force->multiplexor.load_time);
+    /* Nursery and worker keep load_time themselves, and say where the filter was then. */
+    arm(generation, in_force->multiplexor.load_time + in_force->multiplexor.kill_grace);
     return generation;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/proc.h"
@@ -19,12 +20,13 @@
 #include "worker/script.h"
 #include "worker/serve.h"
 
-enum { GO_ON = -1, ERROR_TEXT_MAX = 4096 };
+enum { GO_ON = -1, ERROR_TEXT_MAX = 4096, INIT_MIN_MS = 100 };
 
 struct nursery {
     const struct conf *conf;
     struct script *script;
     uint32_t generation;
+    int64_t init_ms;   /* what loading left of load_time: for filter_init */
     pid_t multiplexor; /* parent of the nursery and of all workers */
     struct buf out;
     uint8_t *record;
@@ -73,7 +75,7 @@ static int become_worker(struct nursery *nursery, int fd)
         return EXIT_CODE_SYSTEM;
     }
     script_after_fork(nursery->script);
-    return serve_run(nursery->conf, nursery->script, fd, nursery->generation);
+    return serve_run(nursery->conf, nursery->script, fd, nursery->generation, nursery->init_ms);
 }
 
 static int fork_worker(struct nursery *nursery, uint64_t id, uint32_t number, int fd)
@@ -115,16 +117,20 @@ static int load(struct nursery *nursery)
 {
     char sandbox[256] = "";
     char *error = NULL;
+    int64_t load_ms = nursery->conf->multiplexor.load_time;
+    int64_t start_ms = clock_now_ms();
     if (sandbox_enter_nursery(nursery->conf, sandbox, sizeof sandbox) != 0) {
         log_error("sandbox: %s", sandbox);
         send_loaded(nursery, "", sandbox);
         return EXIT_CODE_SYSTEM;
     }
     mime_start();
-    if (script_new(nursery->conf, nursery->conf->worker.filter,
-            nursery->conf->multiplexor.load_time, &nursery->script, &error) != 0) {
+    if (script_new(
+            nursery->conf, nursery->conf->worker.filter, load_ms, &nursery->script, &error) != 0) {
         log_error("the filter does not load: %s", error);
     }
+    int64_t left_ms = load_ms - (clock_now_ms() - start_ms);
+    nursery->init_ms = left_ms > INIT_MIN_MS ? left_ms : INIT_MIN_MS;
     int err = send_loaded(nursery, sandbox, error);
     free(error);
     if (err != 0) {

@@ -97,6 +97,7 @@ static void drop_thread(lua_State *L, struct script *script)
 static int resume_to_end(lua_State *L, struct script *script, int n_arguments, int *n_results_out)
 {
     for (;;) {
+        script->running = script->thread;
         int status = lua_resume(script->thread, L, n_arguments, n_results_out);
         if (status != LUA_YIELD || !script->is_waiting) {
             return status;
@@ -199,7 +200,14 @@ static void fail(lua_State *L, struct script *script, struct script_call *call, 
     }
     set_error(L, call, co);
     call->outcome = outcome_of(script, status, call->error);
+    bool was_expired = script->is_expired;
     lua_resetthread(co); /* variables with __close end here, under the same deadline */
+    if (script->is_expired && !was_expired) {
+        char *error = xasprintf("%s; then %s", call->error, script->deadline_text);
+        free(call->error);
+        call->error = error;
+        call->outcome = OUTCOME_DEADLINE;
+    }
     drop_thread(L, script);
 }
 
@@ -268,6 +276,8 @@ void script_call(struct script *script, struct script_call *call)
     script->deadline_text[0] = '\0';
     script->is_waiting = false;
     script->n_unyieldable = 0;
+    script->running = NULL;
+    script_alarm_set(script);
     lua_pushcfunction(L, run);
     lua_pushlightuserdata(L, call);
     int status = lua_pcall(L, 1, 0, 0);
@@ -279,6 +289,8 @@ void script_call(struct script *script, struct script_call *call)
     if (call->outcome == OUTCOME_MEMORY) {
         lua_gc(L, LUA_GCCOLLECT);
     }
+    script_alarm_clear();
+    script->running = NULL;
     script->memory.reserve_bytes = 0;
 }
 

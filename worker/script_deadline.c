@@ -93,11 +93,33 @@ static int protected_call(lua_State *L)
     return finish_pcall(L, status, 0);
 }
 
-/* Stack: function, handler, true, function, arguments. */
+/*
+ * Upvalue: the filter's message handler. The deadline's error is raised inside the count hook,
+ * where Lua runs no other hook: a handler called for it would be without a deadline.
+ */
+static int guarded_handler(lua_State *L)
+{
+    if (script_of(L)->is_expired) {
+        return 1;
+    }
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+/* Stack: function, handler, true, function, arguments. A C function as handler (debug.traceback)
+ * ends by itself, and finds the levels that it expects. */
 static int protected_call_with_handler(lua_State *L)
 {
     int n = lua_gettop(L) - 2;
     luaL_checktype(L, 2, LUA_TFUNCTION);
+    if (!lua_iscfunction(L, 2)) {
+        lua_pushvalue(L, 2);
+        lua_pushcclosure(L, guarded_handler, 1);
+        lua_replace(L, 2);
+    }
     lua_pushboolean(L, true);
     lua_pushvalue(L, 1);
     lua_rotate(L, 3, 2);
@@ -147,7 +169,9 @@ static int resume(lua_State *L, lua_State *co, int n_arguments, lua_KFunction on
     bool can_yield = lua_isyieldable(L);
     int n_results = 0;
     script->n_unyieldable += !can_yield;
+    script->running = co;
     int status = lua_resume(co, L, n_arguments, &n_results);
+    script->running = L;
     script->n_unyieldable -= !can_yield;
     if (status == LUA_YIELD && (script->is_waiting || script->is_expired)) {
         return lua_yieldk(L, 0, 0, on_woken); /* both only happen where all coroutines can yield */

@@ -4,9 +4,9 @@
  *
  * Who owns what: script.c the life cycle; script_load.c the filter's file; script_run.c one
  * request; script_call.c the call gate and waiting; script_deadline.c the deadline and the
- * functions of Lua that could swallow it; script_alloc.c memory; script_libs.c which libraries a
- * filter sees; script_require.c modules; script_globals.c strict globals and `config`;
- * script_unknown.c names that nobody defines.
+ * functions of Lua that could swallow it; script_alarm.c what it cannot stop; script_alloc.c
+ * memory; script_libs.c which libraries a filter sees; script_require.c modules; script_globals.c
+ * strict globals and `config`; script_unknown.c names that nobody defines.
  */
 #ifndef POSTERN_WORKER_SCRIPT_INTERNAL_H
 #define POSTERN_WORKER_SCRIPT_INTERNAL_H
@@ -69,6 +69,8 @@ struct script {
     lua_State *thread; /* the coroutine of hooks, kept while hooks end well; NULL: make one */
     int thread_ref;
     int64_t deadline_ms;
+    lua_State *volatile running; /* the innermost coroutine; NULL outside calls */
+    bool has_alarm;              /* script_alarm.c has its handler */
     bool is_expired; /* the deadline has passed: every pcall and resume lets the error through */
     char deadline_text[320]; /* where it was noticed; "": not yet */
     bool is_waiting;         /* a C function asks to wait; see script_wait.h */
@@ -104,9 +106,11 @@ int script_read_file(const char *path, char **text_out, size_t *len_out);
 /* script_load.c: runs the top level and finds the hooks. As script_new. */
 int script_load(struct script *script, int64_t load_ms, char **error_out);
 void script_find_hooks(
-    lua_State *L, struct script *script); /* Where the hook that runs is defined, "filter.lua:12", for errors of what it returned; borrowed from the arena. [-0, +0, -] */
+    lua_State *L, struct script *script); /* takes the present functions [-0, +0, m] */
+
+/* script_run.c: where the hook that runs is defined, "filter.lua:12", for errors of what it
+ * returned; borrowed from the arena. [-0, +0, -] */
 const char *script_hook_place(lua_State *L, struct arena *arena);
-/* takes the present functions [-0, +0, m] */
 
 /* script_globals.c [-0, +0, m] */
 void script_globals_open(lua_State *L, struct script *script);
@@ -118,6 +122,10 @@ void script_globals_push(lua_State *L);
 void script_deadline_open(lua_State *L);   /* replaces pcall, xpcall, coroutine.* [-0, +0, m] */
 void script_deadline_watch(lua_State *co); /* sets the count hook */
 int script_deadline_raise(lua_State *L);   /* "the hook did not end in time", with file and line */
+
+/* script_alarm.c: the log is told where a call is that its deadline did not end. */
+void script_alarm_set(struct script *script); /* for the call that begins, from deadline_ms */
+void script_alarm_clear(void);
 
 /* lapi_async.c: pushes the module. */
 int lapi_async_open(lua_State *L);

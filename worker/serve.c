@@ -202,14 +202,14 @@ static int serve_request(struct serve *serve)
 
 /* ---- the life of a worker ---- */
 
-static int start(struct serve *serve)
+static int start(struct serve *serve, int64_t init_ms)
 {
     char *error = NULL;
     int err = serve_greet(serve->fd, ROLE_WORKER, serve->generation);
     if (err != 0) {
         return err == -ERR_PEER ? EXIT_CODE_OK : EXIT_CODE_PROTOCOL;
     }
-    int init_err = script_init(serve->script, serve->conf->multiplexor.load_time, &error);
+    int init_err = script_init(serve->script, init_ms, &error);
     struct wire_ready ready = {.is_ok = init_err == 0, .heap_kb = script_heap_kb(serve->script)};
     ready.error = slice_text(error);
     ready.error.len = ready.error.len < 4096 ? ready.error.len : 4096;
@@ -246,7 +246,8 @@ static int serve_record(struct serve *serve)
     return err == -ERR_SYSTEM ? EXIT_CODE_SYSTEM : EXIT_CODE_PROTOCOL;
 }
 
-int serve_run(const struct conf *conf, struct script *script, int fd, uint32_t generation)
+int serve_run(
+    const struct conf *conf, struct script *script, int fd, uint32_t generation, int64_t init_ms)
 {
     struct serve serve = {.conf = conf,
         .script = script,
@@ -256,7 +257,7 @@ int serve_run(const struct conf *conf, struct script *script, int fd, uint32_t g
     buf_init(&serve.out, WIRE_RECORD_MAX);
     buf_init(&serve.annex, WIRE_ANNEX_MAX);
     serve_parcels_init(&serve.parcels, (size_t)conf->milterd.parcel_keep);
-    int code = start(&serve);
+    int code = start(&serve, init_ms);
     while (code < 0) {
         code = serve_record(&serve);
     }

@@ -12,11 +12,13 @@
 #include "worker/script.h"
 
 /*
- * Serves until the end. fd and script are borrowed; the process has nothing else to do. Returns the
+ * Serves until the end. fd and script are borrowed; init_ms is the time that
+ * filter_init may take; the process has nothing else to do. Returns the
  * exit code: 0 after QUIT or when the multiplexor is gone, EXIT_CODE_FOUND when filter_init failed
  * (READY said so), EXIT_CODE_PROTOCOL after a bad record, EXIT_CODE_SYSTEM.
  */
-int serve_run(const struct conf *conf, struct script *script, int fd, uint32_t generation);
+int serve_run(
+    const struct conf *conf, struct script *script, int fd, uint32_t generation, int64_t init_ms);
 
 /* Sends our HELLO and takes the multiplexor's; logs what is wrong. 0, -ERR_PEER, -ERR_VERSION,
  * -ERR_BAD, -ERR_SYSTEM. */

@@ -151,6 +151,43 @@ too_big:
     return -ERR_TOOBIG;
 }
 
+/* What one character of input becomes in a clean text. *taken bytes of input are that
+ * character. */
+static struct slice clean_unit(const char *at, size_t left, bool keeps_lf, size_t *taken)
+{
+    const unsigned char *p = (const unsigned char *)at;
+    size_t bad_len, len = utf8_sequence(p, left, &bad_len);
+    *taken = len > 0 ? len : bad_len;
+    if (len == 0)
+        return slice_text("\xEF\xBF\xBD");
+    if (keeps_lf && p[0] == '\r' && left > 1 && p[1] == '\n')
+        return slice_of(at, 0);
+    bool is_control =
+        len == 1 ? p[0] < 0x20 || p[0] == 0x7F : len == 2 && p[0] == 0xC2 && p[1] < 0xA0;
+    return is_control && !(keeps_lf && p[0] == '\n') ? slice_text(" ") : slice_of(at, len);
+}
+
+size_t text_clean(char *out, struct slice in, const struct text_bounds *bounds)
+{
+    size_t n = 0, line_bytes = 0, lines = 1, taken;
+    bool is_cut = false; /* the present line: nothing more of it until its end */
+    for (size_t i = 0; i < in.len; i += taken) {
+        struct slice unit = clean_unit(in.data + i, in.len - i, bounds->lines > 1, &taken);
+        bool is_end = unit.len == 1 && unit.data[0] == '\n';
+        if (is_end && ++lines > bounds->lines)
+            break;
+        is_cut = !is_end && (is_cut || line_bytes + unit.len > bounds->line_bytes);
+        if (is_cut)
+            continue;
+        if (unit.len > bounds->bytes - n)
+            break;
+        memcpy(out + n, unit.data, unit.len);
+        n += unit.len;
+        line_bytes = is_end ? 0 : line_bytes + unit.len;
+    }
+    return n;
+}
+
 /* What one unit of input becomes: itself, or an escape. Returns its length (at most 16); *taken is
  * the input's. */
 static size_t escape_unit(

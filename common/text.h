@@ -30,6 +30,16 @@ size_t text_escape_controls(char *out, size_t max_out, struct slice in);
 bool text_is_utf8(struct slice in);
 /* Copies in to out replacing each invalid sequence by U+FFFD (as the Unicode standard's "maximal subpart" practice). */
 int text_to_utf8(struct buf *out, struct slice in); /* 0 or -ERR_TOOBIG */
+/* How much of a text is kept: bytes in all, bytes of a line, lines. With one line an LF is a control character like any other. */
+struct text_bounds {
+    size_t bytes, line_bytes, lines;
+};
+/*
+ * Makes of any bytes a text that bounds allow: a CR before an LF is left out, other control characters (C0, DEL, C1) become
+ * spaces, invalid UTF-8 becomes U+FFFD; what is over a bound is cut, at a character's start. out has bounds->bytes bytes; returns
+ * how many were written, without NUL.
+ */
+size_t text_clean(char *out, struct slice in, const struct text_bounds *bounds);
 /* True if one of the bytes is CR, LF or NUL. */
 bool text_has_line_break_or_nul(struct slice in);
 

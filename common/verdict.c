@@ -146,6 +146,15 @@ const char *smtp_reply_check(enum verdict verdict, const struct smtp_reply *repl
     return reply_text_check(reply->text);
 }
 
+struct slice smtp_text_clean(struct slice text, char *out)
+{
+    static const struct text_bounds bounds = {REPLY_TEXT_MAX, REPLY_LINE_MAX, REPLY_LINES_MAX};
+
+    if (reply_text_check(text) == NULL)
+        return text;
+    return slice_of(out, text_clean(out, text, &bounds));
+}
+
 struct smtp_reply smtp_reply_default(enum verdict verdict)
 {
     static const struct smtp_reply none;

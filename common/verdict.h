@@ -29,6 +29,11 @@ struct smtp_reply {
  * ("the code does not fit reject: it must be 5yz").
  */
 const char *smtp_reply_check(enum verdict verdict, const struct smtp_reply *reply);
+/*
+ * Makes any text fit for a reply, since it may come out of a mail, whose sender must not turn a refusal into an error: text_clean
+ * with the bounds above. out has REPLY_TEXT_MAX bytes; the result points into it, or is text itself when nothing is wrong with it.
+ */
+struct slice smtp_text_clean(struct slice text, char *out);
 /* 550 5.7.1 for reject, 451 4.7.1 for tempfail; text is the verdict's neutral one. */
 struct smtp_reply smtp_reply_default(enum verdict verdict);
 

@@ -42,14 +42,18 @@ int lapi_msg_to_eml(lua_State *L)
     return 1;
 }
 
+/* A reason may come out of the mail: what does not fit into a line becomes spaces or is cut, and an
+ * empty one gets a text. */
 int lapi_msg_hold(lua_State *L)
 {
+    static const struct text_bounds bounds = {HOLD_REASON_MAX, HOLD_REASON_MAX, 1};
     struct job *job = lapi_msg_check_change(L, "hold");
-    const struct action action = {.kind = ACTION_HOLD, .value = lapi_check_slice(L, 2)};
-    if (action.value.len == 0 || action.value.len > HOLD_REASON_MAX)
-        luaL_argerror(L, 2, "a reason of 1 to 500 bytes expected");
-    if (text_has_line_break_or_nul(action.value))
-        luaL_argerror(L, 2, "a reason must not have CR, LF or NUL");
+    struct slice reason = lapi_check_slice(L, 2);
+    char text[HOLD_REASON_MAX];
+    if (reason.len == 0)
+        reason = slice_text("held by the filter");
+    const struct action action = {
+        .kind = ACTION_HOLD, .value = slice_of(text, text_clean(text, reason, &bounds))};
     lapi_msg_add(L, job, "hold", &action);
     return 0;
 }

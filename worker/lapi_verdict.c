@@ -155,6 +155,7 @@ static int make_refusal(lua_State *L, enum verdict verdict)
 {
     struct smtp_reply reply = smtp_reply_default(verdict);
     uint32_t delay_ms = 0;
+    char text[REPLY_TEXT_MAX];
     lua_settop(L, 1);
     if (lua_type(L, 1) == LUA_TTABLE) {
         delay_ms = read_options(L, verdict, &reply);
@@ -162,6 +163,7 @@ static int make_refusal(lua_State *L, enum verdict verdict)
         luaL_argexpected(L, lua_isstring(L, 1), 1, "text or table");
         reply.text = lapi_check_slice(L, 1);
     }
+    reply.text = smtp_text_clean(reply.text, text);
     const char *why = smtp_reply_check(verdict, &reply);
     if (why != NULL) {
         return luaL_error(L, "%s: %s", verdict_name(verdict), why);

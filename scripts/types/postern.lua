@@ -8,7 +8,7 @@
 ---@class postern.verdict
 
 ---@class postern.reply
----@field text? string lines separated by line feeds
+---@field text? string lines separated by line feeds; other control characters become spaces, what is too long is cut
 ---@field code? integer 5yz for reject, 4yz for tempfail
 ---@field dsn? string enhanced status code: "5.7.1"
 ---@field delay? number seconds that the client waits for the answer
@@ -201,7 +201,7 @@ function msg:add_recipient(address, args) end
 function msg:delete_recipient(recipient) end
 
 ---The mail server's own quarantine.
----@param reason string
+---@param reason string one line; what does not fit becomes spaces or is cut
 function msg:hold(reason) end
 
 ---@param bytes string

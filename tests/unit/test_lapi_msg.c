@@ -273,9 +273,12 @@ static void test_hold_and_log(void **state)
     bad("msg:log('a b', 1)", "a key has");
     bad("msg:log('', 1)", "a key has");
     bad("msg:hold()", "string expected");
-    bad("msg:hold('')", "a reason");
-    bad("msg:hold('a\\nb')", "must not have CR");
-    bad("msg:hold(('x'):rep(501))", "a reason");
+    good("msg:hold('a\\nb\\0\\xff' .. ('x'):rep(600))"); /* may come out of the mail */
+    const struct plan *plan = job_plan(&f.job);
+    assert_int_equal(plan->hold_reason.len, 500);
+    assert_memory_equal(plan->hold_reason.data, "a b \xef\xbf\xbdxxx", 10);
+    good("msg:hold('')");
+    assert_true(job_plan(&f.job)->has_hold);
 }
 
 static void test_append_text(void **state)

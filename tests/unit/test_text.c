@@ -238,6 +238,43 @@ static void test_small_ones(void **state)
     assert_true(text_has_line_break_or_nul(slice_of("a\0", 2)));
 }
 
+struct clean_row {
+    const char *in;
+    size_t in_bytes;
+    struct text_bounds bounds;
+    const char *out;
+};
+
+static void test_clean(void **state)
+{
+    static const struct clean_row rows[] = {
+        {"", 0, {10, 10, 2}, ""},
+        {"plain \xC3\xA4", 8, {10, 10, 2}, "plain \xC3\xA4"},
+        {"a\0b\tc\x7F\x1B", 7, {20, 20, 2}, "a b c  "},
+        {"a\rb\r\nc\r", 7, {20, 20, 2}, "a b\nc "},
+        {"a\r\nb", 4, {20, 20, 1}, "a  b"},
+        {"a\xC2\x85z", 4, {20, 20, 1}, "a z"},
+        {"a\xC2\xA0z", 4, {20, 20, 1}, "a\xC2\xA0z"},
+        {"a\xFFz\xC3", 4, {20, 20, 1}, "a\xEF\xBF\xBDz\xEF\xBF\xBD"},
+        {"1\n2\n3\n4", 7, {20, 20, 3}, "1\n2\n3"},
+        {"\n\n\n\n", 4, {20, 20, 3}, "\n\n"},
+        {"12345\n67", 8, {20, 4, 3}, "1234\n67"},
+        {"123\xC3\xA4"
+         "5\n67",
+            9, {20, 4, 3}, "123\n67"}, /* no half of a character, nothing after it */
+        {"123\xC3\xA4", 5, {4, 20, 3}, "123"},
+        {"1234567", 7, {4, 20, 3}, "1234"},
+        {"12\n4", 4, {3, 20, 3}, "12\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char out[32];
+        size_t n = text_clean(out, slice_of(rows[i].in, rows[i].in_bytes), &rows[i].bounds);
+        out[n] = '\0';
+        assert_string_equal(out, rows[i].out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_utf8_too_big_changes_nothing),
         cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_clean),
         cmocka_unit_test(test_small_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,6 +133,30 @@ static void test_reply_bounds(void **state)
     assert_non_null(check_text("a\0b", 3));
 }
 
+/* Whatever comes out of a mail passes the check when it was cleaned; a good text is not copied. */
+static void test_clean_text(void **state)
+{
+    static char bytes[3 * REPLY_TEXT_MAX];
+    char out[REPLY_TEXT_MAX];
+    static const char good[] = "good";
+    struct smtp_reply reply = {.code = 550};
+    uint32_t random = 1;
+
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        for (size_t i = 0; i < sizeof(bytes); i++) {
+            random = random * 1103515245 + 12345;
+            bytes[i] = (char)(random >> (round % 3 == 0 ? 16 : 20));
+        }
+        reply.text = smtp_text_clean(slice_of(bytes, sizeof(bytes) >> round % 12), out);
+        assert_null(smtp_reply_check(VERDICT_REJECT, &reply));
+    }
+    memset(bytes, '\n', sizeof(bytes));
+    reply.text = smtp_text_clean(slice_of(bytes, sizeof(bytes)), out);
+    assert_int_equal(reply.text.len, REPLY_LINES_MAX - 1);
+    assert_ptr_equal(smtp_text_clean(slice_of(good, 4), out).data, good);
+}
+
 static void test_unterminated_dsn(void **state)
 {
     struct smtp_reply reply = {.code = 550};
@@ -216,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_every_cell),
         cmocka_unit_test(test_reply_check),
         cmocka_unit_test(test_reply_bounds),
+        cmocka_unit_test(test_clean_text),
         cmocka_unit_test(test_unterminated_dsn),
         cmocka_unit_test(test_defaults_pass_the_check),
         cmocka_unit_test(test_failures),

@@ -114,6 +114,19 @@ class Protocol(unittest.TestCase):
             self.assertIn(f"Access: {access.lower()}.", text, word)
 
 
+class LogLine(unittest.TestCase):
+    def test_every_field(self):
+        source = read("milterd", "record.c")
+        keys = re.findall(r'\bput(?:_text)?\(&?line, "(\w+)"', source)
+        for text in re.findall(r'buf_printf\(\s*&?line,\s*((?:"[^"]*"|PRI\w+|\s)+)', source):
+            keys += re.findall(r"(?<![%\w])(\w+)=", text)
+        self.assertGreater(len(keys), 15)
+        shown = section(page("postern-milterd.8"), "Log lines", "Ss")
+        named = {word for line in items(shown, "Cm") for word in line.replace(",", " ").split()}
+        self.assertEqual(set(keys) - named, set())
+        self.assertEqual(named - set(keys), {"x-", "Ns", "Ar", "name"})
+
+
 class Posternctl(unittest.TestCase):
     def setUp(self):
         self.text = page("posternctl.1")

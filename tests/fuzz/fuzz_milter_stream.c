@@ -7,6 +7,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -186,11 +187,22 @@ static void choose(const uint8_t *data)
     generations_learn(front.generations, &needs);
 }
 
+/* libFuzzer's timer interrupts it. */
+static void await_answer(int fd)
+{
+    struct pollfd pfd = {.fd = fd, .events = POLLIN};
+    int n;
+
+    do
+        n = poll(&pfd, 1, SESSION_MS);
+    while (n < 0 && errno == EINTR);
+    check(n == 1);
+}
+
 /* Sends it all, says that no more comes, and reads what is answered until the other side closes. */
 static void play(const uint8_t *data, size_t len)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct pollfd pfd = {.fd = fd, .events = POLLIN};
     char answers[4096];
 
     check(fd >= 0 && connect(fd, (struct sockaddr *)&address, address_len) == 0);
@@ -198,7 +210,7 @@ static void play(const uint8_t *data, size_t len)
         (void)send(fd, data, len, MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);
     do
-        check(poll(&pfd, 1, SESSION_MS) == 1);
+        await_answer(fd);
     while (recv(fd, answers, sizeof answers, 0) > 0);
     close(fd);
     while (session_busy_count() != 0)

@@ -42,9 +42,10 @@ apt_update_once() {
 
 # install_packages PURPOSE…: installs what is missing, says what
 install_packages() {
-    local missing
+    local names missing
     command -v dpkg-query >/dev/null || fail "this is made for Debian 12; install the packages of tools/packages by hand"
-    mapfile -t missing < <(missing_packages $(packages "$@"))
+    mapfile -t names < <(packages "$@")
+    mapfile -t missing < <(missing_packages "${names[@]}")
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing: ${missing[*]}"
     apt_update_once
@@ -77,10 +78,11 @@ unpack_packages() {
 
 # unpack_mtas: sendmail and Postfix, in $POSTERN_CACHE/mta/{sendmail,postfix}
 unpack_mtas() {
-    local root=$POSTERN_CACHE/mta
+    local root=$POSTERN_CACHE/mta names
     mkdir -p "$root"
     unpack_packages "$root/postfix" postfix
-    unpack_packages "$root/sendmail" $(packages unpack | grep -v '^postfix$')
+    mapfile -t names < <(packages unpack | grep -v '^postfix$')
+    unpack_packages "$root/sendmail" "${names[@]}"
     # A setgid program would ignore LD_LIBRARY_PATH, which finds the unpacked libraries.
     chmod g-s "$root/sendmail/usr/libexec/sendmail/sendmail"
 }

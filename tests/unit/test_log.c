@@ -283,7 +283,7 @@ static void body_syslog(void)
     char expected[300];
     alarm(30);
     log_open("milterd", LOG_TARGET_SYSLOG, "mail", LOG_LEVEL_INFO);
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", "/dev", "tmpfs", 0, NULL) != 0)
         _exit(CHILD_SKIPS);
     log_info("nobody there");

@@ -79,7 +79,7 @@ void conf_print_sample(FILE *out);
 
 /*
  * Options common to the programs: -c FILE, -o KEY=VALUE, -t, -V, -h. Parses argv, loads the configuration, and for -V, -h, -t and errors prints
- * and exits (0, or 2). Returns the configuration; *argc_rest is the index of the first other argument (an error unless may_have_rest).
+ * and exits (0, or 2). Returns the configuration; *rest_out is the index of the first other argument (an error unless may_have_rest).
  */
 struct program {
     const char *name;               /* "postern-milterd" */

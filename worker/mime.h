@@ -30,7 +30,8 @@ struct mime_part {
     const char *path;               /* "1", "1.2"; the root of a single-part mail is "1" */
     uint32_t depth;                 /* root: 0 */
     bool is_container;              /* multipart or message/rfc822 */
-    bool is_decoded;               /* found in the decoded content of a part above: header and content are not in the message as received */
+    bool is_decoded; /* found in the decoded content of a part above: header and content are not in
+                        the message as received */
     bool is_signed, is_encrypted;
     const char *type;        /* "text/plain", lower case */
     const char *charset;     /* lower case; "" */

@@ -125,6 +125,18 @@ static void read_params(
         report(e, MIME_DEFECT_DUPLICATE_PARAMETER, NULL);
 }
 
+/* Lower case, printable ASCII; what is no name of a charset stays recognisable as none. */
+static const char *charset_name(struct entity *e, const char *value)
+{
+    char *name = arena_memdup0(e->mime->arena, value, strnlen(value, MIME_CHARSET_BYTES));
+    for (char *p = name; *p != '\0'; p++) {
+        if (*p <= ' ' || *p >= 127)
+            *p = '?';
+    }
+    text_lower(name);
+    return name;
+}
+
 static void first_type(struct entity *e, struct slice value)
 {
     struct mime_part *part = &e->node->part;
@@ -132,11 +144,8 @@ static void first_type(struct entity *e, struct slice value)
     part->type = read_type(e, value, &rest);
     read_params(e, rest, &part->params, &part->n_params);
     const char *charset = mime_param_find(part->params, part->n_params, "charset");
-    if (charset != NULL) {
-        char *copy = arena_memdup0(e->mime->arena, charset, strnlen(charset, MIME_CHARSET_BYTES));
-        text_lower(copy);
-        part->charset = copy;
-    }
+    if (charset != NULL)
+        part->charset = charset_name(e, charset);
     const char *boundary = mime_param_find(part->params, part->n_params, "boundary");
     if (boundary != NULL && strncmp(part->type, "multipart/", 10) == 0)
         add_boundary(slice_text(boundary), e);

@@ -1,8 +1,8 @@
 /*
  * What the files of the MIME reader share; nobody else includes it. Calls go down this list: mime.c
- * (life cycle) → mime_tree.c (parts) → mime_entity.c (what one part's header says) → mime_name.c,
- * mime_param.c (readings of values) → mime_header.c, mime_charset.c; mime_content.c and mime_text.c
- * decode on demand.
+ * (life cycle) → mime_tree.c (parts) → mime_merge.c (two readings) → mime_entity.c (what one part's
+ * header says) → mime_name.c, mime_param.c (readings of values) → mime_header.c, mime_charset.c;
+ * mime_content.c and mime_text.c decode on demand.
  */
 #ifndef POSTERN_WORKER_MIME_IMPL_H
 #define POSTERN_WORKER_MIME_IMPL_H
@@ -158,6 +158,16 @@ void mime_names_add_uu(struct mime *mime, struct mime_node *node);
 
 /* mime_entity.c: reads a part's header block (node->part.header) into node. */
 void mime_entity_read(struct mime *mime, struct mime_node *node, bool cr_ends, bool is_in_digest);
+
+/* mime_merge.c: lists of parts in order of discovery, linked by all_next. */
+struct mime_found {
+    struct mime_node *first, *last;
+    uint32_t n;
+};
+void mime_found_append(struct mime_found *found, struct mime_node *node);
+void mime_child_append(struct mime_node *parent, struct mime_node *node); /* parent may be NULL */
+/* Adds to the first reading what only the second found; the second is used up. */
+void mime_readings_merge(struct mime *mime, struct mime_found *first, struct mime_found *second);
 
 /* mime_tree.c */
 struct mime_node *mime_tree_read(struct mime *mime);

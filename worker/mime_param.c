@@ -443,7 +443,7 @@ static const char *param_value(
     if (p->place.section >= 0)
         return to_text(join_sections(params, n, p->name, arena), arena);
     if (strcmp(p->name, "boundary") == 0)
-        return to_text(p->value, arena);
+        return to_text(mime_guess_utf8(p->value, arena), arena);
     return to_text(mime_words_decode(p->value, arena), arena);
 }
 

@@ -7,8 +7,6 @@
  */
 #include "worker/mime_impl.h"
 
-#include <stdlib.h>
-
 /* An open multipart's boundary, compared by its first 8 bytes first. */
 struct delimiter {
     struct slice text;
@@ -29,8 +27,7 @@ struct scan {
     uint32_t n_open;
     struct delimiter *delimiters;
     uint32_t n_delimiters, cap_delimiters;
-    struct mime_node *first, *last; /* in order of discovery */
-    uint32_t n_nodes;
+    struct mime_found found;
 };
 
 struct match {
@@ -233,34 +230,11 @@ static void take_header(struct scan *scan, struct mime_node *node)
     node->part.content = slice_of(scan->bytes.data + scan->pos, 0);
 }
 
-static void append_child(struct mime_node *parent, struct mime_node *node)
-{
-    node->parent = parent;
-    node->next = NULL;
-    if (parent == NULL)
-        return;
-    if (parent->last_child != NULL)
-        parent->last_child->next = node;
-    else
-        parent->first_child = node;
-    parent->last_child = node;
-}
-
-static void append_found(struct scan *scan, struct mime_node *node)
-{
-    if (scan->last != NULL)
-        scan->last->all_next = node;
-    else
-        scan->first = node;
-    scan->last = node;
-    scan->n_nodes++;
-}
-
 static struct mime_node *new_node(struct scan *scan)
 {
     struct mime *mime = scan->mime;
     struct mime_node *parent = scan->n_open > 0 ? scan->open[scan->n_open - 1] : scan->above;
-    if (scan->n_nodes + mime->n_parts >= (uint32_t)mime->conf->worker.max_parts && parent != NULL) {
+    if (scan->found.n + mime->n_parts >= (uint32_t)mime->conf->worker.max_parts && parent != NULL) {
         mime_defect_add(mime, NULL, MIME_DEFECT_TOO_MANY_PARTS, NULL);
         scan->is_full = true;
         return NULL;
@@ -269,8 +243,8 @@ static struct mime_node *new_node(struct scan *scan)
     node->part.mime = mime;
     node->part.depth = parent != NULL ? parent->part.depth + 1 : 0;
     node->part.is_decoded = scan->above != NULL;
-    append_child(parent, node);
-    append_found(scan, node);
+    mime_child_append(parent, node);
+    mime_found_append(&scan->found, node);
     return node;
 }
 
@@ -421,93 +395,7 @@ static void scan_region(struct scan *scan)
     close_parts(scan, 0, scan->bytes.len);
 }
 
-/* ---- the second reading ---- */
-
-struct known {
-    const char *start;
-    struct mime_node *node;
-};
-
-static int by_start(const void *a, const void *b)
-{
-    const struct known *x = a, *y = b;
-    return x->start < y->start ? -1 : x->start > y->start;
-}
-
-static struct known *index_nodes(struct scan *scan)
-{
-    struct known *known = arena_calloc(scan->mime->arena, scan->n_nodes, sizeof(*known));
-    uint32_t n = 0;
-    for (struct mime_node *node = scan->first; node != NULL; node = node->all_next)
-        known[n++] = (struct known){node->part.header.data, node};
-    qsort(known, n, sizeof(*known), by_start);
-    return known;
-}
-
-/* A leaf child with the whole content of node: how a reader sees it that does not take node for a
- * container. */
-static void add_leaf_reading(struct scan *scan, struct mime_node *node, const char *type)
-{
-    struct mime_node *leaf = arena_calloc(scan->mime->arena, 1, sizeof(*leaf));
-    leaf->part = node->part;
-    leaf->part.is_container = false;
-    leaf->part.type = type;
-    leaf->part.depth = node->part.depth + 1;
-    leaf->defects = node->defects;
-    append_child(node, leaf);
-    append_found(scan, leaf);
-}
-
-static void take_over(struct scan *scan, struct mime_node *into, const struct mime_node *other)
-{
-    if (into->part.is_container && other->other_type != NULL) {
-        add_leaf_reading(scan, into, other->other_type);
-    } else if (!into->part.is_container && other->part.is_container && other->first_child != NULL) {
-        add_leaf_reading(scan, into, into->part.type);
-        into->part.is_container = true;
-        into->is_multipart = other->is_multipart;
-        into->is_message = other->is_message;
-        into->has_end = other->has_end;
-        if (other->is_multipart && strncmp(into->part.type, "multipart/", 10) != 0)
-            into->part.type = "multipart/mixed";
-    }
-}
-
-static bool may_adopt(struct scan *scan)
-{
-    if (scan->n_nodes + scan->mime->n_parts < (uint32_t)scan->mime->conf->worker.max_parts)
-        return true;
-    mime_defect_add(scan->mime, NULL, MIME_DEFECT_TOO_MANY_PARTS, NULL);
-    return false;
-}
-
-/* Adds to the first reading what only the second found. Parents come before children; a node's
- * last_child is free for use once its own children are re-hung. */
-static void merge_readings(struct scan *first, struct scan *second)
-{
-    uint32_t n = first->n_nodes;
-    struct known *known = index_nodes(first);
-    struct mime_node *next;
-    for (struct mime_node *node = second->first; node != NULL; node = next) {
-        next = node->all_next;
-        node->all_next = NULL;
-        struct known key = {node->part.header.data, NULL};
-        struct known *same = bsearch(&key, known, n, sizeof(*known), by_start);
-        struct mime_node *parent = node->parent != NULL ? node->parent->same : NULL;
-        if (same != NULL) {
-            take_over(first, same->node, node);
-            node->same = same->node;
-            continue;
-        }
-        if (!may_adopt(first))
-            return;
-        node->first_child = node->last_child = NULL;
-        node->same = node;
-        node->part.depth = parent != NULL ? parent->part.depth + 1 : 0;
-        append_child(parent, node);
-        append_found(first, node);
-    }
-}
+/* ---- regions ---- */
 
 static bool has_bare_cr(struct slice bytes)
 {
@@ -543,7 +431,7 @@ static void read_region(
             kept_last->next = NULL;
         above->same = above;
     }
-    merge_readings(out, &second);
+    mime_readings_merge(mime, &out->found, &second.found);
 }
 
 /* ---- containers that are encoded, and what is left to say ---- */
@@ -554,7 +442,7 @@ static bool needs_decoding(struct mime *mime, const struct mime_node *node)
            is_encoded(node) && node->part.depth < max_depth(mime) && node->part.content.len > 0;
 }
 
-static void read_decoded(struct mime *mime, struct scan *all, struct mime_node *node)
+static void read_decoded(struct mime *mime, struct mime_found *all, struct mime_node *node)
 {
     struct slice bytes = mime_bytes_decode(mime, node, node->part.content);
     if (node->is_multipart) {
@@ -570,23 +458,21 @@ static void read_decoded(struct mime *mime, struct scan *all, struct mime_node *
     }
     struct scan scan;
     mime->needs_second = has_bare_cr(bytes);
-    mime->n_parts = all->n_nodes;
+    mime->n_parts = all->n;
     read_region(mime, bytes, node, &scan);
-    if (scan.first == NULL)
+    if (scan.found.first == NULL)
         return;
     node->part.is_container = true;
-    all->last->all_next = scan.first;
-    all->last = scan.last;
-    all->n_nodes += scan.n_nodes;
+    all->last->all_next = scan.found.first;
+    all->last = scan.found.last;
+    all->n += scan.found.n;
 }
 
 static void finish_node(struct mime *mime, struct mime_node *node)
 {
-    if (node->first_child == NULL && node->part.is_container) {
-        node->part.is_container = false; /* so that its content is looked at */
-        if (node->is_multipart)
-            mime_defect_add(mime, node, MIME_DEFECT_EMPTY_MULTIPART, NULL);
-    }
+    if (node->first_child == NULL && node->part.is_container && node->is_multipart)
+        mime_defect_add(mime, node, MIME_DEFECT_EMPTY_MULTIPART, NULL);
+    node->part.is_container = node->first_child != NULL; /* else its content is to be looked at */
     if (mime_encoding_of(&node->part) == MIME_ENCODING_UU && !node->part.is_container)
         mime_names_add_uu(mime, node);
 }
@@ -595,11 +481,11 @@ struct mime_node *mime_tree_read(struct mime *mime)
 {
     struct scan all;
     read_region(mime, mime->message, NULL, &all);
-    for (struct mime_node *node = all.first; node != NULL; node = node->all_next) {
+    for (struct mime_node *node = all.found.first; node != NULL; node = node->all_next) {
         if (needs_decoding(mime, node))
-            read_decoded(mime, &all, node);
+            read_decoded(mime, &all.found, node);
         finish_node(mime, node);
     }
-    mime->n_parts = all.n_nodes;
-    return all.first;
+    mime->n_parts = all.found.n;
+    return all.found.first;
 }

@@ -51,7 +51,7 @@ static const struct {
 };
 
 /* The answer to a refusal remembered from an earlier stage. */
-static void decide_refusal(const struct conn *conn, enum refusal refusal, struct decision *decision)
+static void decide_refusal(struct conn *conn, enum refusal refusal, struct decision *decision)
 {
     const struct conf *conf = conn->front->conf;
     const char *uid = conn->message.uid;
@@ -66,6 +66,8 @@ static void decide_refusal(const struct conn *conn, enum refusal refusal, struct
         decision_set_refusal(decision, refusal_rows[refusal].code, refusal_rows[refusal].dsn,
             refusal_rows[refusal].text);
     }
+    if (decision->verdict == VERDICT_ACCEPT) /* an option's: the message goes on as it came */
+        conn->message.has_no_changes = true;
 }
 
 /* accept in the middle of a message: at once where that loses nothing, else at its end. */

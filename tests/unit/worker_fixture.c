@@ -9,17 +9,10 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "tests/unit/patience.h"
 #include "worker/mime.h"
 
 enum { FIXTURE_MESSAGE_MAX = 256 << 20, FIXTURE_HOOK_MS = 10000 };
-
-/* POSTERN_PATIENCE, a factor, is for tools under which everything is slower. */
-static int64_t hook_ms(void)
-{
-    const char *patience = getenv("POSTERN_PATIENCE");
-    const int factor = patience != NULL ? atoi(patience) : 1;
-    return FIXTURE_HOOK_MS * (factor > 1 ? factor : 1);
-}
 
 static const char eq_helper[] =
     "local function show(v) if type(v) == 'string' then return string.format('%q', v) end return "
@@ -85,9 +78,9 @@ void fixture_filter(struct worker_fixture *f, const char *lua)
     assert_true(fputs(lua, file) >= 0);
     assert_int_equal(fclose(file), 0);
     char *error = NULL;
-    if (script_new(f->conf, filter_path(f), hook_ms(), &f->script, &error) != 0)
+    if (script_new(f->conf, filter_path(f), patience_ms(FIXTURE_HOOK_MS), &f->script, &error) != 0)
         fail_msg("filter does not load: %s", error);
-    if (script_init(f->script, hook_ms(), &error) != 0)
+    if (script_init(f->script, patience_ms(FIXTURE_HOOK_MS), &error) != 0)
         fail_msg("filter_init: %s", error);
 }
 
@@ -243,7 +236,7 @@ void fixture_run(struct worker_fixture *f, enum hook hook)
     assert_non_null(f->script);
     assert_int_equal(fixture_job(f, hook), 0);
     f->reply = (struct wire_reply){0};
-    script_run(f->script, &f->job, clock_now_ms() + hook_ms(), &f->reply);
+    script_run(f->script, &f->job, clock_now_ms() + patience_ms(FIXTURE_HOOK_MS), &f->reply);
     snprintf(f->error, sizeof(f->error), "%.*s", (int)f->reply.error.len,
         f->reply.error.data != NULL ? f->reply.error.data : "");
     carry_over(f);

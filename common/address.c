@@ -69,6 +69,12 @@ static bool is_printable(struct slice in)
     return true;
 }
 
+bool address_is_same(struct slice a, struct slice b)
+{
+    return a.len == b.len && slice_equal_nocase(a, b) &&
+           slice_equal(address_local(a), address_local(b));
+}
+
 bool address_is_valid(struct slice address, bool may_be_empty)
 {
     if (address.len == 0)

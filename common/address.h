@@ -14,6 +14,8 @@ struct slice address_strip(struct slice in);
 struct slice address_domain(struct slice address);
 /* What precedes that "@"; the whole when there is none. */
 struct slice address_local(struct slice address);
+/* Whether two addresses are one: the local parts are equal, and the domains but for case (RFC 5321 section 2.4). */
+bool address_is_same(struct slice a, struct slice b);
 /*
  * Whether an address that a filter made may go to the MTA: at most 1000 bytes, no control characters, no spaces or
  * angle brackets outside quotes, valid UTF-8; empty only when may_be_empty (the null sender).

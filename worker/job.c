@@ -123,6 +123,7 @@ const struct plan *job_plan(struct job *job)
     if (job->has_plan)
         return &job->plan;
     arena_reset(job->plan_arena);
+    job->has_recipients = false; /* they were in there */
     struct action_list all = {.n = job->earlier.n + job->n_added};
     all.items = arena_calloc(job->plan_arena, all.n + 1, sizeof(*all.items));
     if (job->earlier.n > 0)

@@ -90,7 +90,7 @@ bool job_has_changes(const struct job *job);
 struct slice job_sender(struct job *job);
 struct slice job_sender_args(struct job *job);
 
-/* A recipient as it would leave. Lives in the job's arena. */
+/* A recipient as it would leave. What it points to lives as long as the job. */
 struct job_recipient {
     struct job *job;
     struct slice address; /* without brackets */
@@ -100,15 +100,17 @@ struct job_recipient {
 };
 /*
  * One recipient of the envelope: any number after job_need_recipients, before that only the one
- * being judged. NULL when there is no such one. Cost: does not read the others.
+ * being judged. False when there is no such one. Cost: does not read the others.
  */
-struct job_recipient *job_recipient_at(struct job *job, uint32_t number);
-/* Those not refused and not deleted, then those added. In the arena, as they are now. 0 or
- * -ERR_BAD. */
-int job_recipients(struct job *job, struct job_recipient **list_out, uint32_t *n_out);
+bool job_recipient_at(struct job *job, uint32_t number, struct job_recipient *out);
+/* Those not refused and not deleted, then those added that were not there (plan_fit_recipients).
+ * The list is good until the next change. 0 or -ERR_BAD. */
+int job_recipients(struct job *job, const struct job_recipient **list_out, uint32_t *n_out);
 /*
- * Whether this is (caseless) the address of a recipient not refused, or of one that was added;
- * spelling_out is the address as the MTA knows it.
+ * Whether the message goes to this address: a recipient that was not refused, or one that was
+ * added, and not deleted since. spelling_out is the address as the MTA knows it. One that is the
+ * same (address_is_same) goes before one that differs in case only. Cost: in filter_recipient the
+ * one being judged is found without reading the others.
  */
 bool job_find_recipient(struct job *job, struct slice address, struct slice *spelling_out);
 /* All recipients are known, there were some, and changes have deleted every one: the message will

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/address.h"
 #include "common/err.h"
@@ -50,73 +49,79 @@ static struct job_recipient received_recipient(
     };
 }
 
-struct job_recipient *job_recipient_at(struct job *job, uint32_t number)
+bool job_recipient_at(struct job *job, uint32_t number, struct job_recipient *out)
 {
     uint32_t index = number;
     if (!job->has_all_recipients) {
         if (job->request.hook != HOOK_RECIPIENT || number != job->request.recipient_number)
-            return NULL;
+            return false;
         index = 0;
     }
     if (index >= job->envelope.n_recipients)
-        return NULL;
-    struct job_recipient *recipient = arena_alloc(job->arena, sizeof(*recipient));
-    *recipient = received_recipient(job, number, &job->envelope.recipients[index]);
-    return recipient;
+        return false;
+    *out = received_recipient(job, number, &job->envelope.recipients[index]);
+    return true;
 }
 
-/* Caseless, as MTAs compare a recipient that a milter deletes. */
-static int compare_addresses(const void *a_, const void *b_)
+/* ---- the list ---- */
+
+static int compare_bytes(const void *a_, const void *b_)
 {
     const struct slice *a = a_, *b = b_;
     const size_t common = a->len < b->len ? a->len : b->len;
-    const int order = common > 0 ? strncasecmp(a->data, b->data, common) : 0;
+    const int order = common > 0 ? memcmp(a->data, b->data, common) : 0;
     if (order != 0)
         return order;
     return (a->len > b->len) - (a->len < b->len);
 }
 
-/* Sorted, so that ten thousand deletes among ten thousand recipients stay cheap. In the plan's
- * arena. */
-static struct slice *sorted_deletes(struct job *job, const struct plan *plan)
+/* The plan's recipients as milterd will fit them to the envelope; deleted ones are sorted, so that
+ * ten thousand among ten thousand stay cheap. In the plan's arena. */
+static struct plan fit_plan(struct job *job)
 {
-    struct slice *deletes = arena_calloc(job->plan_arena, plan->n_deleted + 1, sizeof(*deletes));
-    if (plan->n_deleted > 0)
-        memcpy(deletes, plan->deleted, plan->n_deleted * sizeof(*deletes));
-    qsort(deletes, plan->n_deleted, sizeof(*deletes), compare_addresses);
-    return deletes;
+    struct plan plan = {0};
+    if (!job_has_changes(job))
+        return plan;
+    plan = *job_plan(job);
+    struct plan_recipient *added =
+        arena_calloc(job->plan_arena, plan.n_added + 1, sizeof(*plan.added));
+    if (plan.n_added > 0)
+        memcpy(added, plan.added, plan.n_added * sizeof(*added));
+    plan.added = added;
+    plan_fit_recipients(&plan, &job->envelope, job->plan_arena);
+    qsort(plan.deleted, plan.n_deleted, sizeof(*plan.deleted), compare_bytes);
+    return plan;
 }
 
-static bool is_deleted(const struct slice *deletes, uint32_t n, struct slice address)
+static bool is_deleted(const struct plan *plan, struct slice address)
 {
-    return n > 0 && bsearch(&address, deletes, n, sizeof(*deletes), compare_addresses) != NULL;
+    return plan->n_deleted > 0 && bsearch(&address, plan->deleted, plan->n_deleted,
+                                      sizeof(*plan->deleted), compare_bytes) != NULL;
 }
 
 static void list_recipients(struct job *job)
 {
-    const struct plan none = {0};
-    const struct plan *plan = job_has_changes(job) ? job_plan(job) : &none;
-    const struct slice *deletes = sorted_deletes(job, plan);
+    const struct plan plan = fit_plan(job);
     struct job_recipient *list = arena_calloc(
-        job->arena, (size_t)job->envelope.n_recipients + plan->n_added + 1, sizeof(*list));
+        job->plan_arena, (size_t)job->envelope.n_recipients + plan.n_added + 1, sizeof(*list));
     uint32_t n = 0;
     for (uint32_t i = 0; i < job->envelope.n_recipients; i++) {
         struct envelope_recipient *received = &job->envelope.recipients[i];
         if (received->is_refused)
             continue;
         list[n] = received_recipient(job, i, received);
-        if (!is_deleted(deletes, plan->n_deleted, list[n].address))
+        if (!is_deleted(&plan, list[n].address))
             n++;
     }
-    for (uint32_t i = 0; i < plan->n_added; i++)
+    for (uint32_t i = 0; i < plan.n_added; i++)
         list[n++] = (struct job_recipient){
-            .job = job, .address = plan->added[i].address, .args = plan->added[i].args};
+            .job = job, .address = plan.added[i].address, .args = plan.added[i].args};
     job->recipients = list;
     job->n_recipients = n;
     job->has_recipients = true;
 }
 
-int job_recipients(struct job *job, struct job_recipient **list_out, uint32_t *n_out)
+int job_recipients(struct job *job, const struct job_recipient **list_out, uint32_t *n_out)
 {
     const int rc = job_need_recipients(job);
     if (rc != 0)
@@ -128,42 +133,72 @@ int job_recipients(struct job *job, struct job_recipient **list_out, uint32_t *n
     return 0;
 }
 
-static bool find_added(
-    const struct action *actions, uint32_t n, struct slice address, struct slice *spelling_out)
+/* ---- one of them by its address ---- */
+
+typedef bool (*same_address)(struct slice a, struct slice b);
+
+static bool find_received(
+    struct job *job, same_address is_same, struct slice address, struct slice *spelling_out)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        if (actions[i].kind == ACTION_ADD_RECIPIENT &&
-            compare_addresses(&actions[i].address, &address) == 0) {
-            *spelling_out = actions[i].address;
+    struct job_recipient judged;
+    if (job->request.hook == HOOK_RECIPIENT &&
+        job_recipient_at(job, job->request.recipient_number, &judged) &&
+        is_same(judged.address, address)) {
+        *spelling_out = judged.address;
+        return true;
+    }
+    if (job_need_recipients(job) != 0)
+        return false;
+    for (uint32_t i = 0; i < job->envelope.n_recipients; i++) {
+        const struct envelope_recipient *received = &job->envelope.recipients[i];
+        const struct slice known = address_strip(received->address);
+        if (!received->is_refused && is_same(known, address)) {
+            *spelling_out = known;
             return true;
         }
     }
     return false;
 }
 
-/* Asks envelope and changes directly: a filter that deletes thousands by address must not make the
- * list anew each time. */
+/* The last change that is about this address; NULL. */
+static const struct action *last_word(struct job *job, same_address is_same, struct slice address)
+{
+    for (uint32_t i = job->earlier.n + job->n_added; i > 0; i--) {
+        const struct action *action =
+            i > job->earlier.n ? &job->added[i - 1 - job->earlier.n] : &job->earlier.items[i - 1];
+        const bool is_about_recipient =
+            action->kind == ACTION_ADD_RECIPIENT || action->kind == ACTION_DELETE_RECIPIENT;
+        if (is_about_recipient && is_same(action->address, address))
+            return action;
+    }
+    return NULL;
+}
+
+static bool find(
+    struct job *job, same_address is_same, struct slice address, struct slice *spelling_out)
+{
+    if (find_received(job, is_same, address, spelling_out)) {
+        const struct action *last = last_word(job, address_is_same, *spelling_out);
+        return last == NULL || last->kind == ACTION_ADD_RECIPIENT;
+    }
+    const struct action *last = last_word(job, is_same, address);
+    if (last == NULL || last->kind != ACTION_ADD_RECIPIENT)
+        return false;
+    *spelling_out = last->address;
+    return true;
+}
+
 bool job_find_recipient(struct job *job, struct slice address, struct slice *spelling_out)
 {
-    if (job_need_recipients(job) != 0)
-        return false;
-    for (uint32_t i = 0; i < job->envelope.n_recipients; i++) {
-        const struct envelope_recipient *received = &job->envelope.recipients[i];
-        const struct slice known = address_strip(received->address);
-        if (!received->is_refused && compare_addresses(&known, &address) == 0) {
-            *spelling_out = known;
-            return true;
-        }
-    }
-    return find_added(job->earlier.items, job->earlier.n, address, spelling_out) ||
-           find_added(job->added, job->n_added, address, spelling_out);
+    return find(job, address_is_same, address, spelling_out) ||
+           find(job, slice_equal_nocase, address, spelling_out);
 }
 
 bool job_lost_all_recipients(struct job *job)
 {
     if (!job_knows(job, HOOK_DATA) || !job_has_changes(job) || job_plan(job)->n_deleted == 0)
         return false;
-    struct job_recipient *list;
+    const struct job_recipient *list;
     uint32_t n;
     return job_recipients(job, &list, &n) == 0 && n == 0 && job->envelope.n_recipients > 0;
 }

@@ -146,12 +146,26 @@ void lapi_class_register(lua_State *L, const struct lapi_class *class)
 
 /* ---- boxes ---- */
 
+static void push_box(lua_State *L, const struct lapi_class *class, struct lapi_box *box)
+{
+    box->serial = script_of(L)->box_serial;
+    box->tag = 0;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, class);
+    lua_setmetatable(L, -2);
+}
+
 void lapi_box_new(lua_State *L, const struct lapi_class *class, void *object)
 {
     struct lapi_box *box = lua_newuserdatauv(L, sizeof *box, 0);
-    *box = (struct lapi_box){.object = object, .serial = script_of(L)->box_serial};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, class);
-    lua_setmetatable(L, -2);
+    box->object = object;
+    push_box(L, class, box);
+}
+
+void lapi_box_copy(lua_State *L, const struct lapi_class *class, const void *object, size_t bytes)
+{
+    struct lapi_box *box = lua_newuserdatauv(L, sizeof *box + bytes, 0);
+    box->object = memcpy(box + 1, object, bytes);
+    push_box(L, class, box);
 }
 
 static bool is_instance(lua_State *L, int index, const struct lapi_class *class)
@@ -181,6 +195,9 @@ void *lapi_check(lua_State *L, int index, const struct lapi_class *class)
     if (!is_instance(L, index, class)) {
         raise_type(L, index, class);
     }
+    if (lua_gc(L, LUA_GCISRUNNING) < 0) { /* what lua_gc says while it runs a finaliser */
+        luaL_error(L, "%s is not available in __gc", class->word);
+    }
     struct lapi_box *box = lua_touserdata(L, index);
     if (box->object == NULL || box->serial != script_of(L)->box_serial) {
         luaL_error(L, "%s is no longer available: it may be used only in the hook that got it",
@@ -192,7 +209,7 @@ void *lapi_check(lua_State *L, int index, const struct lapi_class *class)
 static struct lapi_box *box_at(lua_State *L, int index)
 {
     struct lapi_box *box = lua_touserdata(L, index);
-    if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof *box) {
+    if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) < sizeof *box) {
         luaL_argerror(L, index, "an object of Postern expected");
     }
     return box;

@@ -28,7 +28,7 @@ void lapi_domain_push(lua_State *L, struct slice address);
 
 /* The recipient at index; NULL when it is no rcpt. Raises when it is one of an earlier hook. */
 struct job_recipient *lapi_rcpt_test(lua_State *L, int index);
-void lapi_rcpt_push(lua_State *L, struct job_recipient *recipient); /* [-0, +1, m] */
+void lapi_rcpt_push(lua_State *L, const struct job_recipient *recipient); /* [-0, +1, m] */
 
 /* A table that looks up macros: those that this hook knows; those of one recipient. [-0, +1, m] */
 void lapi_macros_push(lua_State *L, struct job *job);

@@ -9,7 +9,7 @@
 int lapi_msg_recipients(lua_State *L)
 {
     struct job *job = lapi_msg_check_known(L, "msg.recipients", HOOK_RECIPIENT);
-    struct job_recipient *list;
+    const struct job_recipient *list;
     uint32_t n;
     if (job_recipients(job, &list, &n) != 0)
         return luaL_error(L, "the envelope of this message cannot be read");

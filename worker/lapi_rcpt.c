@@ -78,10 +78,8 @@ static int rcpt_user(lua_State *L)
 static int rcpt_macros(lua_State *L)
 {
     const struct job_recipient *rcpt = check_rcpt(L);
-    struct envelope_recipient *told = rcpt->received;
-    if (told == NULL) /* of one that we added the MTA told nothing */
-        told = arena_calloc(rcpt->job->arena, 1, sizeof(*told));
-    lapi_recipient_macros_push(L, told);
+    static struct envelope_recipient told_nothing; /* of one that we added */
+    lapi_recipient_macros_push(L, rcpt->received != NULL ? rcpt->received : &told_nothing);
     return 1;
 }
 
@@ -149,15 +147,15 @@ void lapi_rcpt_register(lua_State *L)
     lapi_class_register(L, &rcpt_class);
 }
 
-void lapi_rcpt_push(lua_State *L, struct job_recipient *recipient)
+void lapi_rcpt_push(lua_State *L, const struct job_recipient *recipient)
 {
-    lapi_box_new(L, &rcpt_class, recipient);
+    lapi_box_copy(L, &rcpt_class, recipient, sizeof(*recipient));
 }
 
 void lapi_push_rcpt(lua_State *L, struct job *job, uint32_t number)
 {
-    struct job_recipient *recipient = job_recipient_at(job, number);
-    if (recipient == NULL)
+    struct job_recipient recipient;
+    if (!job_recipient_at(job, number, &recipient))
         luaL_error(L, "the envelope has no recipient %d", (int)number);
-    lapi_rcpt_push(L, recipient);
+    lapi_rcpt_push(L, &recipient);
 }

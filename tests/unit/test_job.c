@@ -204,7 +204,7 @@ static void test_too_many_changes(void **state)
 static void test_recipients(void **state)
 {
     struct worker_fixture *f = *state;
-    struct job_recipient *list;
+    const struct job_recipient *list;
     uint32_t n;
     fixture_rewind(f);
     fixture_connect(f, '4', "192.0.2.1", 1, "x");
@@ -215,9 +215,10 @@ static void test_recipients(void **state)
     fixture_recipient(f, "<three@example.net>", "");
     fixture_macro(f, STAGE_RCPT, "{rcpt_addr}", "three");
     assert_int_equal(fixture_job(f, HOOK_RECIPIENT), 0);
-    struct job_recipient *judged = job_recipient_at(&f->job, 2);
-    assert_true(slice_equal(judged->address, slice_text("three@example.net")));
-    assert_null(job_recipient_at(&f->job, 0));
+    struct job_recipient one;
+    assert_true(job_recipient_at(&f->job, 2, &one));
+    assert_true(slice_equal(one.address, slice_text("three@example.net")));
+    assert_false(job_recipient_at(&f->job, 0, &one));
     assert_false(f->job.has_all_recipients);
     assert_true(
         slice_equal(job_macro(&f->job, STAGE_EOM, slice_text("rcpt_addr")), slice_text("three")));
@@ -226,12 +227,13 @@ static void test_recipients(void **state)
     assert_true(slice_equal(list[0].address, slice_text("one@example.net")));
     assert_true(slice_equal(list[0].args, slice_text("NOTIFY=NEVER")));
     assert_true(slice_equal(list[1].address, slice_text("three@example.net")));
-    assert_true(slice_equal(job_recipient_at(&f->job, 1)->address, slice_text("two@example.net")));
-    assert_null(job_recipient_at(&f->job, 3));
+    assert_true(job_recipient_at(&f->job, 1, &one));
+    assert_true(slice_equal(one.address, slice_text("two@example.net")));
+    assert_false(job_recipient_at(&f->job, 3, &one));
 
     assert_int_equal(fixture_job(f, HOOK_MESSAGE), 0);
     assert_null(job_macro(&f->job, STAGE_EOM, slice_text("rcpt_addr")).data);
-    add(f, ACTION_DELETE_RECIPIENT, 0, NULL, "ONE@example.net");
+    add(f, ACTION_DELETE_RECIPIENT, 0, NULL, "one@Example.NET");
     add(f, ACTION_ADD_RECIPIENT, 0, NULL, "new@example.net");
     assert_int_equal(job_recipients(&f->job, &list, &n), 0);
     assert_int_equal(n, 2);
@@ -248,10 +250,79 @@ static void test_recipients(void **state)
     assert_true(job_lost_all_recipients(&f->job));
 }
 
+struct fit_row {
+    enum action_kind kinds[3];
+    const char *addresses[3];
+    const char *left; /* of Boss@example.net, boss@Example.net, x@example.net */
+};
+
+/* What a filter reads is what milterd will do (plan_fit_recipients). */
+static void test_recipients_fit(void **state)
+{
+    struct worker_fixture *f = *state;
+    static const struct fit_row rows[] = {
+        {{ACTION_ADD_RECIPIENT}, {"X@example.net"},
+            "Boss@example.net boss@Example.net x@example.net X@example.net "},
+        {{ACTION_ADD_RECIPIENT}, {"x@EXAMPLE.NET"},
+            "Boss@example.net boss@Example.net x@example.net "},
+        {{ACTION_ADD_RECIPIENT, ACTION_ADD_RECIPIENT}, {"n@example.net", "n@EXAMPLE.net"},
+            "Boss@example.net boss@Example.net x@example.net n@EXAMPLE.net "},
+        {{ACTION_DELETE_RECIPIENT}, {"boss@EXAMPLE.net"}, "Boss@example.net x@example.net "},
+        {{ACTION_DELETE_RECIPIENT}, {"BOSS@example.net"},
+            "Boss@example.net boss@Example.net x@example.net "},
+        {{ACTION_DELETE_RECIPIENT, ACTION_ADD_RECIPIENT}, {"x@Example.net", "x@example.net"},
+            "Boss@example.net boss@Example.net x@example.net "},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct job_recipient *list;
+        struct buf left;
+        uint32_t n;
+        fixture_rewind(f);
+        fixture_connect(f, '4', "192.0.2.1", 1, "x");
+        fixture_sender(f, "<a@example.org>", "");
+        fixture_recipient(f, "<Boss@example.net>", "");
+        fixture_recipient(f, "<boss@Example.net>", "");
+        fixture_recipient(f, "<x@example.net>", "");
+        assert_int_equal(fixture_job(f, HOOK_DATA), 0);
+        for (int a = 0; a < 3 && rows[i].addresses[a] != NULL; a++)
+            add(f, rows[i].kinds[a], 0, NULL, rows[i].addresses[a]);
+        assert_int_equal(job_recipients(&f->job, &list, &n), 0);
+        buf_init(&left, 1000);
+        for (uint32_t r = 0; r < n; r++)
+            assert_int_equal(
+                buf_printf(&left, "%.*s ", (int)list[r].address.len, list[r].address.data), 0);
+        assert_true(slice_equal(buf_slice(&left), slice_text(rows[i].left)));
+        buf_clear(&left);
+    }
+}
+
+static void test_find_recipient(void **state)
+{
+    struct worker_fixture *f = *state;
+    struct slice found;
+    fixture_rewind(f);
+    fixture_connect(f, '4', "192.0.2.1", 1, "x");
+    fixture_sender(f, "<a@example.org>", "");
+    fixture_recipient(f, "<Boss@example.net>", "");
+    fixture_recipient(f, "<boss@Example.net>", "");
+    assert_int_equal(fixture_job(f, HOOK_RECIPIENT), 0);
+    assert_true(job_find_recipient(&f->job, slice_text("boss@example.net"), &found));
+    assert_true(slice_equal(found, slice_text("boss@Example.net")));
+    assert_false(f->job.has_all_recipients);
+    assert_true(job_find_recipient(&f->job, slice_text("Boss@EXAMPLE.net"), &found));
+    assert_true(slice_equal(found, slice_text("Boss@example.net")));
+    assert_true(job_find_recipient(&f->job, slice_text("BOSS@example.net"), &found));
+    add(f, ACTION_DELETE_RECIPIENT, 0, NULL, "Boss@example.net");
+    add(f, ACTION_DELETE_RECIPIENT, 0, NULL, "boss@Example.net");
+    assert_false(job_find_recipient(&f->job, slice_text("boss@example.net"), &found));
+    add(f, ACTION_ADD_RECIPIENT, 0, NULL, "boss@example.net");
+    assert_true(job_find_recipient(&f->job, slice_text("boss@example.net"), &found));
+}
+
 static void test_ten_thousand_recipients(void **state)
 {
     struct worker_fixture *f = *state;
-    struct job_recipient *list;
+    const struct job_recipient *list;
     uint32_t n;
     char address[64];
     fixture_rewind(f);
@@ -355,6 +426,8 @@ int main(void)
         cmocka_unit_test(test_capabilities),
         cmocka_unit_test(test_too_many_changes),
         cmocka_unit_test(test_recipients),
+        cmocka_unit_test(test_recipients_fit),
+        cmocka_unit_test(test_find_recipient),
         cmocka_unit_test(test_ten_thousand_recipients),
         cmocka_unit_test(test_sender),
         cmocka_unit_test(test_macros),

@@ -114,8 +114,11 @@ class BackOff(MultiplexorTest):
         mux = self.start({"multiplexor.respawn_min": "50ms", "multiplexor.respawn_max": "200ms"})
         mux.wait_for_idle(2)
         mux.set_filter(HOOKS + "init die\n")
-        for row in mux.workers():
-            os.kill(row["pid"], signal.SIGKILL)
+        killed = {row["pid"] for row in mux.workers()}
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        # A worker that is just being killed may still take a request with it; two of them would make a poison of it.
+        mux.wait(lambda: not killed & {row["pid"] for row in mux.workers()}, "the killed workers to be gone")
         began, forks = time.monotonic(), mux.status()["counters"]["forks"]
         client = self.client(mux)
         self.assertEqual(outcome(client.ask(uid="ok.1", budget_ms=8000 * PATIENCE)), "NOBODY", "nobody waits for workers that do not start")

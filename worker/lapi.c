@@ -190,12 +190,18 @@ static void raise_type(lua_State *L, int index, const struct lapi_class *class)
     luaL_argerror(L, index, lua_pushfstring(L, "%s expected, got %s", class->word, got));
 }
 
+/* No option of lua_gc is valid while it runs a finaliser: so it says -1. */
+bool lapi_is_in_finaliser(lua_State *L)
+{
+    return lua_gc(L, LUA_GCISRUNNING) < 0;
+}
+
 void *lapi_check(lua_State *L, int index, const struct lapi_class *class)
 {
     if (!is_instance(L, index, class)) {
         raise_type(L, index, class);
     }
-    if (lua_gc(L, LUA_GCISRUNNING) < 0) { /* what lua_gc says while it runs a finaliser */
+    if (lapi_is_in_finaliser(L)) {
         luaL_error(L, "%s is not available in __gc", class->word);
     }
     struct lapi_box *box = lua_touserdata(L, index);

@@ -43,6 +43,7 @@ void lapi_box_new(lua_State *L, const struct lapi_class *class, void *object);
 /* The same with a copy of the object, of `bytes` bytes, in Lua's own memory. */
 void lapi_box_copy(lua_State *L, const struct lapi_class *class, const void *object, size_t bytes);
 void *lapi_check(lua_State *L, int index, const struct lapi_class *class);
+bool lapi_is_in_finaliser(lua_State *L);
 /* The box's further word (e.g. a recipient's number); 0 at first. */
 void lapi_box_set_tag(lua_State *L, int index, uint32_t tag);
 uint32_t lapi_box_tag(lua_State *L, int index);

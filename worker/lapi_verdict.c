@@ -54,6 +54,9 @@ static void find_place(lua_State *L, char *where)
 static void note_pending(lua_State *L, const struct value *value)
 {
     struct script *script = script_of(L);
+    if (lapi_is_in_finaliser(L)) { /* which is nothing that this hook does */
+        return;
+    }
     script->verdict_name = verdict_name(value->verdict);
     snprintf(script->verdict_where, sizeof script->verdict_where, "%s", value->where);
 }

@@ -65,18 +65,6 @@ static void make_proxy(lua_State *L, int proxy, lua_CFunction refuse)
     lua_settop(L, real - 1);
 }
 
-void script_globals_open(lua_State *L, struct script *script)
-{
-    lua_newtable(L);
-    lua_createtable(L, 0, script->conf->n_filter);
-    for (int i = 0; i < script->conf->n_filter; i++) {
-        push_setting(L, script->conf->filter[i].value);
-        lua_setfield(L, -2, script->conf->filter[i].name);
-    }
-    make_proxy(L, -2, refuse_config);
-    lua_setglobal(L, "config");
-}
-
 /* ---- strict globals ---- */
 
 static int refuse_global(lua_State *L)
@@ -89,6 +77,38 @@ static int refuse_global(lua_State *L)
         "assignment to global '%s' in a hook: make it local, keep it in msg.state or conn.state, "
         "or set it in filter_init (worker.strict_globals)",
         name);
+}
+
+/* rawset, but for tables that are not to be written: it would pass by their __newindex. */
+static int set_raw(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    luaL_checkany(L, 3);
+    lua_settop(L, 3);
+    if (luaL_getmetafield(L, 1, "__newindex") != LUA_TNIL) {
+        lua_CFunction refuse = lua_tocfunction(L, -1);
+        if (refuse == refuse_global || refuse == refuse_config) {
+            return refuse(L);
+        }
+        lua_pop(L, 1);
+    }
+    lua_rawset(L, 1);
+    return 1;
+}
+
+void script_globals_open(lua_State *L, struct script *script)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, script->conf->n_filter);
+    for (int i = 0; i < script->conf->n_filter; i++) {
+        push_setting(L, script->conf->filter[i].value);
+        lua_setfield(L, -2, script->conf->filter[i].name);
+    }
+    make_proxy(L, -2, refuse_config);
+    lua_setglobal(L, "config");
+    lua_pushcfunction(L, set_raw);
+    lua_setglobal(L, "rawset");
 }
 
 void script_globals_push(lua_State *L)

@@ -264,13 +264,26 @@ class Actions(SystemTest):
         self.assertEqual(answer.all("add_header")[1][0], "X-Empty")
         for value in ("a\\rb", "a\\nX-Injected: b", "a\\0b", "a\\r\\n\\r\\nbody"):
             for call in (f'msg:add_header("X", "{value}")', f'msg:insert_header(0, "X", "{value}")', f'msg:set_header("Subject", "{value}")',
-                         f'msg:add_header("X{value}", "v")', f'msg:hold("{value}")', f'msg:add_recipient("{value}@x")',
-                         f'msg:set_sender("{value}@x")', f'return reject("{value}\\r")'):
+                         f'msg:add_header("X{value}", "v")', f'msg:add_recipient("{value}@x")', f'msg:set_sender("{value}@x")'):
                 with self.subTest(call=call):
                     answer = self.changed(call)
                     self.assertReply(answer, "451 4.3.0")
                     self.assertEqual(answer.actions, [])
                     self.assertIn("filter.lua:2: ", self.milterd_lines("outcome=error")[-1])
+
+    def test_texts_for_people_are_cleaned(self):
+        """A refusal that quotes the sender's words stays that refusal, in lines of its own."""
+        for value, lines in (("a\\rb", 1), ("a\\nb", 2), ("a\\0b", 1), ("a\\r\\n\\r\\nbody", 3), ("\\27[31m", 1), ("\\xff\\xfe", 1)):
+            with self.subTest(value=value):
+                answer = self.changed(f'return reject("{value}")')
+                self.assertEqual(answer.verdict, "reject")
+                self.assertEqual(len(answer.text.split("\r\n")), lines)
+                for line in answer.text.split("\r\n"):
+                    self.assertRegex(line, r"^550[- ]5\.7\.1 ?[ -~\u00a0-\uffff]*$")
+                answer = self.changed(f'msg:hold("{value}")')
+                self.assertEqual(answer.code, "continue")
+                self.assertRegex(answer.all("hold")[0][0], r"^[ -~\u00a0-\uffff]*$")
+        self.assertEqual(self.changed("return reject(string.rep('x', 100000))").verdict, "reject")
 
     def test_large_ones_come_whole(self):
         answer = self.changed('msg:replace_body(string.rep("0123456789abcd\\r\\n", 327680))\n'

@@ -143,7 +143,6 @@ BAD = {
     "write": ("assert(io.open('/tmp/postern-was-here', 'w'))", "error", "filter.lua"),
     "yield": ("coroutine.yield()", "error", "filter.lua"),
     "verdict_and_loop": ("local x <close> = setmetatable({}, { __close = function() while true do end end }) return accept()", "deadline", "filter.lua:%d: "),
-    "big_reply": ("return reject(string.rep('x', 100000))", "error", "filter.lua:%d: "),
     "big_log": ("for i = 1, 100000 do msg:log('k' .. i, string.rep('v', 100)) end", None, None),
 }
 KILLED = ("loop_pattern", "loop_gsub", "loop_gc")  # beyond the worker's own deadline

@@ -106,7 +106,7 @@ static void on_line(const char *program, struct slice line, void *context)
     if (line.len > 0 && strcmp(program, "milterd") == 0) {
         note_listening(dev, line);
     }
-    text_escape(shown, sizeof(shown), line, 0);
+    text_escape_controls(shown, sizeof(shown), line); /* the log has escaped its texts */
     enum render_colour colour = line_colour(line);
     fprintf(stderr, "%s%s%s\n", render_begin(colour, dev->has_colour), shown,
         render_end(dev->has_colour && colour != RENDER_PLAIN));

@@ -53,6 +53,13 @@ void render_escaped(FILE *out, struct slice text)
     fputs(shown, out);
 }
 
+void render_log_line(FILE *out, struct slice line)
+{
+    char shown[ESCAPED_MAX];
+    text_escape_controls(shown, sizeof(shown), line);
+    fputs(shown, out);
+}
+
 static char *join_values(const json_t *list)
 {
     struct buf joined;

@@ -30,6 +30,8 @@ const char *render_end(bool on);
 void render_json_line(FILE *out, const json_t *value);
 /* Bytes with control characters escaped, at most 8 KiB of them. */
 void render_escaped(FILE *out, struct slice text);
+/* The same for a line of the log, which has escaped its texts already. */
+void render_log_line(FILE *out, struct slice line);
 /* A JSON value as a cell: strings bare, null as "-", lists joined by blanks, objects as JSON.
  * Malloc'd. */
 char *render_value(const json_t *value);

@@ -236,7 +236,7 @@ static void print_log(FILE *out, const json_t *report)
     json_array_foreach(json_object_get(report, "log"), i, item)
     {
         fputs("  log ", out);
-        print_text(out, item);
+        render_log_line(out, slice_text(json_string_value(item)));
         fputc('\n', out);
     }
 }

@@ -311,6 +311,13 @@ class Failures(unittest.TestCase):
         answer = self.failure("local log = require 'postern.log' function filter_message(msg) log.info('before') error('x') end")
         self.assertTrue(any("before" in line for line in answer["log"]), answer["log"])
 
+    def test_traceback_is_escaped_once(self):
+        with FilterFolder("ctl-run", "function filter_message(msg)\n  error('a\\nb')\nend") as folder:
+            code, out, _ = ctl("run", folder.filter, sample("clean"))
+        self.assertEqual(code, 1)
+        self.assertRegex(out, r"log error: \S+ hook=filter_message filter\.lua:2: a\\nb\\nstack traceback:\\n\\t")
+        self.assertNotIn("\\\\n", out)
+
 
 class Hostile(unittest.TestCase):
     """Raw bytes that no mail server would pass on: a definite answer, in time."""

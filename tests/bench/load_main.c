@@ -84,6 +84,9 @@ int main(int argc, char **argv)
         mail_load(&mails[i], argv[optind + i]);
     load_run(&options, mails, n_mails, &totals);
     load_report(&totals, &options);
+    for (int i = 0; i < n_mails; i++)
+        buf_clear(&mails[i].raw);
+    free(mails);
     return totals.results[LOAD_PROTOCOL_ERROR] + totals.results[LOAD_CLOSED] +
                    totals.results[LOAD_TIMEOUT] >
                0 ||

@@ -57,7 +57,7 @@ class Memory(SystemTest):
         done = subprocess.run([os.path.join(BUILD, "tests", "postern-load"), "-q", "-a", self.postern.spec, "-c", "4", "-m", "5", "-r", "3", "-n", str(n),
                                mails["small"], mails["small"], mails["html"], mails["exe"]], capture_output=True, text=True, check=False)
         counts = dict(pair.split("=") for pair in done.stdout.split())
-        self.assertEqual(int(counts["msgs"]), n, done.stdout + done.stderr)
+        self.assertEqual(counts.get("msgs"), str(n), done.stdout + done.stderr)
         return counts
 
     def worker(self):

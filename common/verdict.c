@@ -184,7 +184,6 @@ static const struct failure_reply failures[FAILURE_CAUSE_COUNT][2] = {
     [FAILURE_CAUSE_OVERLOAD] = {{451, "4.3.2", BUSY}, {554, "5.3.0", NEVER}},
     [FAILURE_CAUSE_POISON] = {{451, "4.3.0", LATER}, {554, "5.3.0", NEVER}},
     [FAILURE_CAUSE_OVERSIZE] = {{452, "4.3.4", TOOBIG}, {552, "5.3.4", TOOBIG}},
-    [FAILURE_CAUSE_REWRITE] = {{451, "4.3.0", LATER}, {554, "5.3.0", NEVER}},
 };
 _Static_assert(FAILURE_TEMPFAIL == 0 && FAILURE_REJECT == 1, "columns of failures");
 

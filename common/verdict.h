@@ -42,7 +42,7 @@ bool verdict_is_allowed(enum verdict verdict, enum subject subject, bool whole_m
 
 /* What is answered when something failed. Same numbers on the wire. */
 enum failure_answer { FAILURE_TEMPFAIL = 0, FAILURE_REJECT, FAILURE_ACCEPT };
-enum failure_cause { FAILURE_CAUSE_NOBODY = 0, FAILURE_CAUSE_ERROR, FAILURE_CAUSE_OVERLOAD, FAILURE_CAUSE_POISON, FAILURE_CAUSE_OVERSIZE, FAILURE_CAUSE_REWRITE, FAILURE_CAUSE_COUNT };
+enum failure_cause { FAILURE_CAUSE_NOBODY = 0, FAILURE_CAUSE_ERROR, FAILURE_CAUSE_OVERLOAD, FAILURE_CAUSE_POISON, FAILURE_CAUSE_OVERSIZE, FAILURE_CAUSE_COUNT };
 
 /*
  * The verdict and reply for a failure, as design of "failure answers" has them (451 4.3.0, 4.3.2, 552 5.3.4 …; reject of a

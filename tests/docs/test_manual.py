@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-from common import BUILD, PAGES, Folder, ctl, items, page, read, rows, section, without_comments
+from common import BUILD, PAGES, SOURCE, Folder, ctl, items, page, read, rows, section, without_comments
 
 TYPES = {"U8": "u8", "U16": "u16", "U32": "u32", "U64": "u64", "TEXT": "text", "SPILL": "spill"}
 
@@ -53,6 +53,13 @@ class Options(unittest.TestCase):
             shown = f'.Ql "\\&{default}" .' if default else "Default: empty."
             self.assertIn(shown, entry.group(0), f"{name}.{option}")
             self.assertIn("posternctl reload" if when == "RELOAD" else "the next start", entry.group(0), f"{name}.{option}")
+
+    def test_every_option_is_used(self):
+        folders = ("milterd", "multiplexor", "worker", "ctl")
+        names = [os.path.join(folder, name) for folder in folders for name in os.listdir(os.path.join(SOURCE, folder))]
+        code = "".join(read(name) for name in names if name.endswith((".c", ".h")))
+        for row in rows(read("common", "options.def"), "OPTION"):
+            self.assertRegex(code, rf"\b{row[0]}\.{row[1]}\b", f"{row[0]}.{row[1]} has no effect")
 
     def test_sections_are_those_of_the_table(self):
         names = [row[0] for row in rows(read("common", "options.def"), "SECTION")]

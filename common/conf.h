@@ -71,6 +71,12 @@ struct conf_option {
 };
 extern const struct conf_option conf_options[];
 extern const int conf_n_options;
+/* The sections that have rows, in the same order. */
+struct conf_section {
+    const char *name, *help;
+};
+extern const struct conf_section conf_sections[];
+extern const int conf_n_sections;
 /* The present value as text, as it would be written into a file. out: 8192 bytes are enough. */
 void conf_value_text(const struct conf *conf, const struct conf_option *option, char *out, size_t out_bytes);
 /* Prints what -h shows of the sections of one program (names: NULL-terminated), or a whole sample file. */

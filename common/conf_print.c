@@ -4,9 +4,7 @@
 #include "common/conf.h"
 #include "common/conf_value.h"
 
-static const struct {
-    const char *name, *help;
-} sections[] = {
+const struct conf_section conf_sections[] = {
 #define SECTION(section_, help_) {#section_, help_},
 #define OPTION(section_, name_, type_, default_, min_, max_, when_, help_)
 #define SECTION_END(section_)
@@ -15,7 +13,7 @@ static const struct {
 #undef OPTION
 #undef SECTION_END
 };
-enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]) };
+const int conf_n_sections = sizeof(conf_sections) / sizeof(conf_sections[0]);
 
 static bool is_listed(const char *section, const char *const *names)
 {
@@ -37,12 +35,12 @@ static void print_help_option(FILE *out, const struct conf_option *option)
 
 void conf_print_help(FILE *out, const char *const *names)
 {
-    for (int s = 0; s < N_SECTIONS; s++) {
-        if (!is_listed(sections[s].name, names))
+    for (int s = 0; s < conf_n_sections; s++) {
+        if (!is_listed(conf_sections[s].name, names))
             continue;
-        fprintf(out, "\n[%s]  %s\n", sections[s].name, sections[s].help);
+        fprintf(out, "\n[%s]  %s\n", conf_sections[s].name, conf_sections[s].help);
         for (int i = 0; i < conf_n_options; i++)
-            if (strcmp(conf_options[i].section, sections[s].name) == 0)
+            if (strcmp(conf_options[i].section, conf_sections[s].name) == 0)
                 print_help_option(out, &conf_options[i]);
     }
 }
@@ -70,10 +68,10 @@ void conf_print_sample(FILE *out)
           "64K, 16M, 2G. Durations: 250ms, 8s, 5m, 2h, 1d.\n"
           "# See postern.conf(5).\n",
         out);
-    for (int s = 0; s < N_SECTIONS; s++) {
-        fprintf(out, "\n[%s]\n# %s\n", sections[s].name, sections[s].help);
+    for (int s = 0; s < conf_n_sections; s++) {
+        fprintf(out, "\n[%s]\n# %s\n", conf_sections[s].name, conf_sections[s].help);
         for (int i = 0; i < conf_n_options; i++)
-            if (strcmp(conf_options[i].section, sections[s].name) == 0)
+            if (strcmp(conf_options[i].section, conf_sections[s].name) == 0)
                 print_sample_option(out, &conf_options[i]);
     }
     fputs("\n[filter]\n# Settings of your own, which the filter reads as config.NAME.\n", out);

@@ -1,5 +1,5 @@
-/* One option's value: from text and to text, by the type in its row. Only conf.c and conf_print.c
- * need this. */
+/* One option's value: from text and to text, by the type in its row. For what reads and prints
+ * whole configurations. */
 #ifndef POSTERN_CONF_VALUE_H
 #define POSTERN_CONF_VALUE_H
 

@@ -12,19 +12,6 @@
 #include "common/conf.h"
 #include "common/conf_value.h"
 
-static const struct {
-    const char *name, *help;
-} sections[] = {
-#define SECTION(section_, help_) {#section_, help_},
-#define OPTION(section_, name_, type_, default_, min_, max_, when_, help_)
-#define SECTION_END(section_)
-#include "common/options.def"
-#undef SECTION
-#undef OPTION
-#undef SECTION_END
-};
-enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]) };
-
 /* What stands for the value in the synopsis of an option, by its type. */
 static const struct {
     const char *type, *word;
@@ -103,12 +90,12 @@ static void print_option(FILE *out, const struct conf_option *option)
 
 void config_manual_print(FILE *out)
 {
-    for (int s = 0; s < N_SECTIONS; s++) {
-        fprintf(out, ".Ss [%s]\n", sections[s].name);
-        print_text(out, sections[s].help);
+    for (int s = 0; s < conf_n_sections; s++) {
+        fprintf(out, ".Ss [%s]\n", conf_sections[s].name);
+        print_text(out, conf_sections[s].help);
         fputs("\n.Bl -tag -width Ds\n", out);
         for (int i = 0; i < conf_n_options; i++) {
-            if (strcmp(conf_options[i].section, sections[s].name) == 0) {
+            if (strcmp(conf_options[i].section, conf_sections[s].name) == 0) {
                 print_option(out, &conf_options[i]);
             }
         }

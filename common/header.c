@@ -11,24 +11,44 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static bool is_line_end(char c)
+/* A walk over the lines of a block. A line ends with CR LF, LF, or a CR alone. */
+struct lines {
+    struct slice block;
+    size_t at;       /* where the present line begins */
+    size_t text_end; /* where its line end begins */
+    size_t end;      /* where the next line begins */
+    size_t lf; /* the first LF at or after `end`, or the block's length: looked for once, however
+                  many CRs are before it */
+};
+
+static size_t find_lf(struct slice block, size_t from)
 {
-    return c == '\r' || c == '\n';
+    const char *lf = from < block.len ? memchr(block.data + from, '\n', block.len - from) : NULL;
+
+    return lf != NULL ? (size_t)(lf - block.data) : block.len;
 }
 
-/* The offset past the line that starts at from; *text_end_out is where its line end begins. */
-static size_t line_next(struct slice block, size_t from, size_t *text_end_out)
+static struct lines lines_begin(struct slice block)
 {
-    size_t i = from;
+    return (struct lines){.block = block, .lf = find_lf(block, 0)};
+}
 
-    while (i < block.len && !is_line_end(block.data[i]))
-        i++;
-    *text_end_out = i;
-    if (i == block.len)
-        return i;
-    if (block.data[i] == '\r' && i + 1 < block.len && block.data[i + 1] == '\n')
-        return i + 2;
-    return i + 1;
+static bool lines_next(struct lines *lines)
+{
+    const char *data = lines->block.data;
+    const char *cr;
+
+    if (lines->end == lines->block.len)
+        return false;
+    lines->at = lines->end;
+    cr = memchr(data + lines->at, '\r', lines->lf - lines->at);
+    lines->text_end = cr != NULL ? (size_t)(cr - data) : lines->lf;
+    lines->end = lines->text_end + (lines->text_end < lines->block.len);
+    if (cr != NULL && lines->lf < lines->block.len && lines->lf == lines->end)
+        lines->end++;
+    if (lines->end > lines->lf)
+        lines->lf = find_lf(lines->block, lines->end);
+    return true;
 }
 
 /*
@@ -51,33 +71,35 @@ static size_t name_length(struct slice line, size_t *colon_out)
     return n;
 }
 
-/*
- * Looks at every byte once: what is odd, and how many fields there can be at most (lines that do
- * not start with a blank).
- */
+static bool has_8bit(struct slice block)
+{
+    uint64_t bits = 0, word;
+    size_t i = 0;
+
+    for (; block.len - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, block.data + i, sizeof word);
+        bits |= word;
+    }
+    for (; i < block.len; i++)
+        bits |= (unsigned char)block.data[i];
+    return (bits & UINT64_C(0x8080808080808080)) != 0;
+}
+
+/* What is odd, and how many fields there can be at most (lines that do not start with a blank). */
 static size_t block_inspect(struct slice block, struct header_list *out)
 {
+    struct lines lines = lines_begin(block);
     size_t n_starts = 0;
-    char before = '\n';
 
-    for (size_t i = 0; i < block.len; i++) {
-        char c = block.data[i];
-        bool is_start = is_line_end(before) && !(before == '\r' && c == '\n');
-
-        if (is_start && (!is_blank(c) || i == 0))
-            n_starts++;
-        if (before == '\r' && c != '\n')
-            out->has_bare_cr = true;
-        if (c == '\n' && (before != '\r' || i == 0))
-            out->has_bare_lf = true;
-        else if (c == '\0')
-            out->has_nul = true;
-        else if ((unsigned char)c >= 0x80)
-            out->has_8bit = true;
-        before = c;
+    while (lines_next(&lines)) {
+        n_starts += lines.at == 0 || !is_blank(block.data[lines.at]);
+        if (lines.end - lines.text_end == 1) {
+            out->has_bare_cr |= block.data[lines.text_end] == '\r';
+            out->has_bare_lf |= block.data[lines.text_end] == '\n';
+        }
     }
-    if (block.len > 0 && before == '\r')
-        out->has_bare_cr = true;
+    out->has_nul = block.len > 0 && memchr(block.data, '\0', block.len) != NULL;
+    out->has_8bit = has_8bit(block);
     return n_starts;
 }
 
@@ -101,7 +123,8 @@ static void field_start(
 void header_list_scan(
     struct slice block, uint32_t max_fields, struct arena *arena, struct header_list *out)
 {
-    size_t n_most, end, text_end;
+    struct lines lines = lines_begin(block);
+    size_t n_most;
 
     memset(out, 0, sizeof(*out));
     n_most = block_inspect(block, out);
@@ -109,12 +132,10 @@ void header_list_scan(
         n_most = max_fields;
     out->items = arena_calloc(arena, n_most > 0 ? n_most : 1, sizeof(*out->items));
 
-    for (size_t at = 0; at < block.len; at = end) {
+    while (lines_next(&lines)) {
         size_t colon = 0, name_bytes;
-        struct slice line;
+        struct slice line = slice_of(block.data + lines.at, lines.text_end - lines.at);
 
-        end = line_next(block, at, &text_end);
-        line = slice_of(block.data + at, text_end - at);
         name_bytes = name_length(line, &colon);
         if (name_bytes == 0 && (out->n == 0 || line.len == 0 || !is_blank(line.data[0])))
             out->has_bad_line = true;
@@ -125,7 +146,7 @@ void header_list_scan(
             }
             field_start(&out->items[out->n++], line, name_bytes, colon);
         }
-        field_extend(&out->items[out->n - 1], block, text_end, end);
+        field_extend(&out->items[out->n - 1], block, lines.text_end, lines.end);
     }
 }
 

@@ -289,7 +289,7 @@ void script_call(struct script *script, struct script_call *call)
     if (call->outcome == OUTCOME_MEMORY) {
         lua_gc(L, LUA_GCCOLLECT);
     }
-    script_alarm_clear();
+    script_alarm_clear(script);
     script->running = NULL;
     script->memory.reserve_bytes = 0;
 }

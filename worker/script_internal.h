@@ -125,7 +125,7 @@ int script_deadline_raise(lua_State *L);   /* "the hook did not end in time", wi
 
 /* script_alarm.c: the log is told where a call is that its deadline did not end. */
 void script_alarm_set(struct script *script); /* for the call that begins, from deadline_ms */
-void script_alarm_clear(void);
+void script_alarm_clear(const struct script *script);
 
 /* lapi_async.c: pushes the module. */
 int lapi_async_open(lua_State *L);

@@ -107,10 +107,9 @@ static int open_once(struct serve_parcels *parcels, int fd, size_t envelope_byte
     return err;
 }
 
-static bool is_keepable(const struct serve_parcels *parcels, int fd, size_t message_bytes)
+static bool has_seals(int fd)
 {
-    return message_bytes <= parcels->keep_bytes &&
-           fcntl(fd, F_GET_SEALS) >= 0; /* files on disk have none */
+    return fcntl(fd, F_GET_SEALS) >= 0; /* files on disk have none */
 }
 
 int serve_parcels_open(struct serve_parcels *parcels, int fd, size_t envelope_bytes,
@@ -122,7 +121,7 @@ int serve_parcels_open(struct serve_parcels *parcels, int fd, size_t envelope_by
         return -ERR_SYSTEM;
     }
     struct serve_mapping *m = find(parcels, &st);
-    if (!is_keepable(parcels, fd, message_bytes)) {
+    if (message_bytes > parcels->keep_bytes || (m == NULL && !has_seals(fd))) {
         if (m != NULL) {
             drop(m); /* it grew, and milterd will not use it again */
         }

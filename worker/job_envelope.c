@@ -194,9 +194,20 @@ bool job_find_recipient(struct job *job, struct slice address, struct slice *spe
            find(job, slice_equal_nocase, address, spelling_out);
 }
 
+static bool has_delete(const struct action *actions, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (actions[i].kind == ACTION_DELETE_RECIPIENT)
+            return true;
+    }
+    return false;
+}
+
+/* Most messages have a change and no deleted recipient: no plan is made for those. */
 bool job_lost_all_recipients(struct job *job)
 {
-    if (!job_knows(job, HOOK_DATA) || !job_has_changes(job) || job_plan(job)->n_deleted == 0)
+    if (!job_knows(job, HOOK_DATA) ||
+        (!has_delete(job->earlier.items, job->earlier.n) && !has_delete(job->added, job->n_added)))
         return false;
     const struct job_recipient *list;
     uint32_t n;

@@ -16,7 +16,7 @@ CACHE = os.environ.get("POSTERN_CACHE") or os.path.join(SOURCE, ".cache")
 LOAD = float(os.environ.get("POSTERN_LOAD", "1"))
 
 # Sanitizers and a loaded machine make everything slower; deadlines of waits (not of what is tested) grow with them.
-PATIENCE = 4 if SANITIZE else 1
+PATIENCE = int(os.environ.get("POSTERN_PATIENCE") or (4 if SANITIZE else 1))
 
 
 def scaled(n, least=1):

@@ -12,7 +12,7 @@
 #include "tests/unit/patience.h"
 #include "tests/unit/script_fixture.h"
 
-enum { ENOUGH_MS = 10000, ENDS_WITHIN_MS = 20000 };
+enum { ENOUGH_MS = 30000, ENDS_WITHIN_MS = 40000 };
 
 /* ---- what ends a hook ---- */
 

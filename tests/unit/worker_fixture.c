@@ -12,7 +12,7 @@
 #include "tests/unit/patience.h"
 #include "worker/mime.h"
 
-enum { FIXTURE_MESSAGE_MAX = 256 << 20, FIXTURE_HOOK_MS = 10000 };
+enum { FIXTURE_MESSAGE_MAX = 256 << 20, FIXTURE_HOOK_MS = 60000 };
 
 static const char eq_helper[] =
     "local function show(v) if type(v) == 'string' then return string.format('%q', v) end return "

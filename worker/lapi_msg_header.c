@@ -2,6 +2,8 @@
  * changes. */
 #include "worker/lapi_msg.h"
 
+#include <string.h>
+
 #include "common/text.h"
 #include "worker/mime.h"
 
@@ -44,11 +46,22 @@ struct slice lapi_msg_header_text(struct job *job, const char *name)
     return field != NULL ? decoded(job, field->value) : slice_of(NULL, 0);
 }
 
+/* A name to look for. A received one may be odd, or empty where a line has no colon; one with a
+ * colon is a mistake, and would silently find nothing. */
+static struct slice check_wanted(lua_State *L, int index)
+{
+    const struct slice name = lapi_check_slice(L, index);
+    if (memchr(name.data, ':', name.len) != NULL)
+        luaL_argerror(L, index, "the name of a header field, without colon, expected");
+    return name;
+}
+
 int lapi_msg_header(lua_State *L)
 {
     struct job *job = lapi_msg_check_known(L, "msg:header()", HOOK_HEADERS);
     uint32_t at = 0;
-    const struct plan_field *field = next_field(job_plan(job), lapi_check_slice(L, 2), &at);
+    const struct slice name = check_wanted(L, 2);
+    const struct plan_field *field = next_field(job_plan(job), name, &at);
     if (field != NULL)
         lapi_push_utf8(L, decoded(job, field->value));
     else
@@ -59,7 +72,7 @@ int lapi_msg_header(lua_State *L)
 int lapi_msg_headers(lua_State *L)
 {
     struct job *job = lapi_msg_check_known(L, "msg:headers()", HOOK_HEADERS);
-    const struct slice name = lapi_check_slice(L, 2);
+    const struct slice name = check_wanted(L, 2);
     const struct plan *plan = job_plan(job);
     const struct plan_field *field;
     uint32_t at = 0;
@@ -76,7 +89,7 @@ int lapi_msg_headers(lua_State *L)
 int lapi_msg_raw_header(lua_State *L)
 {
     struct job *job = lapi_msg_check_known(L, "msg:raw_header()", HOOK_HEADERS);
-    const struct slice name = lapi_check_slice(L, 2);
+    const struct slice name = check_wanted(L, 2);
     const struct header_field *field = header_find(job_headers(job), name, 1);
     if (field != NULL)
         lapi_push_slice(L, field->value);

@@ -226,6 +226,10 @@ static void test_bytes(void **state)
         "eq(msg:raw(), 'Subject: x\\r\\n\\r\\nhello\\r\\n')\n"
         "eq(msg:to_eml(), 'Subject: y\\r\\n\\r\\nbye\\0\\r\\n')");
     fixture_lua(&f, HOOK_MESSAGE, "eq(msg:to_eml(), 'Subject: y\\r\\n\\r\\nbye\\0\\r\\n')");
+    bad("return msg:header('Subject:')", "without colon");
+    bad("return msg:headers('Subject:')", "without colon");
+    bad("return msg:raw_header(':')", "without colon");
+    good("eq(msg:header(''), nil) for n in msg:each_header() do msg:headers(n) end");
     bad("msg:replace_body()", "string expected");
     bad("msg:replace_body({})", "string expected");
 }

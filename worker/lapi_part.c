@@ -91,7 +91,7 @@ static int get_extension(lua_State *L)
 static int get_size(lua_State *L)
 {
     const struct mime_part *part = lapi_part_check(L);
-    lua_pushinteger(L, (lua_Integer)mime_content(part->mime, part).len);
+    lua_pushinteger(L, (lua_Integer)mime_content_size(part->mime, part));
     return 1;
 }
 

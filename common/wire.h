@@ -36,6 +36,7 @@ enum reply_outcome {
     OUTCOME_NOBODY,      /* made by the multiplexor: no filter has loaded, or no time left; on_failure's (milterd decides) */
     OUTCOME_RENEGOTIATE, /* made by the multiplexor: the filter needs stages this connection did not negotiate: 421 4.3.2 */
     OUTCOME_DIED,        /* made by the multiplexor: the worker died and no second attempt was left or allowed; on_failure's */
+    OUTCOME_DRAIN,       /* made by the multiplexor: it is draining, and this would begin something new: 451 4.3.2 */
     OUTCOME_COUNT,
 };
 

@@ -83,7 +83,8 @@ static void print_head(const json_t *data)
     const char *version = json_string_value(find(data, "version"));
     print_label("postern");
     render_escaped(stdout, slice_text(version != NULL ? version : "?"));
-    printf(", pid %lld, up %s\n", (long long)json_integer_value(find(data, "pid")), uptime);
+    printf(", pid %lld, up %s%s\n", (long long)json_integer_value(find(data, "pid")), uptime,
+        json_is_true(find(data, "is_draining")) ? ", draining: new mail is turned away" : "");
 }
 
 static void print_filter(const json_t *data)
@@ -158,3 +159,4 @@ int command_status(const struct args *args)
     json_decref(data);
     return EXIT_CODE_OK;
 }
+    print_spans(data);

@@ -32,6 +32,7 @@ static const struct {
     [OUTCOME_NOBODY] = {"nobody", true},
     [OUTCOME_RENEGOTIATE] = {"renegotiate", false},
     [OUTCOME_DIED] = {"died", true},
+    [OUTCOME_DRAIN] = {"drain", false},
 };
 
 /* The one that serves what comes next on this connection. */
@@ -281,7 +282,10 @@ bool consult(struct conn *conn, const struct question *question, struct decision
         fill_ask(conn, question, &ask);
         result = asker->ask(asker->context, &ask, &reply);
         conn->is_parcel_free = conn->is_parcel_free && reply.is_parcel_free;
-        message->is_asked = message->is_open;
+        /* One that was turned away has not begun: its next recipient is turned away as well. */
+        message->is_asked =
+            message->is_open &&
+            !(result == ASK_ANSWERED && reply.reply.outcome == OUTCOME_DRAIN);
         if (reply.attempts > message->attempts && message->is_open)
             message->attempts = reply.attempts;
     }

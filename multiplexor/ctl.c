@@ -134,6 +134,26 @@ static json_t *ctl_run_help(struct ctl_call *call)
     (void)call;
     json_t *list = json_array();
     const struct ctl_command *command;
+static json_t *set_draining(struct mux *mux, bool is_draining)
+{
+    if (mux->is_draining != is_draining)
+        log_info(is_draining ? "draining: new messages are turned away until resume"
+                             : "resumed: new messages are taken again");
+    mux->is_draining = is_draining;
+    return json_pack("{s:b, s:i, s:i}", "is_draining", (int)is_draining, "running",
+        (int)mux_n_busy(mux), "queued", (int)mux->n_queued);
+}
+
+static json_t *ctl_run_drain(struct ctl_call *call)
+{
+    return set_draining(call->mux, true);
+}
+
+static json_t *ctl_run_resume(struct ctl_call *call)
+{
+    return set_draining(call->mux, false);
+}
+
     for (size_t i = 0; (command = command_at(i)) != NULL; i++)
         json_array_append_new(
             list, json_pack("{s:s, s:s, s:s, s:s}", "command", command->word, "args",

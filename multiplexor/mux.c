@@ -35,6 +35,17 @@ unsigned mux_n_live(const struct mux *mux)
     return n;
 }
 
+unsigned mux_n_busy(const struct mux *mux)
+{
+    const struct generation *generation;
+    unsigned n = 0;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        n += generation->pool.n_in[CHILD_BUSY];
+    }
+    return n;
+}
+
 void mux_needs(const struct mux *mux, struct wire_needs *out)
 {
     const struct generation *generation;

@@ -48,6 +48,7 @@ struct mux {
     struct orphan orphans[MUX_ORPHANS];
     unsigned next_orphan;
     bool is_stopping;
+    bool is_draining; /* running messages end, new ones are turned away */
     bool is_awake; /* tend is scheduled */
     struct event tend, housekeeping, drain;
     struct event signals[MUX_SIGNALS];
@@ -81,6 +82,7 @@ void mux_stop(struct mux *mux);
 
 void mux_needs(const struct mux *mux, struct wire_needs *out);
 unsigned mux_n_live(const struct mux *mux); /* workers of all generations */
+unsigned mux_n_busy(const struct mux *mux); /* those of them that run a request */
 /* The status of a process that ended before it was known; true once. */
 bool mux_take_orphan(struct mux *mux, pid_t pid, int *status_out);
 

@@ -131,9 +131,9 @@ static void put_counts(json_t *status, struct mux *mux)
 
 json_t *report_status(struct mux *mux)
 {
-    json_t *status = json_pack("{s:s, s:i, s:I, s:b}", "version", POSTERN_VERSION, "pid",
+    json_t *status = json_pack("{s:s, s:i, s:I, s:b, s:b}", "version", POSTERN_VERSION, "pid",
         (int)getpid(), "uptime_s", (json_int_t)((clock_now_ms() - mux->stats.started_ms) / 1000),
-        "is_stopping", (int)mux->is_stopping);
+        "is_stopping", (int)mux->is_stopping, "is_draining", (int)mux->is_draining);
     put_filter(status, mux);
     json_object_set_new(status, "workers", workers_json(mux));
     json_object_set_new(status, "queue", queue_json(mux));
@@ -145,7 +145,7 @@ json_t *report_status(struct mux *mux)
 static json_t *worker_json(const struct child *child, int64_t now_ms)
 {
     const struct request *request = child->request;
-    return json_pack("{s:i, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s}", "pid",
+    return json_pack("{s:i, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:s}", "pid",
         (int)child->pid, "generation", (json_int_t)child->generation->number, "state",
         child_state_name(child->state), "state_ms", (json_int_t)(now_ms - child->since_ms), "age_s",
         (json_int_t)((now_ms - child->started_ms) / 1000), "requests",

@@ -121,6 +121,7 @@ int request_new(
         /* The last stages come whether negotiated or not. */
         .negotiated = {.sees = decoded.negotiated_sees | STAGES_ALWAYS,
             .answers = decoded.negotiated_answers | STAGE_BIT(STAGE_EOM)},
+        .flags = decoded.flags,
         .attempt = decoded.attempt,
         .deadline_ms = clock_now_ms() + decoded.budget_ms,
         .n_fds = record->received->n_fds,
@@ -179,6 +180,14 @@ static void answer_undefined(struct request *request, const struct generation *g
 }
 
 void request_route(struct request *request)
+/* Whether it would begin a connection or a message; what ends one, and a stray command, does not.
+ */
+static bool begins_something(const struct request *request)
+{
+    return request->hook->subject == SUBJECT_CONNECTION ||
+           (request->hook->subject != SUBJECT_NONE && (request->flags & REQUEST_NEW_MESSAGE) != 0);
+}
+
 {
     struct mux *mux = request->mux;
     struct generation *generation = NULL;
@@ -187,6 +196,10 @@ void request_route(struct request *request)
         return;
     }
     enum reply_outcome outcome =
+    if (mux->is_draining && begins_something(request)) {
+        request_fail(request, OUTCOME_DRAIN, "draining");
+        return;
+    }
         generation_choose(mux, request->asked_generation, request->negotiated, &generation);
     bool is_waiting_for_first = outcome == OUTCOME_NOBODY && mux->loading != NULL;
     if (outcome != OUTCOME_OK && !is_waiting_for_first)
@@ -286,6 +299,7 @@ static struct failure failure_of(const struct conf *conf, enum reply_outcome out
     case OUTCOME_DIED:
         return (struct failure){FAILURE_CAUSE_NOBODY, conf->milterd.on_failure};
     case OUTCOME_RENEGOTIATE: /* always temporary: the MTA reconnects and negotiates anew */
+    case OUTCOME_DRAIN:
         return (struct failure){FAILURE_CAUSE_OVERLOAD, FAILURE_TEMPFAIL};
     case OUTCOME_OK:
     case OUTCOME_ERROR:

@@ -39,6 +39,7 @@ struct request {
     uint64_t client_id; /* of the client's record; the answer repeats it */
     uint32_t asked_generation;
     struct hook_needs negotiated;
+    uint8_t flags;       /* enum request_flag */
     uint8_t attempt;     /* 1 or 2, of the run at hand */
     uint8_t n_deaths;    /* workers that died on it here */
     int64_t deadline_ms; /* when the client's budget ends */

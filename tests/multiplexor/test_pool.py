@@ -136,6 +136,34 @@ class BackOff(MultiplexorTest):
         mux.wait_for_idle(2)
 
 
+class Drain(MultiplexorTest):
+    def test_running_messages_end_and_new_ones_are_turned_away(self):
+        mux = self.start({"multiplexor.min_workers": 1, "multiplexor.max_workers": 1, "multiplexor.on_overload": "accept"})
+        old, other, running, waiting = self.clients(mux, 4)
+        old.ask("RECIPIENT", uid="ok.1")
+        running.start(uid="sleep=500.2")
+        mux.wait(lambda: mux.status()["workers"]["busy"] == 1, "one busy worker")
+        waiting.start(uid="ok.3")
+        mux.wait(lambda: mux.status()["queue"]["length"] == 1, "one waiting")
+        self.assertEqual(mux.call("drain")["data"], {"is_draining": True, "running": 1, "queued": 1})
+        for hook in ("RELAY", "RECIPIENT", "MESSAGE", "HELO"):
+            reply = other.ask(hook, uid="ok.4")
+            self.assertEqual((outcome(reply), reply["worker_pid"]), ("DRAIN", 0), hook)
+            self.assertEqual((reply["code"], reply["dsn"]), (451, b"4.3.2"), "whatever on_overload says")
+        self.assertEqual([outcome(running.wait()), outcome(waiting.wait())], ["OK", "OK"])
+        self.assertEqual(outcome(old.ask("MESSAGE", uid="ok.1", flags=0)), "OK", "it has begun")
+        self.assertEqual(outcome(old.ask("CLOSE", uid="ok.1")), "OK")
+        self.assertEqual(outcome(old.ask("UNKNOWN", uid="", flags=0)), "OK")
+        status = mux.status()
+        self.assertEqual((status["is_draining"], status["outcomes"]["drain"]), (True, 4))
+        self.assertTrue(mux.call("reload")["ok"])
+        self.assertEqual(outcome(other.ask(uid="ok.5")), "DRAIN", "a reload changes nothing about it")
+        self.assertFalse(mux.call("resume")["data"]["is_draining"])
+        self.assertEqual(outcome(other.ask(uid="ok.6")), "OK")
+        for line in ("draining: new messages are turned away until resume", "resumed: new messages are taken again"):
+            self.assertEqual(mux.log().count(line), 1)
+
+
 class Stop(MultiplexorTest):
     def test_drain(self):
         mux = self.start({"multiplexor.min_workers": 1, "multiplexor.max_workers": 1})

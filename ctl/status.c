@@ -117,6 +117,31 @@ static void print_generations(const json_t *data)
     }
 }
 
+static double figure(const json_t *data, const char *a, const char *b, const char *c)
+{
+    return json_number_value(find(find(find(data, a), b), c));
+}
+
+/* Rates and latencies, a line for each span of time. */
+static void print_spans(const json_t *data)
+{
+    static const struct {
+        const char *label, *member;
+    } spans[] = {{"last 10 s", "10s"}, {"last 1 m", "1m"}, {"last 10 m", "10m"}};
+    const json_t *rates = find(data, "rates"), *latency = find(data, "latency_ms");
+    if (rates == NULL || latency == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++) {
+        const char *member = spans[i].member;
+        print_label(spans[i].label);
+        printf("%.1f requests/s, hook p50 %.3g ms p99 %.3g ms, queue p50 %.3g ms p99 %.3g ms\n",
+            json_number_value(find(rates, member)), figure(latency, member, "hook", "p50"),
+            figure(latency, member, "hook", "p99"), figure(latency, member, "queue", "p50"),
+            figure(latency, member, "queue", "p99"));
+    }
+}
+
 static void print_status(const json_t *data)
 {
     static const struct {
@@ -130,12 +155,11 @@ static void print_status(const json_t *data)
         {"messages", "messages", true},
         {"outcomes", "outcomes", false},
         {"recycles", "recycles", false},
-        {"latency ms", "latency_ms", true},
-        {"rates", "rates", true},
     };
     print_head(data);
     print_filter(data);
     print_generations(data);
+    print_spans(data);
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         print_object(objects[i].label, find(data, objects[i].member), objects[i].has_zeros);
     }
@@ -159,4 +183,3 @@ int command_status(const struct args *args)
     json_decref(data);
     return EXIT_CODE_OK;
 }
-    print_spans(data);

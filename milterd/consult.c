@@ -74,6 +74,7 @@ static void put_message(
     if (!message->is_open || !(info->flags & HOOK_HAS_MSG))
         return;
     request->uid = slice_text(message->uid);
+    request->queue_id = slice_text(message->queue_id);
     request->header_bytes = message->header_bytes;
     request->message_bytes = parcel_message_bytes(conn->parcel);
     request->msg_state = buf_slice(&message->state);

@@ -67,6 +67,11 @@ static json_t *ctl_run_workers(struct ctl_call *call)
     return report_workers(call->mux);
 }
 
+static json_t *ctl_run_histogram(struct ctl_call *call)
+{
+    return report_histogram(call->mux);
+}
+
 static json_t *ctl_run_config(struct ctl_call *call)
 {
     return report_config(call->mux->conf);
@@ -129,11 +134,6 @@ static json_t *ctl_run_scale(struct ctl_call *call)
     return json_pack("{s:I, s:I}", "min", min, "max", max);
 }
 
-static json_t *ctl_run_help(struct ctl_call *call)
-{
-    (void)call;
-    json_t *list = json_array();
-    const struct ctl_command *command;
 static json_t *set_draining(struct mux *mux, bool is_draining)
 {
     if (mux->is_draining != is_draining)
@@ -154,6 +154,11 @@ static json_t *ctl_run_resume(struct ctl_call *call)
     return set_draining(call->mux, false);
 }
 
+static json_t *ctl_run_help(struct ctl_call *call)
+{
+    (void)call;
+    json_t *list = json_array();
+    const struct ctl_command *command;
     for (size_t i = 0; (command = command_at(i)) != NULL; i++)
         json_array_append_new(
             list, json_pack("{s:s, s:s, s:s, s:s}", "command", command->word, "args",

@@ -125,7 +125,7 @@ static void put_counts(json_t *status, struct mux *mux)
     json_object_set_new(
         status, "recycles", stats_family_json(stats->recycles, RECYCLE_COUNT, stats_recycle_key));
     json_object_set_new(status, "counters", stats_counters_json(stats));
-    json_object_set_new(status, "latency_ms", stats_latency_json(stats));
+    json_object_set_new(status, "latency_ms", stats_latency_json(stats, clock_now_ms()));
     json_object_set_new(status, "rates", stats_rates_json(stats, clock_now_ms()));
 }
 
@@ -152,7 +152,8 @@ static json_t *worker_json(const struct child *child, int64_t now_ms)
         (json_int_t)child->n_requests, "heap_kb", (json_int_t)child->heap_kb, "resident_kb",
         (json_int_t)(child->resident_bytes / 1024), "hook",
         request != NULL ? json_string(request->hook->name) : json_null(), "uid",
-        request != NULL ? report_text(request->uid) : json_null(), "recycle",
+        request != NULL ? report_text(request->uid) : json_null(), "queue_id",
+        request != NULL ? report_text(request->queue_id) : json_null(), "recycle",
         child->mark != RECYCLE_NONE ? stats_recycle_key((int)child->mark) : "");
 }
 
@@ -173,6 +174,11 @@ json_t *report_workers(const struct mux *mux)
         }
     }
     return json_pack("{s:o}", "workers", list);
+}
+
+json_t *report_histogram(const struct mux *mux)
+{
+    return stats_histograms_json(&mux->stats);
 }
 
 json_t *report_config(const struct conf *conf)

@@ -129,6 +129,7 @@ int request_new(
     };
     copy_text(request->conn_id, sizeof(request->conn_id), decoded.conn_id);
     copy_text(request->uid, sizeof(request->uid), decoded.uid);
+    copy_text(request->queue_id, sizeof(request->queue_id), decoded.queue_id);
     memcpy(request->record, record->bytes, record->len);
     for (int i = 0; i < request->n_fds; i++) {
         request->fds[i] = record->received->fds[i];
@@ -179,7 +180,6 @@ static void answer_undefined(struct request *request, const struct generation *g
     request_answer(request, record->data, record->len, &reply, -1);
 }
 
-void request_route(struct request *request)
 /* Whether it would begin a connection or a message; what ends one, and a stray command, does not.
  */
 static bool begins_something(const struct request *request)
@@ -188,6 +188,7 @@ static bool begins_something(const struct request *request)
            (request->hook->subject != SUBJECT_NONE && (request->flags & REQUEST_NEW_MESSAGE) != 0);
 }
 
+void request_route(struct request *request)
 {
     struct mux *mux = request->mux;
     struct generation *generation = NULL;
@@ -195,11 +196,11 @@ static bool begins_something(const struct request *request)
         request_fail(request, OUTCOME_NOBODY, "stopping");
         return;
     }
-    enum reply_outcome outcome =
     if (mux->is_draining && begins_something(request)) {
         request_fail(request, OUTCOME_DRAIN, "draining");
         return;
     }
+    enum reply_outcome outcome =
         generation_choose(mux, request->asked_generation, request->negotiated, &generation);
     bool is_waiting_for_first = outcome == OUTCOME_NOBODY && mux->loading != NULL;
     if (outcome != OUTCOME_OK && !is_waiting_for_first)
@@ -298,8 +299,8 @@ static struct failure failure_of(const struct conf *conf, enum reply_outcome out
     case OUTCOME_NOBODY:
     case OUTCOME_DIED:
         return (struct failure){FAILURE_CAUSE_NOBODY, conf->milterd.on_failure};
-    case OUTCOME_RENEGOTIATE: /* always temporary: the MTA reconnects and negotiates anew */
     case OUTCOME_DRAIN:
+    case OUTCOME_RENEGOTIATE: /* always temporary: the MTA reconnects and negotiates anew */
         return (struct failure){FAILURE_CAUSE_OVERLOAD, FAILURE_TEMPFAIL};
     case OUTCOME_OK:
     case OUTCOME_ERROR:

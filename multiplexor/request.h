@@ -46,7 +46,7 @@ struct request {
     int64_t queued_us;   /* since when it waits */
     int64_t sent_us;     /* when the worker got it */
     int64_t queue_us;    /* waited in all */
-    char conn_id[33], uid[49];
+    char conn_id[33], uid[49], queue_id[65];
     int fds[SOCK_MAX_FDS]; /* parcel, annex: as they came */
     int n_fds;
     size_t len;

@@ -155,6 +155,7 @@ static void print_status(const json_t *data)
         {"messages", "messages", true},
         {"outcomes", "outcomes", false},
         {"recycles", "recycles", false},
+        {"front ends", "front", false},
     };
     print_head(data);
     print_filter(data);

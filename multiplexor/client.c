@@ -30,6 +30,7 @@ struct client {
     struct link link;
     struct request *request; /* NULL: none in flight */
     bool is_watching;
+    uint32_t pid;            /* as its HELLO says */
     uint32_t held[HELD_MAX]; /* generations it was told of and has not released */
     unsigned n_held;
 };
@@ -111,6 +112,22 @@ static void on_release(struct client *client, const struct link_record *record)
     mux_wake(client->mux);
 }
 
+static void on_counters(struct client *client, const struct link_record *record)
+{
+    struct wire_counters in;
+    int err = wire_get_counters(slice_of(record->bytes, record->len), slice_of(NULL, 0), &in);
+    if (err != 0)
+        drop(client, err_text(err));
+    else
+        fronts_add(&client->mux->fronts, client->pid, &in);
+}
+
+static void on_hello(const struct wire_hello *hello, void *context)
+{
+    struct client *client = context;
+    client->pid = hello->pid;
+}
+
 static void on_request(struct client *client, const struct link_record *record)
 {
     struct request *request;
@@ -142,6 +159,9 @@ static void on_record(const struct link_record *record, void *context)
     case WIRE_RELEASE:
         on_release(client, record);
         break;
+    case WIRE_COUNTERS:
+        on_counters(client, record);
+        break;
     case WIRE_REQUEST:
         on_request(client, record);
         break;
@@ -159,7 +179,8 @@ static void on_down(int err, void *context)
     client_free(client);
 }
 
-static const struct link_events events = {.on_record = on_record, .on_down = on_down};
+static const struct link_events events = {
+    .on_hello = on_hello, .on_record = on_record, .on_down = on_down};
 
 bool client_answer(struct client *client, struct slice record, int annex_fd)
 {

@@ -72,6 +72,14 @@ static json_t *ctl_run_histogram(struct ctl_call *call)
     return report_histogram(call->mux);
 }
 
+static json_t *ctl_run_metrics(struct ctl_call *call)
+{
+    json_t *data = report_metrics(call->mux);
+    if (data == NULL)
+        call->error = "there is too much to tell";
+    return data;
+}
+
 static json_t *ctl_run_config(struct ctl_call *call)
 {
     return report_config(call->mux->conf);

@@ -290,6 +290,7 @@ struct mux *mux_new(
     mux_needs(mux, &mux->told);
     clients_open(mux, sockets->records, sockets->max_clients);
     ctl_open(mux, sockets->control, sockets->control_gid);
+    http_open(mux, sockets->metrics, sockets->is_metrics_inet);
     return mux;
 }
 
@@ -310,6 +311,7 @@ void mux_free(struct mux *mux)
     clients_stop_listening(mux);
     clients_close(mux);
     ctl_close(mux);
+    http_close(mux);
     reload_clear(mux);
     for (int i = 0; i < MUX_SIGNALS; i++)
         if (event_initialized(&mux->signals[i]))

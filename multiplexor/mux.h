@@ -17,7 +17,9 @@
 #include "common/conf.h"
 #include "multiplexor/client.h"
 #include "multiplexor/ctl.h"
+#include "multiplexor/front.h"
 #include "multiplexor/generation.h"
+#include "multiplexor/http.h"
 #include "multiplexor/queue.h"
 #include "multiplexor/reload.h"
 #include "multiplexor/stats.h"
@@ -36,6 +38,8 @@ struct mux {
     char *worker_program;
     struct clients clients;
     struct ctl ctl;
+    struct http http;
+    struct fronts fronts;
     struct generation_list generations;
     struct generation *current; /* NULL: no filter has loaded */
     struct generation *loading; /* NULL: none */
@@ -62,6 +66,8 @@ struct mux_sockets {
     int records, control; /* listening; the multiplexor's; -1: none (tests) */
     gid_t control_gid;    /* group that may look; (gid_t)-1: none */
     unsigned max_clients;
+    int metrics; /* listening; -1: none */
+    bool is_metrics_inet;
 };
 
 /* conf: the multiplexor's from now on. NULL when libevent gives no base. */

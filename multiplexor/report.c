@@ -10,6 +10,7 @@
 #include "common/text.h"
 #include "common/version.h"
 #include "common/xalloc.h"
+#include "multiplexor/metrics.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
 
@@ -158,6 +159,7 @@ static json_t *worker_json(const struct child *child, int64_t now_ms)
 }
 
 json_t *report_workers(const struct mux *mux)
+    json_object_set_new(status, "front", fronts_json(&mux->fronts));
 {
     json_t *list = json_array();
     int64_t now_ms = clock_now_ms();
@@ -199,3 +201,14 @@ json_t *report_config(const struct conf *conf)
     free(text);
     return json_pack("{s:o, s:o}", "path", report_text(conf->path), "options", options);
 }
+json_t *report_metrics(const struct mux *mux)
+{
+    struct buf text;
+    buf_init(&text, METRICS_MAX);
+    json_t *data = NULL;
+    if (metrics_put(mux, &text) == 0)
+        data = json_pack("{s:s#}", "text", (const char *)text.data, (int)text.len);
+    buf_clear(&text);
+    return data;
+}
+

@@ -149,13 +149,14 @@ static void print_status(const json_t *data)
         bool has_zeros; /* else members that are 0 are left out */
     } objects[] = {
         {"workers", "workers", true},
+        {"throttled", "throttle", true},
         {"queue", "queue", true},
         {"requests", "requests", true},
         {"verdicts", "verdicts", true},
         {"messages", "messages", true},
         {"outcomes", "outcomes", false},
-        {"recycles", "recycles", false},
         {"front ends", "front", false},
+        {"recycles", "recycles", false},
     };
     print_head(data);
     print_filter(data);

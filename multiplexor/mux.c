@@ -141,7 +141,7 @@ static void on_housekeeping(evutil_socket_t fd, short what, void *context)
     int64_t now_ms = clock_now_ms();
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
-        pool_check_ages(&generation->pool, now_ms);
+        pool_check(&generation->pool, now_ms);
     }
     mux_wake(mux);
 }

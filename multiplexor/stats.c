@@ -160,6 +160,7 @@ const char *stats_recycle_key(int cause)
         [RECYCLE_AGE] = "age",
         [RECYCLE_IDLE] = "idle",
         [RECYCLE_MEMORY] = "memory",
+        [RECYCLE_HEAP] = "heap",
         [RECYCLE_ASKED] = "asked",
         [RECYCLE_RELOAD] = "reload",
         [RECYCLE_DIED] = "died",

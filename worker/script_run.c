@@ -321,6 +321,17 @@ static void end(struct script *script)
     log_set_context(NULL);
 }
 
+/* What is only garbage is no reason to be recycled: a heap over multiplexor.recycle_heap is
+ * collected before it is told. */
+static uint32_t told_heap_kb(struct script *script)
+{
+    int64_t limit_kb = script->conf->multiplexor.recycle_heap / 1024;
+    if (limit_kb > 0 && script_heap_kb(script) > limit_kb) {
+        lua_gc(script->L, LUA_GCCOLLECT);
+    }
+    return script_heap_kb(script);
+}
+
 static bool is_served(const struct script *script, unsigned hook)
 {
     return hook < HOOK_COUNT && (script->hooks & HOOK_BIT(hook)) != 0 && push_by_hook[hook] != NULL;
@@ -351,5 +362,5 @@ void script_run(
     end(script);
     reply->log_fields = buf_slice(&job->log_fields);
     reply->hook_us = (uint32_t)(clock_now_us() - start_us);
-    reply->heap_kb = script_heap_kb(script);
+    reply->heap_kb = told_heap_kb(script);
 }

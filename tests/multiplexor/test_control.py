@@ -35,9 +35,9 @@ class Commands(MultiplexorTest):
         self.assertEqual(status["pid"], mux.process.pid)
         self.assertEqual(status["hooks"], ["filter_relay", "filter_recipient", "filter_message", "filter_close", "filter_unknown"])
         self.assertEqual(status["generations"], [{"generation": 1, "workers": 2, "state": "current"}])
-        self.assertEqual(set(status["workers"]), {"total", "idle", "busy", "starting", "ending", "min", "max"})
+        self.assertEqual(set(status["workers"]), {"total", "idle", "busy", "starting", "ending", "min", "max", "target"})
         self.assertEqual(set(status["queue"]), {"length", "max", "oldest_ms"})
-        self.assertEqual(set(status["recycles"]), {"requests", "age", "idle", "memory", "asked", "reload", "died", "deadline"})
+        self.assertEqual(set(status["recycles"]), {"requests", "age", "idle", "memory", "heap", "asked", "reload", "died", "deadline"})
         self.assertEqual(set(status["verdicts"]), {"continue", "accept", "reject", "tempfail", "discard"})
         self.assertEqual(set(status["rates"]), {"10s", "1m", "10m"})
         for part in ("queue", "hook"):

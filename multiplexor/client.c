@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/parcel.h"
 #include "common/sock.h"
 #include "common/xalloc.h"
 #include "multiplexor/generation.h"
@@ -29,6 +30,9 @@ struct client {
     struct mux *mux;
     struct link link;
     struct request *request; /* NULL: none in flight */
+    void (*on_answer)(
+        const struct wire_reply *reply, void *context); /* of one within this process; else NULL */
+    void *context;
     bool is_watching;
     uint32_t pid;            /* as its HELLO says */
     uint32_t held[HELD_MAX]; /* generations it was told of and has not released */
@@ -182,9 +186,60 @@ static void on_down(int err, void *context)
 static const struct link_events events = {
     .on_hello = on_hello, .on_record = on_record, .on_down = on_down};
 
+/* A reply that cannot be read is a worker's death to who asked. */
+static void answer_local(struct client *client, struct slice record, int annex_fd)
+{
+    struct wire_reply reply;
+    struct slice annex = {0};
+    int err = annex_fd >= 0 ? annex_open(annex_fd, WIRE_ANNEX_MAX, &annex) : 0;
+    if (err == 0)
+        err = wire_get_reply(record, annex, &reply);
+    if (err != 0)
+        reply = (struct wire_reply){.outcome = OUTCOME_DIED};
+    client->on_answer(&reply, client->context);
+    annex_close(annex);
+}
+
+struct client *client_open_local(struct mux *mux,
+    void (*on_answer)(const struct wire_reply *reply, void *context), void *context)
+{
+    struct client *client = xcalloc(1, sizeof(*client));
+    *client =
+        (struct client){.mux = mux, .link = {.fd = -1}, .on_answer = on_answer, .context = context};
+    return client;
+}
+
+void client_close_local(struct client *client)
+{
+    if (client->request != NULL)
+        request_cancel(client->request);
+    mux_wake(client->mux);
+    free(client);
+}
+
+int client_ask_local(struct client *client, const struct wire_request *request)
+{
+    struct buf encoded;
+    struct sock_received none = {0};
+    LOG_INVARIANT(client->request == NULL);
+    buf_init(&encoded, WIRE_RECORD_MAX);
+    int err = wire_put_request(&encoded, NULL, 0, 0, request);
+    struct link_record record = {.bytes = encoded.data, .len = encoded.len, .received = &none};
+    if (err == 0)
+        err = request_new(client->mux, client, &record, &client->request);
+    buf_clear(&encoded);
+    if (err == 0)
+        request_route(client->request);
+    return err;
+}
+
 bool client_answer(struct client *client, struct slice record, int annex_fd)
 {
     client->request = NULL;
+    if (client->on_answer != NULL) {
+        answer_local(client, record, annex_fd);
+        return true;
+    }
     int err = link_send(&client->link, record, &annex_fd, annex_fd >= 0 ? 1 : 0);
     if (err == 0)
         return true;

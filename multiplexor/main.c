@@ -84,6 +84,24 @@ static void listen_for_metrics(const struct conf *conf, struct mux_sockets *out)
     log_info("metrics on %s", text);
 }
 
+/* Where mail servers look keys up. */
+static void listen_for_maps(const struct conf *conf, struct mux_sockets *out)
+{
+    struct sock_listen_options options = {.type = SOCK_STREAM,
+        .mode = (mode_t)conf->multiplexor.map_socket_mode,
+        .gid = (gid_t)-1,
+        .uid = future_uid(conf),
+        .backlog = BACKLOG};
+    out->maps = -1;
+    if (conf->multiplexor.map_socket[0] == '\0')
+        return;
+    if (conf->multiplexor.map_socket_group[0] != '\0' &&
+        proc_group_id(conf->multiplexor.map_socket_group, &options.gid) != 0)
+        log_fatal(EXIT_CODE_USAGE, "multiplexor.map_socket_group: no group %s",
+            conf->multiplexor.map_socket_group);
+    out->maps = listen_at(conf->multiplexor.map_socket, &options);
+}
+
 static void open_sockets(const struct conf *conf, struct mux_sockets *out)
 {
     struct sock_listen_options options = {.type = SOCK_SEQPACKET,
@@ -104,6 +122,7 @@ static void open_sockets(const struct conf *conf, struct mux_sockets *out)
     }
     out->control = listen_at(conf->multiplexor.control_socket, &options);
     listen_for_metrics(conf, out);
+    listen_for_maps(conf, out);
 }
 
 /* Room for every client with a request in flight and for every worker; fewer clients when the

@@ -236,6 +236,7 @@ void mux_stop(struct mux *mux)
     (void)unlink(mux->conf->multiplexor.control_socket);
     clients_stop_listening(mux);
     ctl_stop_listening(mux);
+    maps_stop_listening(mux);
     reload_stop(mux);
     retire_all(mux);
     event_add(&mux->drain, &tv);
@@ -291,6 +292,7 @@ struct mux *mux_new(
     clients_open(mux, sockets->records, sockets->max_clients);
     ctl_open(mux, sockets->control, sockets->control_gid);
     http_open(mux, sockets->metrics, sockets->is_metrics_inet);
+    maps_open(mux, sockets->maps);
     return mux;
 }
 
@@ -309,6 +311,7 @@ void mux_free(struct mux *mux)
     if (mux == NULL)
         return;
     clients_stop_listening(mux);
+    maps_close(mux);
     clients_close(mux);
     ctl_close(mux);
     http_close(mux);

@@ -20,6 +20,7 @@
 #include "multiplexor/front.h"
 #include "multiplexor/generation.h"
 #include "multiplexor/http.h"
+#include "multiplexor/map.h"
 #include "multiplexor/queue.h"
 #include "multiplexor/reload.h"
 #include "multiplexor/stats.h"
@@ -39,6 +40,7 @@ struct mux {
     struct clients clients;
     struct ctl ctl;
     struct http http;
+    struct maps maps;
     struct fronts fronts;
     struct generation_list generations;
     struct generation *current; /* NULL: no filter has loaded */
@@ -53,7 +55,7 @@ struct mux {
     unsigned next_orphan;
     bool is_stopping;
     bool is_draining; /* running messages end, new ones are turned away */
-    bool is_awake; /* tend is scheduled */
+    bool is_awake;    /* tend is scheduled */
     struct event tend, housekeeping, drain;
     struct event signals[MUX_SIGNALS];
     struct stats stats;
@@ -68,6 +70,7 @@ struct mux_sockets {
     unsigned max_clients;
     int metrics; /* listening; -1: none */
     bool is_metrics_inet;
+    int maps; /* listening; -1: none */
 };
 
 /* conf: the multiplexor's from now on. NULL when libevent gives no base. */
@@ -76,7 +79,8 @@ struct mux *mux_new(
 void mux_free(struct mux *mux);
 /* Loads the filter and serves until it has been stopped and no process is left. */
 void mux_run(struct mux *mux);
-/* Tells the watching front ends what the filter needs now, if that has changed. Clients may be gone afterwards. */
+/* Tells the watching front ends what the filter needs now, if that has changed. Clients may be gone
+ * afterwards. */
 void mux_tell_needs(struct mux *mux);
 
 /* Everything is looked after once more before the loop waits again. Cheap. */

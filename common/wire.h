@@ -24,6 +24,7 @@ enum request_flag {
     REQUEST_HAS_CONN_STATE = 1, /* conn_state holds a table (else it is empty as at the start) */
     REQUEST_HAS_MSG_STATE = 2,
     REQUEST_NEW_MESSAGE = 4, /* the message's first request: may be refused with REPLY_RENEGOTIATE */
+    REQUEST_RESERVED = 8,    /* its client is in multiplexor.reserved_networks */
 };
 
 enum reply_outcome {

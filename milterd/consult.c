@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/network.h"
 #include "common/parcel.h"
 #include "common/xalloc.h"
 #include "milterd/front.h"
@@ -83,6 +84,14 @@ static void put_message(
     request->flags |= message->is_asked ? 0 : REQUEST_NEW_MESSAGE;
 }
 
+/* A client without an address is a program of this host. */
+static bool is_reserved(const struct conn *conn)
+{
+    const char *ip = conn->client_ip[0] != '\0' ? conn->client_ip : "127.0.0.1";
+
+    return network_list_has(&conn->front->conf->multiplexor.reserved_networks, ip);
+}
+
 static void put_request(
     const struct conn *conn, const struct question *question, struct wire_request *request)
 {
@@ -90,7 +99,8 @@ static void put_request(
         .attempt = 1,
         .hook = (uint8_t)question->hook,
         .generation = generation_of(conn),
-        .flags = conn->has_state ? REQUEST_HAS_CONN_STATE : 0,
+        .flags = (uint8_t)((conn->has_state ? REQUEST_HAS_CONN_STATE : 0) |
+                           (is_reserved(conn) ? REQUEST_RESERVED : 0)),
         .negotiated_sees = conn->stages.sees,
         .negotiated_answers = conn->stages.answers,
         .capabilities = conn->capabilities,
@@ -285,8 +295,7 @@ bool consult(struct conn *conn, const struct question *question, struct decision
         conn->is_parcel_free = conn->is_parcel_free && reply.is_parcel_free;
         /* One that was turned away has not begun: its next recipient is turned away as well. */
         message->is_asked =
-            message->is_open &&
-            !(result == ASK_ANSWERED && reply.reply.outcome == OUTCOME_DRAIN);
+            message->is_open && !(result == ASK_ANSWERED && reply.reply.outcome == OUTCOME_DRAIN);
         if (reply.attempts > message->attempts && message->is_open)
             message->attempts = reply.attempts;
     }

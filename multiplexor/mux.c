@@ -35,6 +35,12 @@ unsigned mux_n_live(const struct mux *mux)
     return n;
 }
 
+bool mux_may_run_common(const struct mux *mux)
+{
+    int64_t most = mux->conf->multiplexor.max_workers - mux->conf->multiplexor.reserved_workers;
+    return mux->n_common < (most > 1 ? most : 1);
+}
+
 unsigned mux_n_busy(const struct mux *mux)
 {
     const struct generation *generation;

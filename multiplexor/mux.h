@@ -49,6 +49,7 @@ struct mux {
     uint64_t last_hop_id;
     struct queue lobby; /* requests that came before the first filter has loaded */
     unsigned n_queued;  /* in all queues */
+    unsigned n_common;  /* requests running that are not reserved */
     struct reload reload;
     struct wire_needs told; /* what the watchers know */
     struct orphan orphans[MUX_ORPHANS];
@@ -92,6 +93,8 @@ void mux_stop(struct mux *mux);
 
 void mux_needs(const struct mux *mux, struct wire_needs *out);
 unsigned mux_n_live(const struct mux *mux); /* workers of all generations */
+/* Whether a worker may be given a request that is not reserved. */
+bool mux_may_run_common(const struct mux *mux);
 unsigned mux_n_busy(const struct mux *mux); /* those of them that run a request */
 /* The status of a process that ended before it was known; true once. */
 bool mux_take_orphan(struct mux *mux, pid_t pid, int *status_out);

@@ -137,13 +137,20 @@ bool pool_is_broken(const struct pool *pool)
     return pool_n_live(pool) == 0 && pool->n_failures >= POOL_BROKEN_FAILURES;
 }
 
+/* The one that may run next. */
+static struct request *next_request(const struct pool *pool)
+{
+    const struct queue *queue = &pool->generation->queue;
+    return mux_may_run_common(pool->generation->mux) ? queue_first(queue)
+                                                     : queue_first_reserved(queue);
+}
+
 /* Each waiting request to the idle worker that was used last. */
 static void dispatch(struct pool *pool)
 {
     struct request *request;
     struct child *child;
-    while ((request = queue_first(&pool->generation->queue)) != NULL &&
-           (child = TAILQ_FIRST(&pool->idle)) != NULL) {
+    while ((child = TAILQ_FIRST(&pool->idle)) != NULL && (request = next_request(pool)) != NULL) {
         if (child_assign(child, request) == -ERR_TIMEOUT)
             request_fail(request, request->n_deaths > 0 ? OUTCOME_DIED : OUTCOME_OVERLOAD,
                 "too little of its time was left");
@@ -153,7 +160,9 @@ static void dispatch(struct pool *pool)
 /* So many requests wait, beyond those for idle workers, that one more is to be started for them. */
 static bool is_short(const struct pool *pool)
 {
-    unsigned waiting = pool->generation->queue.n, idle = pool->n_in[CHILD_IDLE];
+    const struct queue *queue = &pool->generation->queue;
+    bool may_run_all = mux_may_run_common(pool->generation->mux);
+    unsigned waiting = may_run_all ? queue->n : queue->n_reserved, idle = pool->n_in[CHILD_IDLE];
     unsigned each = (unsigned)pool->generation->mux->conf->multiplexor.scale_queue;
     if (pool_n_live(pool) == 0)
         return waiting > 0;

@@ -30,6 +30,10 @@ static void request_set_state(struct request *request, enum request_state state)
         [REQUEST_DONE] = 0,
     };
     LOG_INVARIANT((allowed[request->state] & 1 << state) != 0);
+    if (!request_is_reserved(request)) {
+        request->mux->n_common -= request->state == REQUEST_RUNNING ? 1 : 0;
+        request->mux->n_common += state == REQUEST_RUNNING ? 1 : 0;
+    }
     request->state = state;
 }
 
@@ -165,6 +169,17 @@ static bool has_room(const struct mux *mux, const struct generation *generation)
     return mux->n_queued < (uint64_t)mux->conf->multiplexor.queue_size;
 }
 
+/* A request of an earlier stage may give way. */
+static bool make_room(struct request *request, const struct queue *queue)
+{
+    struct request *least = queue_least(queue, request);
+    if (least == NULL)
+        return false;
+    request->mux->stats.displaced++;
+    request_fail(least, OUTCOME_OVERLOAD, "it gave way to a later stage");
+    return true;
+}
+
 /* The hook is not defined in the generation that serves the message: nothing to run. */
 static void answer_undefined(struct request *request, const struct generation *generation)
 {
@@ -203,16 +218,17 @@ void request_route(struct request *request)
     enum reply_outcome outcome =
         generation_choose(mux, request->asked_generation, request->negotiated, &generation);
     bool is_waiting_for_first = outcome == OUTCOME_NOBODY && mux->loading != NULL;
+    struct queue *queue = generation != NULL ? &generation->queue : &mux->lobby;
     if (outcome != OUTCOME_OK && !is_waiting_for_first)
         request_fail(request, outcome, "no generation serves it");
     else if (generation != NULL && (generation->needs.hooks & HOOK_BIT(request->hook->hook)) == 0)
         answer_undefined(request, generation);
     else if (generation != NULL && pool_is_broken(&generation->pool))
         request_fail(request, OUTCOME_NOBODY, "no worker starts");
-    else if (!has_room(mux, generation))
+    else if (!has_room(mux, generation) && !make_room(request, queue))
         request_fail(request, OUTCOME_OVERLOAD, "the queue is full");
     else
-        enter_queue(request, generation != NULL ? &generation->queue : &mux->lobby, false);
+        enter_queue(request, queue, false);
 }
 
 void request_reroute(struct request *request)

@@ -53,6 +53,12 @@ struct request {
     uint8_t record[];
 };
 
+/* Whether it may use the reserved workers. */
+static inline bool request_is_reserved(const struct request *request)
+{
+    return (request->flags & REQUEST_RESERVED) != 0;
+}
+
 /*
  * Makes a request of a REQUEST record; its descriptors are taken over.
  *

@@ -163,6 +163,10 @@ int main(int argc, char **argv)
     if (err != 0)
         log_fatal(
             EXIT_CODE_SYSTEM, "cannot become user %s: %s", conf->multiplexor.user, err_text(err));
+    char sandbox[128];
+    if (confine_daemon(SYSCALLS_MUX, conf->multiplexor.sandbox, sandbox, sizeof(sandbox)) != 0)
+        log_fatal(EXIT_CODE_SYSTEM, "multiplexor.sandbox = required: %s", sandbox);
+    log_info("sandbox: %s", sandbox);
     log_info("postern-multiplexor %s: records on %s, control on %s, %lld to %lld workers",
         POSTERN_VERSION, conf->multiplexor.socket, conf->multiplexor.control_socket,
         (long long)conf->multiplexor.min_workers, (long long)conf->multiplexor.max_workers);

@@ -24,6 +24,7 @@ enum { GO_ON = -1, ERROR_TEXT_MAX = 4096 };
 struct nursery {
     const struct conf *conf;
     struct script *script;
+    struct sandbox *sandbox;
     uint32_t generation;
     pid_t multiplexor; /* parent of the nursery and of all workers */
     struct buf out;
@@ -68,7 +69,7 @@ static int become_worker(struct nursery *nursery, int fd)
     log_reopen_child("worker");
     snprintf(name, sizeof name, "postern-w%u", nursery->generation);
     prctl(PR_SET_NAME, name, 0, 0, 0);
-    if (sandbox_enter_worker() != 0) {
+    if (sandbox_enter_worker(nursery->sandbox) != 0) {
         log_error("sandbox: %s", err_text(-ERR_SYSTEM));
         return EXIT_CODE_SYSTEM;
     }
@@ -115,7 +116,7 @@ static int load(struct nursery *nursery)
 {
     char sandbox[256] = "";
     char *error = NULL;
-    if (sandbox_enter_nursery(nursery->conf, sandbox, sizeof sandbox) != 0) {
+    if (sandbox_enter_nursery(nursery->conf, sandbox, sizeof sandbox, &nursery->sandbox) != 0) {
         log_error("sandbox: %s", sandbox);
         send_loaded(nursery, "", sandbox);
         return EXIT_CODE_SYSTEM;
@@ -206,6 +207,7 @@ int nursery_run(const struct conf *conf, uint32_t generation)
         code = take_record(&nursery);
     }
     script_free(nursery.script);
+    sandbox_free(nursery.sandbox);
     buf_clear(&nursery.out);
     free(nursery.record);
     return code;

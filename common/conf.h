@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/confine.h"
 #include "common/log.h"
 #include "common/network.h"
 #include "common/verdict.h"
@@ -24,6 +25,7 @@
 #define CONF_TYPE_NETWORKS struct network_list
 #define CONF_TYPE_LEVEL    enum log_level
 #define CONF_TYPE_TARGET   enum log_target
+#define CONF_TYPE_SANDBOX  enum sandbox_mode
 
 struct conf_setting { /* of [filter] */
     char *name;

@@ -19,6 +19,7 @@ union value {
     enum failure_answer answer;
     enum log_level level;
     enum log_target target;
+    enum sandbox_mode sandbox;
     struct network_list networks;
 };
 
@@ -209,6 +210,10 @@ static const char *const target_words[] = {[LOG_TARGET_AUTO] = "auto",
     [LOG_TARGET_STDERR] = "stderr",
     [LOG_TARGET_SYSLOG] = "syslog",
     NULL};
+static const char *const sandbox_words[] = {[SANDBOX_REQUIRED] = "required",
+    [SANDBOX_AVAILABLE] = "available",
+    [SANDBOX_OFF] = "off",
+    NULL};
 
 /* The index of text in words, or -1 and why. */
 static int find_word(const char *const *words, const char *text, char *why)
@@ -256,6 +261,17 @@ static int set_target(
     return 0;
 }
 
+static int set_sandbox(
+    union value *value, const struct conf_option *option, const char *text, char *why)
+{
+    (void)option;
+    int found = find_word(sandbox_words, text, why);
+    if (found < 0)
+        return -ERR_BAD;
+    value->sandbox = (enum sandbox_mode)found;
+    return 0;
+}
+
 static void answer_text(const union value *value, char *out, size_t out_bytes)
 {
     snprintf(out, out_bytes, "%s", answer_words[value->answer]);
@@ -269,6 +285,11 @@ static void level_text(const union value *value, char *out, size_t out_bytes)
 static void target_text(const union value *value, char *out, size_t out_bytes)
 {
     snprintf(out, out_bytes, "%s", target_words[value->target]);
+}
+
+static void sandbox_text(const union value *value, char *out, size_t out_bytes)
+{
+    snprintf(out, out_bytes, "%s", sandbox_words[value->sandbox]);
 }
 
 /* Networks. */
@@ -352,6 +373,7 @@ static const struct type types[] = {
     {"ANSWER", sizeof(enum failure_answer), set_answer, answer_text, NULL, false},
     {"LEVEL", sizeof(enum log_level), set_level, level_text, NULL, false},
     {"TARGET", sizeof(enum log_target), set_target, target_text, NULL, false},
+    {"SANDBOX", sizeof(enum sandbox_mode), set_sandbox, sandbox_text, NULL, false},
     {"NETWORKS", sizeof(struct network_list), set_networks, networks_text, clear_networks, false},
 };
 

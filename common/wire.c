@@ -337,6 +337,7 @@ const char *wire_outcome_name(unsigned outcome)
         [OUTCOME_NOBODY] = "nobody",
         [OUTCOME_RENEGOTIATE] = "renegotiate",
         [OUTCOME_DIED] = "died",
+        [OUTCOME_DRAIN] = "drain",
     };
 
     return outcome < OUTCOME_COUNT ? outcome_names[outcome] : "?";

@@ -24,6 +24,7 @@ enum request_flag {
     REQUEST_HAS_CONN_STATE = 1, /* conn_state holds a table (else it is empty as at the start) */
     REQUEST_HAS_MSG_STATE = 2,
     REQUEST_NEW_MESSAGE = 4, /* the message's first request: may be refused with REPLY_RENEGOTIATE */
+    REQUEST_RESERVED = 8,    /* its client is in multiplexor.reserved_networks */
 };
 
 enum reply_outcome {
@@ -36,6 +37,7 @@ enum reply_outcome {
     OUTCOME_NOBODY,      /* made by the multiplexor: no filter has loaded, or no time left; on_failure's (milterd decides) */
     OUTCOME_RENEGOTIATE, /* made by the multiplexor: the filter needs stages this connection did not negotiate: 421 4.3.2 */
     OUTCOME_DIED,        /* made by the multiplexor: the worker died and no second attempt was left or allowed; on_failure's */
+    OUTCOME_DRAIN,       /* made by the multiplexor: it is draining, and this would begin something new: 451 4.3.2 */
     OUTCOME_COUNT,
 };
 

@@ -157,7 +157,7 @@ int command_check(const struct args *args)
         fprintf(stderr, "posternctl: cannot read %s: %s\n", filter, strerror(errno));
         return EXIT_CODE_USAGE;
     }
-    struct conf *conf = server_conf(args, false);
+    struct conf *conf = server_conf_for_filter(args, filter);
     if (conf == NULL) {
         return EXIT_CODE_USAGE;
     }

@@ -17,7 +17,7 @@ static const struct {
     const char *type, *word;
 } words[] = {{"STR", "text"}, {"BOOL", "yes | no"}, {"INT", "number"}, {"BYTES", "bytes"},
     {"MS", "duration"}, {"MODE", "mode"}, {"ANSWER", "answer"}, {"SOCKET", "socket"},
-    {"NETWORKS", "networks"}, {"LEVEL", "level"}, {"TARGET", "target"}};
+    {"NETWORKS", "networks"}, {"LEVEL", "level"}, {"TARGET", "target"}, {"SANDBOX", "mode"}};
 
 static const char *word_of(const char *type)
 {

@@ -83,8 +83,13 @@ static _Noreturn void run_child(const struct conf *conf, int fd, pid_t parent,
     log_set_level(conf->log.level);
     log_set_sink(on_log_line, &isolate);
     char in_force[256];
-    if (sandbox_enter_nursery(conf, in_force, sizeof(in_force)) < 0) {
+    struct sandbox *sandbox;
+    if (sandbox_enter_nursery(conf, in_force, sizeof(in_force), &sandbox) < 0) {
         log_error("no sandbox: %s", in_force);
+        _exit(EXIT_CODE_SYSTEM);
+    }
+    if (sandbox_enter_worker(sandbox) < 0) {
+        log_error("no sandbox: %s", err_text(-ERR_SYSTEM));
         _exit(EXIT_CODE_SYSTEM);
     }
     work(&isolate, context);

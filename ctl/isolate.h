@@ -29,7 +29,7 @@ struct isolate_outcome {
 
 /*
  * Forks, and calls work in the child with log lines going to the outcome, standard output to
- * standard error, and the sandbox of a nursery in force. work says its result and returns.
+ * standard error, and the sandbox of a worker in force. work says its result and returns.
  */
 void isolate_run(const struct conf *conf, void (*work)(struct isolate *isolate, void *context),
     void *context, struct isolate_outcome *out);

@@ -1,4 +1,4 @@
-/* The commands that change the pool of a running system: reload, recycle, scale. */
+/* The commands that change the pool of a running system: reload, recycle, scale, drain, resume. */
 #include <jansson.h>
 #include <stdio.h>
 
@@ -102,4 +102,27 @@ int command_scale(const struct args *args)
     }
     json_t *question = json_pack("{s:I, s:I}", "min", (json_int_t)min, "max", (json_int_t)max);
     return ask_and_say(args, "scale", question, 0, say_scaled);
+}
+
+static void say_draining(const json_t *data)
+{
+    printf("draining: %lld requests run, %lld wait\n",
+        (long long)json_integer_value(json_object_get(data, "running")),
+        (long long)json_integer_value(json_object_get(data, "queued")));
+}
+
+int command_drain(const struct args *args)
+{
+    return ask_and_say(args, "drain", NULL, 0, say_draining);
+}
+
+static void say_resumed(const json_t *data)
+{
+    (void)data;
+    printf("resumed\n");
+}
+
+int command_resume(const struct args *args)
+{
+    return ask_and_say(args, "resume", NULL, 0, say_resumed);
 }

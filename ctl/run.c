@@ -391,7 +391,7 @@ int command_run(const struct args *args)
     if (!can_start(args)) {
         return EXIT_CODE_USAGE;
     }
-    struct conf *conf = server_conf(args, false);
+    struct conf *conf = server_conf_for_filter(args, command_argument(args, 0));
     if (conf == NULL) {
         return EXIT_CODE_USAGE;
     }

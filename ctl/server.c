@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 #include "common/text.h"
+#include "common/xalloc.h"
 #include "ctl/request.h"
 
 struct conf *server_conf(const struct args *args, bool may_use_default)
@@ -22,6 +23,16 @@ struct conf *server_conf(const struct args *args, bool may_use_default)
         fprintf(stderr, "posternctl: %s\n", error != NULL ? error : err_text(rc));
         free(error);
         return NULL;
+    }
+    return conf;
+}
+
+struct conf *server_conf_for_filter(const struct args *args, const char *filter)
+{
+    struct conf *conf = server_conf(args, false);
+    if (conf != NULL) {
+        free(conf->worker.filter);
+        conf->worker.filter = xstrdup(filter);
     }
     return conf;
 }

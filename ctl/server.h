@@ -17,6 +17,9 @@ enum { SERVER_TIMEOUT_MS = 10000 };
  * exists. On failure tells why on stderr and returns NULL (exit code 2).
  */
 struct conf *server_conf(const struct args *args, bool may_use_default);
+/* The same without a default, for a filter named in an argument: it is the one that the sandbox lets
+ * read. */
+struct conf *server_conf_for_filter(const struct args *args, const char *filter);
 /* -s, or multiplexor.control_socket. Borrowed from either. */
 const char *server_socket(const struct args *args, const struct conf *conf);
 

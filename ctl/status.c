@@ -83,7 +83,8 @@ static void print_head(const json_t *data)
     const char *version = json_string_value(find(data, "version"));
     print_label("postern");
     render_escaped(stdout, slice_text(version != NULL ? version : "?"));
-    printf(", pid %lld, up %s\n", (long long)json_integer_value(find(data, "pid")), uptime);
+    printf(", pid %lld, up %s%s\n", (long long)json_integer_value(find(data, "pid")), uptime,
+        json_is_true(find(data, "is_draining")) ? ", draining: new mail is turned away" : "");
 }
 
 static void print_filter(const json_t *data)
@@ -116,6 +117,31 @@ static void print_generations(const json_t *data)
     }
 }
 
+static double figure(const json_t *data, const char *a, const char *b, const char *c)
+{
+    return json_number_value(find(find(find(data, a), b), c));
+}
+
+/* Rates and latencies, a line for each span of time. */
+static void print_spans(const json_t *data)
+{
+    static const struct {
+        const char *label, *member;
+    } spans[] = {{"last 10 s", "10s"}, {"last 1 m", "1m"}, {"last 10 m", "10m"}};
+    const json_t *rates = find(data, "rates"), *latency = find(data, "latency_ms");
+    if (rates == NULL || latency == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++) {
+        const char *member = spans[i].member;
+        print_label(spans[i].label);
+        printf("%.1f requests/s, hook p50 %.3g ms p99 %.3g ms, queue p50 %.3g ms p99 %.3g ms\n",
+            json_number_value(find(rates, member)), figure(latency, member, "hook", "p50"),
+            figure(latency, member, "hook", "p99"), figure(latency, member, "queue", "p50"),
+            figure(latency, member, "queue", "p99"));
+    }
+}
+
 static void print_status(const json_t *data)
 {
     static const struct {
@@ -123,18 +149,19 @@ static void print_status(const json_t *data)
         bool has_zeros; /* else members that are 0 are left out */
     } objects[] = {
         {"workers", "workers", true},
+        {"throttled", "throttle", true},
         {"queue", "queue", true},
         {"requests", "requests", true},
         {"verdicts", "verdicts", true},
         {"messages", "messages", true},
         {"outcomes", "outcomes", false},
+        {"front ends", "front", false},
         {"recycles", "recycles", false},
-        {"latency ms", "latency_ms", true},
-        {"rates", "rates", true},
     };
     print_head(data);
     print_filter(data);
     print_generations(data);
+    print_spans(data);
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         print_object(objects[i].label, find(data, objects[i].member), objects[i].has_zeros);
     }

@@ -1,9 +1,11 @@
-/* posternctl workers: a row for each worker; the columns are the members that the server tells. */
+/* posternctl workers: a row for each worker; the columns are the members that the server tells,
+ * and its memory as /proc has it. */
 #include <jansson.h>
 #include <stdlib.h>
 
 #include "common/log.h"
 #include "ctl/command.h"
+#include "ctl/memory.h"
 #include "ctl/render.h"
 #include "ctl/server.h"
 
@@ -50,6 +52,7 @@ int command_workers(const struct args *args)
     if (code != EXIT_CODE_OK) {
         return code;
     }
+    memory_add(rows_of(data));
     if (args_has(args, ARG_JSON)) {
         render_json_line(stdout, data);
     } else {

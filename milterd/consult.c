@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/network.h"
 #include "common/parcel.h"
 #include "common/xalloc.h"
 #include "milterd/front.h"
@@ -32,6 +33,7 @@ static const struct {
     [OUTCOME_NOBODY] = {"nobody", true},
     [OUTCOME_RENEGOTIATE] = {"renegotiate", false},
     [OUTCOME_DIED] = {"died", true},
+    [OUTCOME_DRAIN] = {"drain", false},
 };
 
 /* The one that serves what comes next on this connection. */
@@ -73,12 +75,21 @@ static void put_message(
     if (!message->is_open || !(info->flags & HOOK_HAS_MSG))
         return;
     request->uid = slice_text(message->uid);
+    request->queue_id = slice_text(message->queue_id);
     request->header_bytes = message->header_bytes;
     request->message_bytes = parcel_message_bytes(conn->parcel);
     request->msg_state = buf_slice(&message->state);
     request->changes = buf_slice(&message->changes);
     request->flags |= message->has_state ? REQUEST_HAS_MSG_STATE : 0;
     request->flags |= message->is_asked ? 0 : REQUEST_NEW_MESSAGE;
+}
+
+/* A client without an address is a program of this host. */
+static bool is_reserved(const struct conn *conn)
+{
+    const char *ip = conn->client_ip[0] != '\0' ? conn->client_ip : "127.0.0.1";
+
+    return network_list_has(&conn->front->conf->multiplexor.reserved_networks, ip);
 }
 
 static void put_request(
@@ -88,7 +99,8 @@ static void put_request(
         .attempt = 1,
         .hook = (uint8_t)question->hook,
         .generation = generation_of(conn),
-        .flags = conn->has_state ? REQUEST_HAS_CONN_STATE : 0,
+        .flags = (uint8_t)((conn->has_state ? REQUEST_HAS_CONN_STATE : 0) |
+                           (is_reserved(conn) ? REQUEST_RESERVED : 0)),
         .negotiated_sees = conn->stages.sees,
         .negotiated_answers = conn->stages.answers,
         .capabilities = conn->capabilities,
@@ -281,7 +293,9 @@ bool consult(struct conn *conn, const struct question *question, struct decision
         fill_ask(conn, question, &ask);
         result = asker->ask(asker->context, &ask, &reply);
         conn->is_parcel_free = conn->is_parcel_free && reply.is_parcel_free;
-        message->is_asked = message->is_open;
+        /* One that was turned away has not begun: its next recipient is turned away as well. */
+        message->is_asked =
+            message->is_open && !(result == ASK_ANSWERED && reply.reply.outcome == OUTCOME_DRAIN);
         if (reply.attempts > message->attempts && message->is_open)
             message->attempts = reply.attempts;
     }

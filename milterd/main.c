@@ -62,6 +62,15 @@ static void set_up_library(const struct conf *conf)
         (size_t)(command_bytes > COMMAND_BYTES_MIN ? command_bytes : COMMAND_BYTES_MIN));
 }
 
+static void confine(const struct conf *conf)
+{
+    char sandbox[128];
+
+    if (confine_daemon(SYSCALLS_MILTERD, conf->milterd.sandbox, sandbox, sizeof sandbox) != 0)
+        log_fatal(EXIT_CODE_SYSTEM, "milterd.sandbox = required: %s", sandbox);
+    log_info("sandbox: %s", sandbox);
+}
+
 static void on_ready(void *context)
 {
     (void)context;
@@ -73,7 +82,8 @@ static void start_threads(const struct conf *conf)
 {
     size_t stack = (size_t)conf->milterd.thread_stack;
 
-    check(watch_start(conf->multiplexor.socket, front.generations, stack, &front.watch),
+    check(watch_start(conf->multiplexor.socket, front.generations, &front.counters, stack,
+              &front.watch),
         "starting a thread");
     check(stop_start(&front, &listener), "starting a thread");
 }
@@ -99,6 +109,7 @@ int main(int argc, char **argv)
     front_init(&front, conf, mux_asker(mux), generations_new());
     front.max_connections = bound_connections(conf);
     set_up_library(conf);
+    confine(conf);
     session.listen_fd = listener.fd;
     session.allow = &conf->milterd.allow;
     check(session_prepare(&session), "preparing the listener");

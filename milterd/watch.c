@@ -5,13 +5,16 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/parcel.h"
 #include "common/xalloc.h"
+#include "milterd/front.h"
 #include "milterd/generation.h"
 #include "milterd/mux_link.h"
 #include "milterd/thread.h"
@@ -20,16 +23,19 @@ enum {
     WATCH_OPEN_MS = 2000,
     WATCH_PAUSE_MIN_MS = 50,
     WATCH_PAUSE_MAX_MS = 1000,
-    WATCH_POLL_MS = 60000
+    WATCH_COUNTERS_MS = 5000
 };
 
 struct watch {
     const char *path;
     struct generations *generations;
-    pthread_mutex_t mutex; /* over what follows, and the use of the connection */
-    struct mux_link *link; /* NULL: none stands */
-    int error;             /* found by watch_catch_up, for the thread to act upon */
-    bool has_needs;        /* this connection has answered */
+    struct front_counters *counters;
+    pthread_mutex_t mutex;     /* over what follows, and the use of the connection */
+    struct mux_link *link;     /* NULL: none stands */
+    int error;                 /* found by watch_catch_up, for the thread to act upon */
+    bool has_needs;            /* this connection has answered */
+    struct wire_counters told; /* of what we have counted; all 0 on a new connection */
+    int64_t told_ms;
 };
 
 static void drain_wakes(struct generations *generations)
@@ -57,6 +63,36 @@ static int send_releases(struct watch *watch, struct mux_link *link)
         log_debug("generation %u released", number);
     }
     return 0;
+}
+
+static void read_counters(struct front_counters *counters, struct wire_counters *out)
+{
+    *out = (struct wire_counters){
+        .connections = atomic_load(&counters->connections),
+        .turned_away = atomic_load(&counters->turned_away),
+        .messages = atomic_load(&counters->messages),
+        .failures = atomic_load(&counters->failures),
+        .bad_changes = atomic_load(&counters->bad_changes),
+        .not_applied = atomic_load(&counters->not_applied),
+    };
+}
+
+/* Tells what has been counted, when it has changed and some time has passed. */
+static int send_counters(struct watch *watch, struct mux_link *link)
+{
+    struct wire_counters now;
+    int64_t now_ms = clock_now_ms();
+    int rc;
+
+    if (now_ms - watch->told_ms < WATCH_COUNTERS_MS)
+        return 0;
+    watch->told_ms = now_ms;
+    read_counters(watch->counters, &now);
+    if (memcmp(&now, &watch->told, sizeof now) == 0)
+        return 0;
+    watch->told = now;
+    rc = wire_put_counters(&link->record, NULL, 0, 0, &now);
+    return rc == 0 ? mux_link_send(link, -1) : rc;
 }
 
 static int take_needs(struct watch *watch, struct mux_link *link)
@@ -111,6 +147,8 @@ static int turn(struct watch *watch)
     rc = watch->error;
     if (rc == 0 && watch->has_needs)
         rc = send_releases(watch, watch->link);
+    if (rc == 0 && watch->has_needs)
+        rc = send_counters(watch, watch->link);
     pthread_mutex_unlock(&watch->mutex);
     return rc;
 }
@@ -121,6 +159,8 @@ static void set_link(struct watch *watch, struct mux_link *link)
     watch->link = link;
     watch->has_needs = false;
     watch->error = 0;
+    watch->told = (struct wire_counters){0};
+    watch->told_ms = 0;
     pthread_mutex_unlock(&watch->mutex);
 }
 
@@ -137,7 +177,7 @@ static int follow(struct watch *watch, struct mux_link *link)
         struct pollfd pfds[2] = {{.fd = link->fd, .events = POLLIN},
             {.fd = generations_wake_fd(watch->generations), .events = POLLIN}};
 
-        if (poll(pfds, 2, WATCH_POLL_MS) < 0 && errno != EINTR)
+        if (poll(pfds, 2, WATCH_COUNTERS_MS) < 0 && errno != EINTR)
             rc = -ERR_SYSTEM;
         else
             rc = turn(watch);
@@ -173,14 +213,15 @@ static void *watch_run(void *context)
     return NULL;
 }
 
-int watch_start(
-    const char *path, struct generations *generations, size_t stack_bytes, struct watch **out)
+int watch_start(const char *path, struct generations *generations, struct front_counters *counters,
+    size_t stack_bytes, struct watch **out)
 {
     struct watch *watch = xcalloc(1, sizeof *watch);
     int rc;
 
     watch->path = path;
     watch->generations = generations;
+    watch->counters = counters;
     pthread_mutex_init(&watch->mutex, NULL);
     *out = watch;
     rc = thread_spawn(watch_run, watch, stack_bytes);

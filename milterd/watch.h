@@ -1,21 +1,23 @@
 /*
  * The watch: one record connection and one thread that keep the table of generations up to date,
- * and tell the multiplexor which old generations have no message left here.
+ * and tell the multiplexor which old generations have no message left here and what has been
+ * counted.
  */
 #ifndef POSTERN_MILTERD_WATCH_H
 #define POSTERN_MILTERD_WATCH_H
 
 #include <stddef.h>
 
+struct front_counters;
 struct generations;
 struct watch;
 
 /*
- * Starts the thread. path and generations are borrowed for the life of the process; the thread ends
- * with it. It looks for the multiplexor for ever, at most once a second. -ERR_SYSTEM.
+ * Starts the thread. path, generations and counters are borrowed for the life of the process; the
+ * thread ends with it. It looks for the multiplexor for ever, at most once a second. -ERR_SYSTEM.
  */
-int watch_start(
-    const char *path, struct generations *generations, size_t stack_bytes, struct watch **out);
+int watch_start(const char *path, struct generations *generations, struct front_counters *counters,
+    size_t stack_bytes, struct watch **out);
 /*
  * Takes in what the multiplexor has said already and the thread has not yet read, so that whoever
  * was told of a reload finds the new filter at the next connection and message. Never waits for the

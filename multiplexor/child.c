@@ -89,6 +89,8 @@ static void lose(struct child *child)
     if (state == CHILD_IDLE || state == CHILD_BUSY)
         child->mux->stats.recycles[RECYCLE_DIED]++;
     put_down(child);
+    if (child->is_ready && child->n_requests == 0)
+        pool_on_early_death(child->generation, "it died before its first answer");
     /* A worker that was dead before it read the request is not the request's fault: that is no
      * attempt. */
     if (request != NULL && request->client != NULL && link_has_left_unread(&child->link))
@@ -177,8 +179,13 @@ static void check_limits(struct child *child)
 {
     const struct conf *conf = child->mux->conf;
     if (conf->multiplexor.recycle_requests > 0 &&
-        child->n_requests >= (uint64_t)conf->multiplexor.recycle_requests)
+        child->n_requests >= (uint64_t)scale_spread(conf->multiplexor.recycle_requests,
+                                 (unsigned)conf->multiplexor.recycle_spread, child->number))
         pool_mark(child, RECYCLE_REQUESTS);
+    /* The worker has collected before it told a heap above this. */
+    if (conf->multiplexor.recycle_heap > 0 &&
+        child->heap_kb > (uint64_t)conf->multiplexor.recycle_heap / 1024)
+        pool_mark(child, RECYCLE_HEAP);
     if (child->n_requests % MEMORY_CHECK_REQUESTS != 1 &&
         child->heap_kb < child->checked_heap_kb + MEMORY_CHECK_GROWTH_KB)
         return;
@@ -203,7 +210,8 @@ static void on_reply(struct child *child, const struct link_record *record)
     int index = wire_fd_index(&record->header, WIRE_ANNEX);
     child->request = NULL;
     child->doing[0] = '\0';
-    child->n_requests++;
+    if (child->n_requests++ == 0)
+        pool_on_first_answer(child->generation);
     child->heap_kb = reply.heap_kb;
     child_set_state(child, CHILD_IDLE);
     check_limits(child);

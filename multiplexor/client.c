@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/parcel.h"
 #include "common/sock.h"
 #include "common/xalloc.h"
 #include "multiplexor/generation.h"
@@ -29,7 +30,11 @@ struct client {
     struct mux *mux;
     struct link link;
     struct request *request; /* NULL: none in flight */
+    void (*on_answer)(
+        const struct wire_reply *reply, void *context); /* of one within this process; else NULL */
+    void *context;
     bool is_watching;
+    uint32_t pid;            /* as its HELLO says */
     uint32_t held[HELD_MAX]; /* generations it was told of and has not released */
     unsigned n_held;
 };
@@ -111,6 +116,22 @@ static void on_release(struct client *client, const struct link_record *record)
     mux_wake(client->mux);
 }
 
+static void on_counters(struct client *client, const struct link_record *record)
+{
+    struct wire_counters in;
+    int err = wire_get_counters(slice_of(record->bytes, record->len), slice_of(NULL, 0), &in);
+    if (err != 0)
+        drop(client, err_text(err));
+    else
+        fronts_add(&client->mux->fronts, client->pid, &in);
+}
+
+static void on_hello(const struct wire_hello *hello, void *context)
+{
+    struct client *client = context;
+    client->pid = hello->pid;
+}
+
 static void on_request(struct client *client, const struct link_record *record)
 {
     struct request *request;
@@ -142,6 +163,9 @@ static void on_record(const struct link_record *record, void *context)
     case WIRE_RELEASE:
         on_release(client, record);
         break;
+    case WIRE_COUNTERS:
+        on_counters(client, record);
+        break;
     case WIRE_REQUEST:
         on_request(client, record);
         break;
@@ -159,11 +183,63 @@ static void on_down(int err, void *context)
     client_free(client);
 }
 
-static const struct link_events events = {.on_record = on_record, .on_down = on_down};
+static const struct link_events events = {
+    .on_hello = on_hello, .on_record = on_record, .on_down = on_down};
+
+/* A reply that cannot be read is a worker's death to who asked. */
+static void answer_local(struct client *client, struct slice record, int annex_fd)
+{
+    struct wire_reply reply;
+    struct slice annex = {0};
+    int err = annex_fd >= 0 ? annex_open(annex_fd, WIRE_ANNEX_MAX, &annex) : 0;
+    if (err == 0)
+        err = wire_get_reply(record, annex, &reply);
+    if (err != 0)
+        reply = (struct wire_reply){.outcome = OUTCOME_DIED};
+    client->on_answer(&reply, client->context);
+    annex_close(annex);
+}
+
+struct client *client_open_local(struct mux *mux,
+    void (*on_answer)(const struct wire_reply *reply, void *context), void *context)
+{
+    struct client *client = xcalloc(1, sizeof(*client));
+    *client =
+        (struct client){.mux = mux, .link = {.fd = -1}, .on_answer = on_answer, .context = context};
+    return client;
+}
+
+void client_close_local(struct client *client)
+{
+    if (client->request != NULL)
+        request_cancel(client->request);
+    mux_wake(client->mux);
+    free(client);
+}
+
+int client_ask_local(struct client *client, const struct wire_request *request)
+{
+    struct buf encoded;
+    struct sock_received none = {0};
+    LOG_INVARIANT(client->request == NULL);
+    buf_init(&encoded, WIRE_RECORD_MAX);
+    int err = wire_put_request(&encoded, NULL, 0, 0, request);
+    struct link_record record = {.bytes = encoded.data, .len = encoded.len, .received = &none};
+    if (err == 0)
+        err = request_new(client->mux, client, &record, &client->request);
+    buf_clear(&encoded);
+    if (err == 0)
+        request_route(client->request);
+    return err;
+}
 
 bool client_answer(struct client *client, struct slice record, int annex_fd)
 {
     client->request = NULL;
+    if (client->on_answer != NULL) {
+        answer_local(client, record, annex_fd);
+        return true;
+    }
     int err = link_send(&client->link, record, &annex_fd, annex_fd >= 0 ? 1 : 0);
     if (err == 0)
         return true;

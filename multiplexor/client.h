@@ -12,6 +12,7 @@
 #include <sys/queue.h>
 
 #include "common/buf.h"
+#include "common/wire.h"
 
 struct client;
 struct mux;
@@ -44,5 +45,18 @@ void clients_forget_generation(struct mux *mux, uint32_t number);
 /* Gives the client the answer to its request. False when it is gone, or goes because it does not
  * read. annex_fd: -1 or borrowed. */
 bool client_answer(struct client *client, struct slice record, int annex_fd);
+
+/*
+ * A client within this process, which asks without a connection (filter_map's server).
+ *
+ * on_answer  called once for each request that client_ask_local took; the reply is borrowed.
+ */
+struct client *client_open_local(struct mux *mux,
+    void (*on_answer)(const struct wire_reply *reply, void *context), void *context);
+/* Its request is cancelled; nothing calls back any more. */
+void client_close_local(struct client *client);
+/* One at a time. on_answer may have been called already when this returns. 0 or the error of
+ * encoding. */
+int client_ask_local(struct client *client, const struct wire_request *request);
 
 #endif

@@ -67,6 +67,19 @@ static json_t *ctl_run_workers(struct ctl_call *call)
     return report_workers(call->mux);
 }
 
+static json_t *ctl_run_histogram(struct ctl_call *call)
+{
+    return report_histogram(call->mux);
+}
+
+static json_t *ctl_run_metrics(struct ctl_call *call)
+{
+    json_t *data = report_metrics(call->mux);
+    if (data == NULL)
+        call->error = "there is too much to tell";
+    return data;
+}
+
 static json_t *ctl_run_config(struct ctl_call *call)
 {
     return report_config(call->mux->conf);
@@ -127,6 +140,26 @@ static json_t *ctl_run_scale(struct ctl_call *call)
     log_info("scaled: at least %lld workers, at most %lld", (long long)min, (long long)max);
     mux_wake(call->mux);
     return json_pack("{s:I, s:I}", "min", min, "max", max);
+}
+
+static json_t *set_draining(struct mux *mux, bool is_draining)
+{
+    if (mux->is_draining != is_draining)
+        log_info(is_draining ? "draining: new messages are turned away until resume"
+                             : "resumed: new messages are taken again");
+    mux->is_draining = is_draining;
+    return json_pack("{s:b, s:i, s:i}", "is_draining", (int)is_draining, "running",
+        (int)mux_n_busy(mux), "queued", (int)mux->n_queued);
+}
+
+static json_t *ctl_run_drain(struct ctl_call *call)
+{
+    return set_draining(call->mux, true);
+}
+
+static json_t *ctl_run_resume(struct ctl_call *call)
+{
+    return set_draining(call->mux, false);
 }
 
 static json_t *ctl_run_help(struct ctl_call *call)

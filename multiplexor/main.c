@@ -20,11 +20,12 @@
 
 enum {
     BACKLOG = 1024,
+    METRICS_BACKLOG = 16,
     FDS_PER_CLIENT = 3, /* connection, parcel, annex */
     FDS_OTHER = 256,    /* sockets, control connections, nurseries, the loop */
 };
 
-static const char *const sections[] = {"multiplexor", "worker", "log", NULL};
+static const char *const sections[] = {"multiplexor", "worker", "metrics", "log", NULL};
 static const struct program program = {
     .name = "postern-multiplexor",
     .summary = "the pool of workers that run the filter",
@@ -59,6 +60,48 @@ static int listen_at(const char *path, const struct sock_listen_options *options
     return fd;
 }
 
+/* Where a collector asks; anyone may connect to a path who may reach it. */
+static void listen_for_metrics(const struct conf *conf, struct mux_sockets *out)
+{
+    struct sock_spec spec;
+    struct sock_listen_options options = {.type = SOCK_STREAM,
+        .mode = 0666,
+        .gid = (gid_t)-1,
+        .uid = future_uid(conf),
+        .backlog = METRICS_BACKLOG};
+    char text[SOCK_PATH_MAX + 300];
+    out->metrics = -1;
+    if (conf->metrics.listen[0] == '\0')
+        return;
+    if (sock_spec_from_text(conf->metrics.listen, &spec) != 0)
+        log_fatal(EXIT_CODE_USAGE, "metrics.listen: %s is no socket", conf->metrics.listen);
+    int err = sock_listen(&spec, &options, &out->metrics);
+    if (err != 0)
+        log_fatal(EXIT_CODE_SYSTEM, "metrics.listen: cannot listen at %s: %s", conf->metrics.listen,
+            err_text(err));
+    out->is_metrics_inet = spec.kind == SOCK_KIND_INET || spec.kind == SOCK_KIND_INET6;
+    sock_spec_to_text(&spec, out->metrics, text, sizeof(text));
+    log_info("metrics on %s", text);
+}
+
+/* Where mail servers look keys up. */
+static void listen_for_maps(const struct conf *conf, struct mux_sockets *out)
+{
+    struct sock_listen_options options = {.type = SOCK_STREAM,
+        .mode = (mode_t)conf->multiplexor.map_socket_mode,
+        .gid = (gid_t)-1,
+        .uid = future_uid(conf),
+        .backlog = BACKLOG};
+    out->maps = -1;
+    if (conf->multiplexor.map_socket[0] == '\0')
+        return;
+    if (conf->multiplexor.map_socket_group[0] != '\0' &&
+        proc_group_id(conf->multiplexor.map_socket_group, &options.gid) != 0)
+        log_fatal(EXIT_CODE_USAGE, "multiplexor.map_socket_group: no group %s",
+            conf->multiplexor.map_socket_group);
+    out->maps = listen_at(conf->multiplexor.map_socket, &options);
+}
+
 static void open_sockets(const struct conf *conf, struct mux_sockets *out)
 {
     struct sock_listen_options options = {.type = SOCK_SEQPACKET,
@@ -78,6 +121,8 @@ static void open_sockets(const struct conf *conf, struct mux_sockets *out)
         options.gid = out->control_gid;
     }
     out->control = listen_at(conf->multiplexor.control_socket, &options);
+    listen_for_metrics(conf, out);
+    listen_for_maps(conf, out);
 }
 
 /* Room for every client with a request in flight and for every worker; fewer clients when the
@@ -118,6 +163,10 @@ int main(int argc, char **argv)
     if (err != 0)
         log_fatal(
             EXIT_CODE_SYSTEM, "cannot become user %s: %s", conf->multiplexor.user, err_text(err));
+    char sandbox[128];
+    if (confine_daemon(SYSCALLS_MUX, conf->multiplexor.sandbox, sandbox, sizeof(sandbox)) != 0)
+        log_fatal(EXIT_CODE_SYSTEM, "multiplexor.sandbox = required: %s", sandbox);
+    log_info("sandbox: %s", sandbox);
     log_info("postern-multiplexor %s: records on %s, control on %s, %lld to %lld workers",
         POSTERN_VERSION, conf->multiplexor.socket, conf->multiplexor.control_socket,
         (long long)conf->multiplexor.min_workers, (long long)conf->multiplexor.max_workers);

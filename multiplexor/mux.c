@@ -35,6 +35,23 @@ unsigned mux_n_live(const struct mux *mux)
     return n;
 }
 
+bool mux_may_run_common(const struct mux *mux)
+{
+    int64_t most = mux->conf->multiplexor.max_workers - mux->conf->multiplexor.reserved_workers;
+    return mux->n_common < (most > 1 ? most : 1);
+}
+
+unsigned mux_n_busy(const struct mux *mux)
+{
+    const struct generation *generation;
+    unsigned n = 0;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        n += generation->pool.n_in[CHILD_BUSY];
+    }
+    return n;
+}
+
 void mux_needs(const struct mux *mux, struct wire_needs *out)
 {
     const struct generation *generation;
@@ -130,7 +147,7 @@ static void on_housekeeping(evutil_socket_t fd, short what, void *context)
     int64_t now_ms = clock_now_ms();
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
-        pool_check_ages(&generation->pool, now_ms);
+        pool_check(&generation->pool, now_ms);
     }
     mux_wake(mux);
 }
@@ -225,6 +242,7 @@ void mux_stop(struct mux *mux)
     (void)unlink(mux->conf->multiplexor.control_socket);
     clients_stop_listening(mux);
     ctl_stop_listening(mux);
+    maps_stop_listening(mux);
     reload_stop(mux);
     retire_all(mux);
     event_add(&mux->drain, &tv);
@@ -279,6 +297,8 @@ struct mux *mux_new(
     mux_needs(mux, &mux->told);
     clients_open(mux, sockets->records, sockets->max_clients);
     ctl_open(mux, sockets->control, sockets->control_gid);
+    http_open(mux, sockets->metrics, sockets->is_metrics_inet);
+    maps_open(mux, sockets->maps);
     return mux;
 }
 
@@ -297,8 +317,10 @@ void mux_free(struct mux *mux)
     if (mux == NULL)
         return;
     clients_stop_listening(mux);
+    maps_close(mux);
     clients_close(mux);
     ctl_close(mux);
+    http_close(mux);
     reload_clear(mux);
     for (int i = 0; i < MUX_SIGNALS; i++)
         if (event_initialized(&mux->signals[i]))

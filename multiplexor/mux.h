@@ -17,7 +17,10 @@
 #include "common/conf.h"
 #include "multiplexor/client.h"
 #include "multiplexor/ctl.h"
+#include "multiplexor/front.h"
 #include "multiplexor/generation.h"
+#include "multiplexor/http.h"
+#include "multiplexor/map.h"
 #include "multiplexor/queue.h"
 #include "multiplexor/reload.h"
 #include "multiplexor/stats.h"
@@ -36,6 +39,9 @@ struct mux {
     char *worker_program;
     struct clients clients;
     struct ctl ctl;
+    struct http http;
+    struct maps maps;
+    struct fronts fronts;
     struct generation_list generations;
     struct generation *current; /* NULL: no filter has loaded */
     struct generation *loading; /* NULL: none */
@@ -43,12 +49,14 @@ struct mux {
     uint64_t last_hop_id;
     struct queue lobby; /* requests that came before the first filter has loaded */
     unsigned n_queued;  /* in all queues */
+    unsigned n_common;  /* requests running that are not reserved */
     struct reload reload;
     struct wire_needs told; /* what the watchers know */
     struct orphan orphans[MUX_ORPHANS];
     unsigned next_orphan;
     bool is_stopping;
-    bool is_awake; /* tend is scheduled */
+    bool is_draining; /* running messages end, new ones are turned away */
+    bool is_awake;    /* tend is scheduled */
     struct event tend, housekeeping, drain;
     struct event signals[MUX_SIGNALS];
     struct stats stats;
@@ -61,6 +69,9 @@ struct mux_sockets {
     int records, control; /* listening; the multiplexor's; -1: none (tests) */
     gid_t control_gid;    /* group that may look; (gid_t)-1: none */
     unsigned max_clients;
+    int metrics; /* listening; -1: none */
+    bool is_metrics_inet;
+    int maps; /* listening; -1: none */
 };
 
 /* conf: the multiplexor's from now on. NULL when libevent gives no base. */
@@ -69,7 +80,8 @@ struct mux *mux_new(
 void mux_free(struct mux *mux);
 /* Loads the filter and serves until it has been stopped and no process is left. */
 void mux_run(struct mux *mux);
-/* Tells the watching front ends what the filter needs now, if that has changed. Clients may be gone afterwards. */
+/* Tells the watching front ends what the filter needs now, if that has changed. Clients may be gone
+ * afterwards. */
 void mux_tell_needs(struct mux *mux);
 
 /* Everything is looked after once more before the loop waits again. Cheap. */
@@ -81,6 +93,9 @@ void mux_stop(struct mux *mux);
 
 void mux_needs(const struct mux *mux, struct wire_needs *out);
 unsigned mux_n_live(const struct mux *mux); /* workers of all generations */
+/* Whether a worker may be given a request that is not reserved. */
+bool mux_may_run_common(const struct mux *mux);
+unsigned mux_n_busy(const struct mux *mux); /* those of them that run a request */
 /* The status of a process that ended before it was known; true once. */
 bool mux_take_orphan(struct mux *mux, pid_t pid, int *status_out);
 

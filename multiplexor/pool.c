@@ -1,6 +1,8 @@
 /* How many workers, which one next, when to replace one. */
 #include "multiplexor/pool.h"
 
+#include <stdio.h>
+
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -11,6 +13,7 @@
 enum {
     POOL_STARTING_MAX = 32, /* started at the same time; the next ones when these are ready */
     POOL_BROKEN_FAILURES = 4,
+    EARLY_DEATH_PAUSES = 10, /* after a death before the first answer, times respawn_min at most */
 };
 
 static void on_resume(evutil_socket_t fd, short what, void *context)
@@ -18,7 +21,7 @@ static void on_resume(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     struct pool *pool = context;
-    pool->paused_until_ms = 0;
+    pool->is_paused = false;
     mux_wake(pool->generation->mux);
 }
 
@@ -47,11 +50,29 @@ static bool is_live(enum child_state state)
     return state <= CHILD_BUSY;
 }
 
+/* A live marked one goes: nobody owes it a replacement any more. */
+static void forget_mark(struct pool *pool, const struct child *child)
+{
+    if (child->mark == RECYCLE_NONE || !is_live(child->state))
+        return;
+    pool->n_marked--;
+    if (pool->n_owed > pool->n_marked)
+        pool->n_owed = pool->n_marked;
+}
+
+/* Those that are to go are asked last, and end first. */
+static void enter_idle(struct pool *pool, struct child *child)
+{
+    if (child->mark != RECYCLE_NONE)
+        TAILQ_INSERT_TAIL(&pool->idle, child, idle_entry);
+    else
+        TAILQ_INSERT_HEAD(&pool->idle, child, idle_entry);
+}
+
 void pool_remove(struct pool *pool, struct child *child)
 {
     LOG_INVARIANT(child->state != CHILD_IDLE && child->state != CHILD_BUSY);
-    if (child->mark != RECYCLE_NONE && is_live(child->state))
-        pool->n_marked--;
+    forget_mark(pool, child);
     pool->n_in[child->state]--;
     TAILQ_REMOVE(&pool->children, child, entry);
 }
@@ -61,11 +82,12 @@ void pool_on_state(struct pool *pool, struct child *child, enum child_state next
     if (child->state == CHILD_IDLE)
         TAILQ_REMOVE(&pool->idle, child, idle_entry);
     if (next == CHILD_IDLE)
-        TAILQ_INSERT_HEAD(&pool->idle, child, idle_entry);
-    if (child->mark != RECYCLE_NONE && !is_live(next) && is_live(child->state))
-        pool->n_marked--;
+        enter_idle(pool, child);
+    if (!is_live(next))
+        forget_mark(pool, child);
     pool->n_in[child->state]--;
     pool->n_in[next]++;
+    scale_note(&pool->scale, pool->n_in[CHILD_BUSY], clock_now_us());
 }
 
 struct child *pool_find_pid(const struct pool *pool, pid_t pid)
@@ -115,23 +137,43 @@ bool pool_is_broken(const struct pool *pool)
     return pool_n_live(pool) == 0 && pool->n_failures >= POOL_BROKEN_FAILURES;
 }
 
+/* The one that may run next. */
+static struct request *next_request(const struct pool *pool)
+{
+    const struct queue *queue = &pool->generation->queue;
+    return mux_may_run_common(pool->generation->mux) ? queue_first(queue)
+                                                     : queue_first_reserved(queue);
+}
+
 /* Each waiting request to the idle worker that was used last. */
 static void dispatch(struct pool *pool)
 {
     struct request *request;
     struct child *child;
-    while ((request = queue_first(&pool->generation->queue)) != NULL &&
-           (child = TAILQ_FIRST(&pool->idle)) != NULL) {
+    while ((child = TAILQ_FIRST(&pool->idle)) != NULL && (request = next_request(pool)) != NULL) {
         if (child_assign(child, request) == -ERR_TIMEOUT)
             request_fail(request, request->n_deaths > 0 ? OUTCOME_DIED : OUTCOME_OVERLOAD,
                 "too little of its time was left");
     }
 }
 
-/* Requests wait that no idle or starting worker will take. */
+/* So many requests wait, beyond those for idle workers, that one more is to be started for them. */
 static bool is_short(const struct pool *pool)
 {
-    return pool->generation->queue.n > pool->n_in[CHILD_IDLE] + n_starting(pool);
+    const struct queue *queue = &pool->generation->queue;
+    bool may_run_all = mux_may_run_common(pool->generation->mux);
+    unsigned waiting = may_run_all ? queue->n : queue->n_reserved, idle = pool->n_in[CHILD_IDLE];
+    unsigned each = (unsigned)pool->generation->mux->conf->multiplexor.scale_queue;
+    if (pool_n_live(pool) == 0)
+        return waiting > 0;
+    return waiting > idle && waiting - idle >= (n_starting(pool) + 1) * each;
+}
+
+unsigned pool_target(const struct pool *pool)
+{
+    const struct conf *conf = pool->generation->mux->conf;
+    return scale_target(&pool->scale, (unsigned)conf->multiplexor.scale_load,
+        (unsigned)conf->multiplexor.min_workers, (unsigned)conf->multiplexor.max_workers);
 }
 
 static bool wants_one_more(const struct pool *pool)
@@ -142,7 +184,7 @@ static bool wants_one_more(const struct pool *pool)
     switch (pool->generation->state) {
     case GENERATION_CURRENT:
         /* Those to be replaced do not count, so that the new one comes before the old one goes. */
-        return live - pool->n_marked < (unsigned)conf->multiplexor.min_workers ||
+        return live - pool->n_marked < pool_target(pool) || n_starting(pool) < pool->n_owed ||
                (is_short(pool) && live < (unsigned)conf->multiplexor.max_workers);
     case GENERATION_LINGERING: /* one can always be had, whatever the others use */
         return is_short(pool) &&
@@ -159,7 +201,7 @@ static bool wants_one_more(const struct pool *pool)
 static void start_workers(struct pool *pool)
 {
     struct generation *generation = pool->generation;
-    while (n_starting(pool) < POOL_STARTING_MAX && clock_now_ms() >= pool->paused_until_ms &&
+    while (n_starting(pool) < POOL_STARTING_MAX && !pool->is_paused &&
            generation_can_fork(generation) && wants_one_more(pool)) {
         if (child_start(generation) != 0) {
             pool_on_start_failed(generation, "no worker could be asked for");
@@ -168,16 +210,13 @@ static void start_workers(struct pool *pool)
     }
 }
 
-/* Ends the idle ones that are to go, as far as enough others are ready. */
+/* Ends idle ones that are to go, as many as have their replacement. They are last in the list. */
 static void end_marked(struct pool *pool)
 {
-    unsigned min = (unsigned)pool->generation->mux->conf->multiplexor.min_workers;
-    struct child *child = TAILQ_FIRST(&pool->idle), *next;
-    for (; pool->n_marked > 0 && child != NULL && n_ready(pool) > min; child = next) {
-        next = TAILQ_NEXT(child, idle_entry);
-        if (child->mark != RECYCLE_NONE)
-            child_quit(child, child->mark);
-    }
+    struct child *child;
+    while (pool->n_marked > pool->n_owed && (child = TAILQ_LAST(&pool->idle, child_list)) != NULL &&
+           child->mark != RECYCLE_NONE)
+        child_quit(child, child->mark);
 }
 
 /* Ends idle workers, those idle longest first, while more than keep are live. */
@@ -226,27 +265,50 @@ void pool_mark(struct child *child, enum recycle cause)
 {
     if (child->mark != RECYCLE_NONE || !is_live(child->state))
         return;
+    struct pool *pool = &child->generation->pool;
     child->mark = cause;
-    child->generation->pool.n_marked++;
+    pool->n_marked++;
+    pool->n_owed++;
+    if (child->state == CHILD_IDLE) {
+        TAILQ_REMOVE(&pool->idle, child, idle_entry);
+        enter_idle(pool, child);
+    }
     mux_wake(child->mux);
 }
 
-void pool_check_ages(struct pool *pool, int64_t now_ms)
+static bool is_too_old(const struct conf *conf, const struct child *child, int64_t now_ms)
+{
+    return (child->state == CHILD_IDLE || child->state == CHILD_BUSY) &&
+           now_ms - child->started_ms >= scale_spread(conf->multiplexor.recycle_age,
+                                             (unsigned)conf->multiplexor.recycle_spread,
+                                             child->number);
+}
+
+static void unthrottle(struct pool *pool)
+{
+    pool->n_failures = 0;
+    pool->pause_ms = 0;
+    pool->failure[0] = '\0';
+}
+
+void pool_check(struct pool *pool, int64_t now_ms)
 {
     const struct conf *conf = pool->generation->mux->conf;
     struct child *child;
+    scale_sample(&pool->scale, conf->multiplexor.scale_window, clock_now_us());
+    /* As long again without a failure as the pause was: what starts now, stays. */
+    if (pool->pause_ms > 0 && n_ready(pool) > 0 && now_ms >= pool->paused_until_ms + pool->pause_ms)
+        unthrottle(pool);
     if (pool->generation->state != GENERATION_CURRENT)
         return;
     TAILQ_FOREACH(child, &pool->children, entry)
     {
-        if (conf->multiplexor.recycle_age > 0 &&
-            (child->state == CHILD_IDLE || child->state == CHILD_BUSY) &&
-            now_ms - child->started_ms >= conf->multiplexor.recycle_age)
+        if (conf->multiplexor.recycle_age > 0 && is_too_old(conf, child, now_ms))
             pool_mark(child, RECYCLE_AGE);
     }
     if (conf->multiplexor.recycle_idle == 0)
         return;
-    while (n_ready(pool) > (unsigned)conf->multiplexor.min_workers + pool->n_marked &&
+    while (n_ready(pool) > pool_target(pool) + pool->n_marked &&
            (child = TAILQ_LAST(&pool->idle, child_list)) != NULL &&
            now_ms - child->since_ms >= conf->multiplexor.recycle_idle)
         child_quit(child, child->mark != RECYCLE_NONE ? child->mark : RECYCLE_IDLE);
@@ -267,30 +329,55 @@ void pool_kill(struct pool *pool)
 
 void pool_on_ready(struct generation *generation)
 {
+    if (generation->pool.n_owed > 0)
+        generation->pool.n_owed--;
     generation->pool.n_failures = 0;
-    generation->pool.pause_ms = 0;
     generation_on_worker_ready(generation);
+}
+
+void pool_on_first_answer(struct generation *generation)
+{
+    unthrottle(&generation->pool);
+}
+
+/* Starts the next pause, each twice as long as the one before. Those that were started before a
+ * pause and fail in it are its reason too, and do not make it longer. */
+static void throttle(struct pool *pool, int64_t longest_ms, const char *why)
+{
+    const struct conf *conf = pool->generation->mux->conf;
+    int64_t now_ms = clock_now_ms();
+    if (!generation_is_serving(pool->generation) || pool->is_paused)
+        return;
+    int64_t pause_ms = pool->pause_ms > 0 ? pool->pause_ms * 2 : conf->multiplexor.respawn_min;
+    if (pause_ms > longest_ms)
+        pause_ms = longest_ms;
+    pool->is_paused = true;
+    pool->pause_ms = pause_ms;
+    pool->paused_until_ms = now_ms + pause_ms;
+    snprintf(pool->failure, sizeof(pool->failure), "%s", why);
+    struct timeval tv = {.tv_sec = pause_ms / 1000, .tv_usec = pause_ms % 1000 * 1000};
+    event_add(&pool->resume, &tv);
+    log_error("a worker of generation %u is of no use: %s; the next start in %lld ms",
+        pool->generation->number, why, (long long)pause_ms);
+}
+
+void pool_on_early_death(struct generation *generation, const char *why)
+{
+    /* The cause may be a message: whoever sends such must not stop the mail of others for long. */
+    const struct conf *conf = generation->mux->conf;
+    int64_t longest_ms = conf->multiplexor.respawn_min * EARLY_DEATH_PAUSES;
+    generation->mux->stats.start_failures++;
+    if (longest_ms > conf->multiplexor.respawn_max)
+        longest_ms = conf->multiplexor.respawn_max;
+    throttle(&generation->pool, longest_ms, why);
 }
 
 void pool_on_start_failed(struct generation *generation, const char *why)
 {
-    struct pool *pool = &generation->pool;
-    const struct conf *conf = generation->mux->conf;
     generation->mux->stats.start_failures++;
-    pool->n_failures++;
-    if (generation->state == GENERATION_WARMING) {
+    generation->pool.n_failures++;
+    if (generation->state == GENERATION_WARMING)
         generation_fail(generation, why);
-        return;
-    }
-    if (!generation_is_serving(generation))
-        return;
-    int64_t pause_ms = pool->pause_ms > 0 ? pool->pause_ms * 2 : conf->multiplexor.respawn_min;
-    if (pause_ms > conf->multiplexor.respawn_max)
-        pause_ms = conf->multiplexor.respawn_max;
-    pool->pause_ms = pause_ms;
-    pool->paused_until_ms = clock_now_ms() + pause_ms;
-    struct timeval tv = {.tv_sec = pause_ms / 1000, .tv_usec = pause_ms % 1000 * 1000};
-    event_add(&pool->resume, &tv);
-    log_error("a worker of generation %u did not start: %s; next try in %lld ms",
-        generation->number, why, (long long)pause_ms);
+    else
+        throttle(&generation->pool, generation->mux->conf->multiplexor.respawn_max, why);
 }

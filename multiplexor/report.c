@@ -10,6 +10,7 @@
 #include "common/text.h"
 #include "common/version.h"
 #include "common/xalloc.h"
+#include "multiplexor/metrics.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
 
@@ -59,12 +60,13 @@ static json_t *workers_json(const struct mux *mux)
         for (int i = 0; i < CHILD_STATE_COUNT; i++)
             n[i] += generation->pool.n_in[i];
     }
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I}", "total", (int)mux_n_live(mux), "idle",
-        (int)n[CHILD_IDLE], "busy", (int)n[CHILD_BUSY], "starting",
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "total", (int)mux_n_live(mux),
+        "idle", (int)n[CHILD_IDLE], "busy", (int)n[CHILD_BUSY], "starting",
         (int)(n[CHILD_FORKING] + n[CHILD_STARTING]), "ending",
         (int)(n[CHILD_QUITTING] + n[CHILD_KILLED]), "min",
         (json_int_t)mux->conf->multiplexor.min_workers, "max",
-        (json_int_t)mux->conf->multiplexor.max_workers);
+        (json_int_t)mux->conf->multiplexor.max_workers, "target",
+        (json_int_t)(mux->current != NULL ? pool_target(&mux->current->pool) : 0));
 }
 
 static json_t *queue_json(const struct mux *mux)
@@ -78,6 +80,24 @@ static json_t *queue_json(const struct mux *mux)
     }
     return json_pack("{s:i, s:I, s:I}", "length", (int)mux->n_queued, "max",
         (json_int_t)mux->conf->multiplexor.queue_size, "oldest_ms", (json_int_t)oldest_ms);
+}
+
+/* The first pool whose workers are of no use; null when all of them start and answer. */
+static json_t *throttle_json(const struct mux *mux)
+{
+    int64_t now_ms = clock_now_ms();
+    const struct generation *generation;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        const struct pool *pool = &generation->pool;
+        if (pool->pause_ms == 0)
+            continue;
+        int64_t left_ms = pool->paused_until_ms - now_ms;
+        return json_pack("{s:I, s:i, s:I, s:I, s:o}", "generation", (json_int_t)generation->number,
+            "failures", (int)pool->n_failures, "pause_ms", (json_int_t)pool->pause_ms, "next_ms",
+            (json_int_t)(left_ms > 0 ? left_ms : 0), "error", report_text(pool->failure));
+    }
+    return json_null();
 }
 
 static json_t *requests_json(const struct stats *stats)
@@ -125,19 +145,21 @@ static void put_counts(json_t *status, struct mux *mux)
     json_object_set_new(
         status, "recycles", stats_family_json(stats->recycles, RECYCLE_COUNT, stats_recycle_key));
     json_object_set_new(status, "counters", stats_counters_json(stats));
-    json_object_set_new(status, "latency_ms", stats_latency_json(stats));
+    json_object_set_new(status, "latency_ms", stats_latency_json(stats, clock_now_ms()));
     json_object_set_new(status, "rates", stats_rates_json(stats, clock_now_ms()));
 }
 
 json_t *report_status(struct mux *mux)
 {
-    json_t *status = json_pack("{s:s, s:i, s:I, s:b}", "version", POSTERN_VERSION, "pid",
+    json_t *status = json_pack("{s:s, s:i, s:I, s:b, s:b}", "version", POSTERN_VERSION, "pid",
         (int)getpid(), "uptime_s", (json_int_t)((clock_now_ms() - mux->stats.started_ms) / 1000),
-        "is_stopping", (int)mux->is_stopping);
+        "is_stopping", (int)mux->is_stopping, "is_draining", (int)mux->is_draining);
     put_filter(status, mux);
     json_object_set_new(status, "workers", workers_json(mux));
+    json_object_set_new(status, "throttle", throttle_json(mux));
     json_object_set_new(status, "queue", queue_json(mux));
     json_object_set_new(status, "clients", json_integer(mux->clients.n));
+    json_object_set_new(status, "front", fronts_json(&mux->fronts));
     put_counts(status, mux);
     return status;
 }
@@ -145,14 +167,15 @@ json_t *report_status(struct mux *mux)
 static json_t *worker_json(const struct child *child, int64_t now_ms)
 {
     const struct request *request = child->request;
-    return json_pack("{s:i, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s}", "pid",
+    return json_pack("{s:i, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:s}", "pid",
         (int)child->pid, "generation", (json_int_t)child->generation->number, "state",
         child_state_name(child->state), "state_ms", (json_int_t)(now_ms - child->since_ms), "age_s",
         (json_int_t)((now_ms - child->started_ms) / 1000), "requests",
         (json_int_t)child->n_requests, "heap_kb", (json_int_t)child->heap_kb, "resident_kb",
         (json_int_t)(child->resident_bytes / 1024), "hook",
         request != NULL ? json_string(request->hook->name) : json_null(), "uid",
-        request != NULL ? report_text(request->uid) : json_null(), "recycle",
+        request != NULL ? report_text(request->uid) : json_null(), "queue_id",
+        request != NULL ? report_text(request->queue_id) : json_null(), "recycle",
         child->mark != RECYCLE_NONE ? stats_recycle_key((int)child->mark) : "");
 }
 
@@ -173,6 +196,22 @@ json_t *report_workers(const struct mux *mux)
         }
     }
     return json_pack("{s:o}", "workers", list);
+}
+
+json_t *report_histogram(const struct mux *mux)
+{
+    return stats_histograms_json(&mux->stats);
+}
+
+json_t *report_metrics(const struct mux *mux)
+{
+    struct buf text;
+    buf_init(&text, METRICS_MAX);
+    json_t *data = NULL;
+    if (metrics_put(mux, &text) == 0)
+        data = json_pack("{s:s#}", "text", (const char *)text.data, (int)text.len);
+    buf_clear(&text);
+    return data;
 }
 
 json_t *report_config(const struct conf *conf)

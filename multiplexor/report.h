@@ -8,8 +8,10 @@
 
 struct mux;
 
-json_t *report_status(struct mux *mux);         /* the data of `status` */
-json_t *report_workers(const struct mux *mux);  /* {"workers": [a row for each that has a pid]} */
+json_t *report_status(struct mux *mux);        /* the data of `status` */
+json_t *report_workers(const struct mux *mux); /* {"workers": [a row for each that has a pid]} */
+json_t *report_histogram(const struct mux *mux);
+json_t *report_metrics(const struct mux *mux);  /* {"text"}; NULL: too much */
 json_t *report_config(const struct conf *conf); /* {"path", "options": {"section.name": text}} */
 /* A JSON string of any bytes: what is not UTF-8 is escaped. NULL gives null. */
 json_t *report_text(const char *text);

@@ -30,6 +30,10 @@ static void request_set_state(struct request *request, enum request_state state)
         [REQUEST_DONE] = 0,
     };
     LOG_INVARIANT((allowed[request->state] & 1 << state) != 0);
+    if (!request_is_reserved(request)) {
+        request->mux->n_common -= request->state == REQUEST_RUNNING ? 1 : 0;
+        request->mux->n_common += state == REQUEST_RUNNING ? 1 : 0;
+    }
     request->state = state;
 }
 
@@ -121,6 +125,7 @@ int request_new(
         /* The last stages come whether negotiated or not. */
         .negotiated = {.sees = decoded.negotiated_sees | STAGES_ALWAYS,
             .answers = decoded.negotiated_answers | STAGE_BIT(STAGE_EOM)},
+        .flags = decoded.flags,
         .attempt = decoded.attempt,
         .deadline_ms = clock_now_ms() + decoded.budget_ms,
         .n_fds = record->received->n_fds,
@@ -128,6 +133,7 @@ int request_new(
     };
     copy_text(request->conn_id, sizeof(request->conn_id), decoded.conn_id);
     copy_text(request->uid, sizeof(request->uid), decoded.uid);
+    copy_text(request->queue_id, sizeof(request->queue_id), decoded.queue_id);
     memcpy(request->record, record->bytes, record->len);
     for (int i = 0; i < request->n_fds; i++) {
         request->fds[i] = record->received->fds[i];
@@ -163,6 +169,17 @@ static bool has_room(const struct mux *mux, const struct generation *generation)
     return mux->n_queued < (uint64_t)mux->conf->multiplexor.queue_size;
 }
 
+/* A request of an earlier stage may give way. */
+static bool make_room(struct request *request, const struct queue *queue)
+{
+    struct request *least = queue_least(queue, request);
+    if (least == NULL)
+        return false;
+    request->mux->stats.displaced++;
+    request_fail(least, OUTCOME_OVERLOAD, "it gave way to a later stage");
+    return true;
+}
+
 /* The hook is not defined in the generation that serves the message: nothing to run. */
 static void answer_undefined(struct request *request, const struct generation *generation)
 {
@@ -178,6 +195,14 @@ static void answer_undefined(struct request *request, const struct generation *g
     request_answer(request, record->data, record->len, &reply, -1);
 }
 
+/* Whether it would begin a connection or a message; what ends one, and a stray command, does not.
+ */
+static bool begins_something(const struct request *request)
+{
+    return request->hook->subject == SUBJECT_CONNECTION ||
+           (request->hook->subject != SUBJECT_NONE && (request->flags & REQUEST_NEW_MESSAGE) != 0);
+}
+
 void request_route(struct request *request)
 {
     struct mux *mux = request->mux;
@@ -186,19 +211,24 @@ void request_route(struct request *request)
         request_fail(request, OUTCOME_NOBODY, "stopping");
         return;
     }
+    if (mux->is_draining && begins_something(request)) {
+        request_fail(request, OUTCOME_DRAIN, "draining");
+        return;
+    }
     enum reply_outcome outcome =
         generation_choose(mux, request->asked_generation, request->negotiated, &generation);
     bool is_waiting_for_first = outcome == OUTCOME_NOBODY && mux->loading != NULL;
+    struct queue *queue = generation != NULL ? &generation->queue : &mux->lobby;
     if (outcome != OUTCOME_OK && !is_waiting_for_first)
         request_fail(request, outcome, "no generation serves it");
     else if (generation != NULL && (generation->needs.hooks & HOOK_BIT(request->hook->hook)) == 0)
         answer_undefined(request, generation);
     else if (generation != NULL && pool_is_broken(&generation->pool))
         request_fail(request, OUTCOME_NOBODY, "no worker starts");
-    else if (!has_room(mux, generation))
+    else if (!has_room(mux, generation) && !make_room(request, queue))
         request_fail(request, OUTCOME_OVERLOAD, "the queue is full");
     else
-        enter_queue(request, generation != NULL ? &generation->queue : &mux->lobby, false);
+        enter_queue(request, queue, false);
 }
 
 void request_reroute(struct request *request)
@@ -285,6 +315,7 @@ static struct failure failure_of(const struct conf *conf, enum reply_outcome out
     case OUTCOME_NOBODY:
     case OUTCOME_DIED:
         return (struct failure){FAILURE_CAUSE_NOBODY, conf->milterd.on_failure};
+    case OUTCOME_DRAIN:
     case OUTCOME_RENEGOTIATE: /* always temporary: the MTA reconnects and negotiates anew */
         return (struct failure){FAILURE_CAUSE_OVERLOAD, FAILURE_TEMPFAIL};
     case OUTCOME_OK:

@@ -39,18 +39,25 @@ struct request {
     uint64_t client_id; /* of the client's record; the answer repeats it */
     uint32_t asked_generation;
     struct hook_needs negotiated;
+    uint8_t flags;       /* enum request_flag */
     uint8_t attempt;     /* 1 or 2, of the run at hand */
     uint8_t n_deaths;    /* workers that died on it here */
     int64_t deadline_ms; /* when the client's budget ends */
     int64_t queued_us;   /* since when it waits */
     int64_t sent_us;     /* when the worker got it */
     int64_t queue_us;    /* waited in all */
-    char conn_id[33], uid[49];
+    char conn_id[33], uid[49], queue_id[65];
     int fds[SOCK_MAX_FDS]; /* parcel, annex: as they came */
     int n_fds;
     size_t len;
     uint8_t record[];
 };
+
+/* Whether it may use the reserved workers. */
+static inline bool request_is_reserved(const struct request *request)
+{
+    return (request->flags & REQUEST_RESERVED) != 0;
+}
 
 /*
  * Makes a request of a REQUEST record; its descriptors are taken over.

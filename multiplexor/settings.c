@@ -39,6 +39,7 @@ KEEP_PLAIN(INT)
 KEEP_PLAIN(ANSWER)
 KEEP_PLAIN(LEVEL)
 KEEP_PLAIN(TARGET)
+KEEP_PLAIN(SANDBOX)
 
 static const struct {
     const char *type;
@@ -55,6 +56,7 @@ static const struct {
     {"ANSWER", keep_ANSWER},
     {"LEVEL", keep_LEVEL},
     {"TARGET", keep_TARGET},
+    {"SANDBOX", keep_SANDBOX},
 };
 
 static void keep_value(struct conf *conf, const struct conf *old, const struct conf_option *option)

@@ -3,48 +3,43 @@
 
 #include "common/log.h"
 
+enum { FINE_MS = 1000, COARSE_MS = 10000 };
+
+/* The spans that rates and latencies are told for. */
+static const struct {
+    const char *name;
+    int seconds;
+} spans[] = {{"10s", 10}, {"1m", 60}, {"10m", 600}};
+
+enum { N_SPANS = sizeof(spans) / sizeof(spans[0]) };
+
+static void recent_init(struct recent *recent, int64_t now_ms)
+{
+    window_init(&recent->fine, FINE_MS, now_ms);
+    window_init(&recent->coarse, COARSE_MS, now_ms);
+}
+
+static void recent_add(struct recent *recent, int64_t us, int64_t now_ms)
+{
+    window_add(&recent->fine, us, now_ms);
+    window_add(&recent->coarse, us, now_ms);
+}
+
+static json_t *recent_json(struct recent *recent, int seconds, int64_t now_ms)
+{
+    struct histogram sum;
+    if (seconds < WINDOW_SLOTS)
+        window_sum(&recent->fine, seconds, now_ms, &sum);
+    else
+        window_sum(&recent->coarse, seconds * 1000 / COARSE_MS, now_ms, &sum);
+    return histogram_percentiles_json(&sum);
+}
+
 void stats_init(struct stats *stats, int64_t now_ms)
 {
     *stats = (struct stats){.started_ms = now_ms, .second = now_ms / 1000};
-}
-
-/* Bucket 4 * log2(us) + the two bits after the leading one; below 4 each value has its own. */
-static int bucket_of(uint64_t us)
-{
-    if (us < 4)
-        return (int)us;
-    int log2 = 63 - __builtin_clzll(us);
-    int bucket = 4 * (log2 - 1) + (int)(us >> (log2 - 2) & 3);
-    return bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1;
-}
-
-/* The first value above a bucket. */
-static uint64_t bucket_end(int bucket)
-{
-    if (bucket < 4)
-        return (uint64_t)bucket + 1;
-    int log2 = bucket / 4 + 1;
-    return (uint64_t)(bucket % 4 + 5) << (log2 - 2);
-}
-
-void histogram_add(struct histogram *histogram, int64_t us)
-{
-    histogram->n++;
-    histogram->buckets[bucket_of(us > 0 ? (uint64_t)us : 0)]++;
-}
-
-double histogram_percentile_ms(const struct histogram *histogram, double share)
-{
-    if (histogram->n == 0)
-        return 0;
-    uint64_t wanted = (uint64_t)((double)histogram->n * share);
-    uint64_t seen = 0;
-    for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
-        seen += histogram->buckets[i];
-        if (seen > wanted || seen == histogram->n)
-            return (double)bucket_end(i) / 1000;
-    }
-    return 0;
+    recent_init(&stats->recent_queue, now_ms);
+    recent_init(&stats->recent_hook, now_ms);
 }
 
 /* Moves the ring on to the present second, zeroing the seconds in which nothing happened. */
@@ -68,8 +63,12 @@ void stats_answered(struct stats *stats, enum hook hook, unsigned outcome, unsig
     if (hook == HOOK_MESSAGE)
         stats->messages[verdict]++;
     histogram_add(&stats->queue, queue_us);
-    if (hook_us >= 0)
+    recent_add(&stats->recent_queue, queue_us, now_ms);
+    if (hook_us >= 0) {
         histogram_add(&stats->hook, hook_us);
+        histogram_add(&stats->per_hook[hook], hook_us);
+        recent_add(&stats->recent_hook, hook_us, now_ms);
+    }
     turn_ring(stats, now_ms);
     stats->per_second[stats->second % STATS_SECONDS]++;
 }
@@ -95,16 +94,26 @@ json_t *stats_counters_json(const struct stats *stats)
     return object;
 }
 
-static json_t *percentiles_json(const struct histogram *histogram)
+json_t *stats_latency_json(struct stats *stats, int64_t now_ms)
 {
-    return json_pack("{s:f, s:f}", "p50", histogram_percentile_ms(histogram, 0.50), "p99",
-        histogram_percentile_ms(histogram, 0.99));
+    json_t *latency = json_pack("{s:o, s:o}", "queue", histogram_percentiles_json(&stats->queue),
+        "hook", histogram_percentiles_json(&stats->hook));
+    for (int i = 0; i < N_SPANS; i++)
+        json_object_set_new(latency, spans[i].name,
+            json_pack("{s:o, s:o}", "queue",
+                recent_json(&stats->recent_queue, spans[i].seconds, now_ms), "hook",
+                recent_json(&stats->recent_hook, spans[i].seconds, now_ms)));
+    return latency;
 }
 
-json_t *stats_latency_json(const struct stats *stats)
+json_t *stats_histograms_json(const struct stats *stats)
 {
-    return json_pack("{s:o, s:o}", "queue", percentiles_json(&stats->queue), "hook",
-        percentiles_json(&stats->hook));
+    json_t *hooks = json_object();
+    for (int hook = 0; hook < HOOK_COUNT; hook++)
+        if (stats->per_hook[hook].n > 0)
+            json_object_set_new(
+                hooks, stats_hook_key(hook), histogram_json(&stats->per_hook[hook]));
+    return json_pack("{s:o, s:o}", "queue", histogram_json(&stats->queue), "hooks", hooks);
 }
 
 /* Per second over the last `seconds` whole seconds, or over our life when that is shorter. */
@@ -121,9 +130,11 @@ static double rate(const struct stats *stats, int seconds, int64_t now_ms)
 
 json_t *stats_rates_json(struct stats *stats, int64_t now_ms)
 {
+    json_t *rates = json_object();
     turn_ring(stats, now_ms);
-    return json_pack("{s:f, s:f, s:f}", "10s", rate(stats, 10, now_ms), "1m",
-        rate(stats, 60, now_ms), "10m", rate(stats, 600, now_ms));
+    for (int i = 0; i < N_SPANS; i++)
+        json_object_set_new(rates, spans[i].name, json_real(rate(stats, spans[i].seconds, now_ms)));
+    return rates;
 }
 
 const char *stats_hook_key(int hook)
@@ -149,6 +160,7 @@ const char *stats_recycle_key(int cause)
         [RECYCLE_AGE] = "age",
         [RECYCLE_IDLE] = "idle",
         [RECYCLE_MEMORY] = "memory",
+        [RECYCLE_HEAP] = "heap",
         [RECYCLE_ASKED] = "asked",
         [RECYCLE_RELOAD] = "reload",
         [RECYCLE_DIED] = "died",

@@ -10,6 +10,7 @@
 #include "common/hook.h"
 #include "common/verdict.h"
 #include "common/wire.h"
+#include "multiplexor/histogram.h"
 
 /* Why a worker ended. RECYCLE_NONE: it belonged to a generation that failed, or we are stopping. */
 enum recycle {
@@ -18,6 +19,7 @@ enum recycle {
     RECYCLE_AGE,
     RECYCLE_IDLE,
     RECYCLE_MEMORY,
+    RECYCLE_HEAP,
     RECYCLE_ASKED,
     RECYCLE_RELOAD,
     RECYCLE_DIED,
@@ -25,14 +27,11 @@ enum recycle {
     RECYCLE_COUNT,
 };
 
-enum {
-    HISTOGRAM_BUCKETS = 160, /* four to each power of two, from 1 microsecond up */
-    STATS_SECONDS = 601,     /* the present second and ten minutes before it */
-};
+enum { STATS_SECONDS = 601 }; /* the present second and ten minutes before it */
 
-struct histogram {
-    uint64_t n;
-    uint64_t buckets[HISTOGRAM_BUCKETS];
+/* What took how long of late: slots of a second for 10 s and 1 m, of ten seconds for 10 m. */
+struct recent {
+    struct window fine, coarse;
 };
 
 struct stats {
@@ -41,18 +40,15 @@ struct stats {
 #include "multiplexor/stats.def"
 #undef COUNTER
 #undef FAMILY
-    struct histogram queue, hook; /* microseconds in the queue, and with the worker */
+    struct histogram queue, hook;          /* in the queue, and with the worker */
+    struct histogram per_hook[HOOK_COUNT]; /* with the worker */
+    struct recent recent_queue, recent_hook;
     int64_t started_ms;
     int64_t second; /* the second (monotonic) that per_second[second % STATS_SECONDS] counts */
     uint32_t per_second[STATS_SECONDS]; /* requests answered */
 };
 
 void stats_init(struct stats *stats, int64_t now_ms);
-void histogram_add(struct histogram *histogram, int64_t us);
-/* The value that the share (0 … 1) of all samples does not exceed, in milliseconds, to within a
- * quarter; 0 without samples. */
-double histogram_percentile_ms(const struct histogram *histogram, double share);
-
 /* Counts one request answered; hook_us < 0: no worker ran it. */
 void stats_answered(struct stats *stats, enum hook hook, unsigned outcome, unsigned verdict,
     int64_t queue_us, int64_t hook_us, int64_t now_ms);
@@ -61,7 +57,11 @@ void stats_answered(struct stats *stats, enum hook hook, unsigned outcome, unsig
 json_t *stats_family_json(const uint64_t *values, int size, const char *(*key)(int));
 /* Every COUNTER as {name: number}. */
 json_t *stats_counters_json(const struct stats *stats);
-json_t *stats_latency_json(const struct stats *stats);
+/* Since the start, and of the last 10 s, 1 m, 10 m: {"queue", "hook", "10s": {"queue", "hook"} …},
+ * each with its percentiles. */
+json_t *stats_latency_json(struct stats *stats, int64_t now_ms);
+/* {"queue": histogram, "hooks": {name: histogram}}; hooks that no worker ran are left out. */
+json_t *stats_histograms_json(const struct stats *stats);
 /* Requests each second over 10 s, 1 m, 10 m. */
 json_t *stats_rates_json(struct stats *stats, int64_t now_ms);
 

@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "worker/sandbox_files.h"
+#include "worker/script.h"
+
 static const struct lapi_class part_class;
 
 const struct mime_part *lapi_part_check(lua_State *L)
@@ -91,7 +94,7 @@ static int get_extension(lua_State *L)
 static int get_size(lua_State *L)
 {
     const struct mime_part *part = lapi_part_check(L);
-    lua_pushinteger(L, (lua_Integer)mime_content(part->mime, part).len);
+    lua_pushinteger(L, (lua_Integer)mime_content_size(part->mime, part));
     return 1;
 }
 
@@ -244,6 +247,12 @@ static int part_save(lua_State *L)
     size_t len;
     const char *path = luaL_checklstring(L, 2, &len);
     luaL_argcheck(L, len > 0 && strlen(path) == len, 2, "the path of a file expected");
+    char why[128];
+    if (sandbox_files_check_write(script_conf(L), path, why, sizeof(why)) != 0) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s: %s", path, why);
+        return 2;
+    }
     if (write_file(path, mime_content(part->mime, part)) < 0) {
         int error = errno;
         lua_pushnil(L);

@@ -5,7 +5,12 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CHECK_BYTES = 65536 }; /* of encoded content looked at together */
+#include "worker/mime_base64.h"
+
+enum {
+    CHECK_BYTES = 65536,   /* of encoded content looked at together */
+    MEASURE_BYTES = 16384, /* the same, when what comes out is to stay in the nearest cache */
+};
 
 enum mime_encoding mime_encoding_of(const struct mime_part *part)
 {
@@ -65,26 +70,45 @@ static void report_broken(struct mime *mime, struct mime_node *node, enum mime_e
         NULL);
 }
 
-struct slice mime_bytes_decode(struct mime *mime, struct mime_node *node, struct slice bytes)
+/* How much of a part's content may be decoded. Decoded content is never larger than encoded, and
+ * base64 and uuencode give three bytes for four. */
+static struct slice within_limit(
+    struct mime *mime, struct mime_node *node, enum mime_encoding encoding, struct slice bytes)
 {
-    enum mime_encoding encoding = mime_encoding_of(&node->part);
-    if (is_plain(encoding) || bytes.len == 0)
-        return bytes;
-    /* Decoded content is never larger than encoded, and base64 and uuencode give three bytes for
-     * four. */
     size_t left = (size_t)mime->decoded_left;
     size_t most = encoding == MIME_ENCODING_QUOTED ? left : left / 3 * 4;
     if (bytes.len > most) {
         mime_defect_add(mime, node, MIME_DEFECT_TOO_MUCH_DECODED, NULL);
         bytes.len = most;
     }
+    return bytes;
+}
+
+static void count_decoded(struct mime *mime, size_t n)
+{
+    mime->decoded_left -= (int64_t)n < mime->decoded_left ? (int64_t)n : mime->decoded_left;
+}
+
+static struct slice decode_new(
+    struct mime *mime, struct mime_node *node, enum mime_encoding encoding, struct slice bytes)
+{
     bool is_broken = false;
     uint8_t *out = arena_alloc(mime->arena, bytes.len + 4);
     size_t n = decode(encoding, bytes, out, &is_broken);
-    mime->decoded_left -= n < left ? (int64_t)n : mime->decoded_left;
     if (is_broken)
         report_broken(mime, node, encoding);
     return slice_of(out, n);
+}
+
+struct slice mime_bytes_decode(struct mime *mime, struct mime_node *node, struct slice bytes)
+{
+    enum mime_encoding encoding = mime_encoding_of(&node->part);
+    if (is_plain(encoding) || bytes.len == 0)
+        return bytes;
+    struct slice decoded =
+        decode_new(mime, node, encoding, within_limit(mime, node, encoding, bytes));
+    count_decoded(mime, decoded.len);
+    return decoded;
 }
 
 struct slice mime_content(struct mime *mime, const struct mime_part *part)
@@ -93,10 +117,47 @@ struct slice mime_content(struct mime *mime, const struct mime_part *part)
     if (part->is_container)
         return part->content;
     if (!node->has_decoded) {
-        node->decoded = mime_bytes_decode(mime, node, part->content);
+        node->decoded = node->has_measured ? decode_new(mime, node, MIME_ENCODING_BASE64,
+                                                 node->measured) /* counted already */
+                                           : mime_bytes_decode(mime, node, part->content);
         node->has_decoded = node->has_checked = true;
     }
     return node->decoded;
+}
+
+/* The decoded size of base64, without keeping what comes out. */
+static size_t measure_base64(struct slice content, bool *broken_out)
+{
+    uint8_t scratch[MEASURE_BYTES + 4];
+    struct mime_base64 decoder;
+    size_t size = 0;
+    mime_base64_init(&decoder, mime_base64_best());
+    for (size_t pos = 0; pos < content.len;) {
+        size_t left = content.len - pos;
+        size_t n = left < MEASURE_BYTES ? left : MEASURE_BYTES;
+        size += mime_base64_step(&decoder, content.data + pos, n, scratch);
+        pos += n;
+    }
+    size += mime_base64_end(&decoder, scratch);
+    *broken_out = decoder.is_broken;
+    return size;
+}
+
+size_t mime_content_size(struct mime *mime, const struct mime_part *part)
+{
+    struct mime_node *node = mime_node_of(mime, part);
+    if (part->is_container || node->has_decoded || mime_encoding_of(part) != MIME_ENCODING_BASE64)
+        return mime_content(mime, part).len;
+    if (!node->has_measured) {
+        bool is_broken = false;
+        node->measured = within_limit(mime, node, MIME_ENCODING_BASE64, part->content);
+        node->measured_size = measure_base64(node->measured, &is_broken);
+        node->has_measured = node->has_checked = true;
+        count_decoded(mime, node->measured_size);
+        if (is_broken)
+            report_broken(mime, node, MIME_ENCODING_BASE64);
+    }
+    return node->measured_size;
 }
 
 struct slice mime_content_head(struct mime *mime, struct mime_node *node, size_t n)

@@ -50,6 +50,9 @@ struct mime_node {
     uint64_t defects;       /* bits of those reported */
     struct slice decoded;
     bool has_decoded;
+    struct slice measured; /* base64 whose size is known and counted, though it is not decoded */
+    size_t measured_size;
+    bool has_measured;
     bool has_checked; /* encoding was checked for defects */
     struct slice text;
     bool has_text;
@@ -193,8 +196,8 @@ struct slice mime_to_utf8(
 struct slice mime_guess_utf8(struct slice bytes, struct arena *arena);
 struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *arena);
 
-/* mime_codec.c: transfer encodings. out has room for n bytes; each returns the bytes written;
- * *broken_out (may be NULL) is set, never cleared. */
+/* mime_base64.c, mime_codec.c: transfer encodings. out has room for n bytes; each returns the bytes
+ * written; *broken_out (may be NULL) is set, never cleared. */
 size_t mime_base64_decode(const char *in, size_t n, uint8_t *out, bool *broken_out);
 size_t mime_quoted_decode(const char *in, size_t n, uint8_t *out, bool *broken_out);
 size_t mime_uu_decode(const char *in, size_t n, uint8_t *out);

@@ -25,6 +25,7 @@ enum { GO_ON = -1, ERROR_TEXT_MAX = 4096, INIT_MIN_MS = 100 };
 struct nursery {
     const struct conf *conf;
     struct script *script;
+    struct sandbox *sandbox;
     uint32_t generation;
     int64_t init_ms;   /* what loading left of load_time: for filter_init */
     pid_t multiplexor; /* parent of the nursery and of all workers */
@@ -70,7 +71,7 @@ static int become_worker(struct nursery *nursery, int fd)
     log_reopen_child("worker");
     snprintf(name, sizeof name, "postern-w%u", nursery->generation);
     prctl(PR_SET_NAME, name, 0, 0, 0);
-    if (sandbox_enter_worker() != 0) {
+    if (sandbox_enter_worker(nursery->sandbox) != 0) {
         log_error("sandbox: %s", err_text(-ERR_SYSTEM));
         return EXIT_CODE_SYSTEM;
     }
@@ -119,7 +120,7 @@ static int load(struct nursery *nursery)
     char *error = NULL;
     int64_t load_ms = nursery->conf->multiplexor.load_time;
     int64_t start_ms = clock_now_ms();
-    if (sandbox_enter_nursery(nursery->conf, sandbox, sizeof sandbox) != 0) {
+    if (sandbox_enter_nursery(nursery->conf, sandbox, sizeof sandbox, &nursery->sandbox) != 0) {
         log_error("sandbox: %s", sandbox);
         send_loaded(nursery, "", sandbox);
         return EXIT_CODE_SYSTEM;
@@ -212,6 +213,7 @@ int nursery_run(const struct conf *conf, uint32_t generation)
         code = take_record(&nursery);
     }
     script_free(nursery.script);
+    sandbox_free(nursery.sandbox);
     buf_clear(&nursery.out);
     free(nursery.record);
     return code;

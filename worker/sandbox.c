@@ -1,23 +1,23 @@
 #include "worker/sandbox.h"
 
+#include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "common/confine.h"
 #include "common/err.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#define HAS_ASAN true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ASAN true
-#endif
-#endif
-#ifndef HAS_ASAN
-#define HAS_ASAN false
-#endif
+#include "common/landlock.h"
+#include "common/log.h"
+#include "common/sanitizer.h"
+#include "common/syscall_filter.h"
+#include "common/xalloc.h"
+#include "worker/sandbox_files.h"
 
 struct limit {
     const char *name;
@@ -25,6 +25,37 @@ struct limit {
     rlim_t value;
     bool is_set;
 };
+
+struct sandbox {
+    bool has_landlock;
+    bool allows_programs;
+    struct syscall_filter *worker; /* NULL: no list of system calls */
+    struct syscall_filter *nursery;
+};
+
+/* What status shows, as it grows. */
+struct report {
+    char *text;
+    size_t bytes;
+};
+
+static void add(struct report *report, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void add(struct report *report, const char *format, ...)
+{
+    size_t len = strlen(report->text);
+    va_list args;
+    if (len > 0) {
+        snprintf(report->text + len, report->bytes - len, ", ");
+        len = strlen(report->text);
+    }
+    va_start(args, format);
+    vsnprintf(report->text + len, report->bytes - len, format, args);
+    va_end(args);
+}
+
+/* ---- limits ---- */
 
 /* Never above the hard limit: that would need a privilege, and a lower one is as safe. */
 static int set_limit(const struct limit *limit)
@@ -38,13 +69,15 @@ static int set_limit(const struct limit *limit)
     return setrlimit(limit->resource, &wanted) == 0 ? 0 : -ERR_SYSTEM;
 }
 
-/* RLIMIT_NPROC is left alone: it counts all processes of the user, and the nursery has to fork. */
+/* RLIMIT_NPROC is the worker's part: it counts all processes of the user, and the nursery has to
+ * fork. */
 static int set_limits(const struct conf *conf, const char **failed_out)
 {
     const struct limit limits[] = {
         /* AddressSanitizer maps terabytes for its shadow. */
-        {"address space", RLIMIT_AS, (rlim_t)conf->worker.address_space, !HAS_ASAN},
+        {"address space", RLIMIT_AS, (rlim_t)conf->worker.address_space, !SANITIZER_HAS_ADDRESS},
         {"descriptors", RLIMIT_NOFILE, (rlim_t)conf->worker.max_files, true},
+        {"size of files", RLIMIT_FSIZE, (rlim_t)conf->worker.max_file_size, true},
         {"core size", RLIMIT_CORE, 0, true},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
@@ -53,30 +86,163 @@ static int set_limits(const struct conf *conf, const char **failed_out)
             return -ERR_SYSTEM;
         }
     }
+    signal(SIGXFSZ, SIG_IGN); /* a write past the limit fails, which is enough */
     return 0;
 }
 
-int sandbox_enter_nursery(const struct conf *conf, char *in_force_out, size_t in_force_bytes)
+/* ---- Landlock ---- */
+
+static int enter_landlock(const struct conf *conf)
+{
+    struct landlock *landlock = NULL;
+    int err = landlock_open(true, !conf->worker.allow_network, true, &landlock);
+    err = err == 0 ? sandbox_files_allow(landlock, conf) : err;
+    err = err == 0 ? landlock_enter(landlock) : err;
+    landlock_close(landlock);
+    return err;
+}
+
+/* A domain of its own for each worker: its signals do not reach the others. */
+static int enter_own_domain(void)
+{
+    struct landlock *landlock = NULL;
+    int err = landlock_open(false, false, true, &landlock);
+    if (err == -ERR_NOTFOUND) {
+        return 0; /* an older Landlock */
+    }
+    err = err == 0 ? landlock_enter(landlock) : err;
+    landlock_close(landlock);
+    return err;
+}
+
+/* ---- the nursery ---- */
+
+/* What is missing is said, and is fatal only when it is required. */
+static int missing(
+    const struct conf *conf, struct report *report, const char *what, const char *why)
+{
+    if (conf->worker.sandbox == SANDBOX_REQUIRED) {
+        snprintf(report->text, report->bytes,
+            "no %s: %s; worker.sandbox = required does without nothing", what, why);
+        return -ERR_SYSTEM;
+    }
+    if (why != confine_no_seccomp()) {
+        log_warn("sandbox: no %s: %s", what, why);
+    }
+    add(report, "no %s (%s)", what, why);
+    return 0;
+}
+
+static int add_landlock(const struct conf *conf, struct report *report, struct sandbox *sandbox)
+{
+    int err = enter_landlock(conf);
+    if (err != 0) {
+        return missing(conf, report, "Landlock",
+            err == -ERR_NOTFOUND ? "the kernel does not have it" : err_text(err));
+    }
+    sandbox->has_landlock = true;
+    add(report, "landlock %d", landlock_abi());
+    return 0;
+}
+
+static int add_seccomp(const struct conf *conf, struct report *report, struct sandbox *sandbox)
+{
+    struct syscall_grants grants = {conf->worker.allow_exec, conf->worker.allow_network};
+    if (confine_no_seccomp() != NULL) {
+        return missing(conf, report, "seccomp", confine_no_seccomp());
+    }
+    int err = syscall_filter_new(SYSCALLS_NURSERY, grants, &sandbox->nursery);
+    err = err == 0 ? syscall_filter_new(SYSCALLS_WORKER, grants, &sandbox->worker) : err;
+    err = err == 0 ? syscall_filter_enter(sandbox->nursery) : err;
+    if (err != 0) {
+        const char *why = err_text(err);
+        syscall_filter_free(sandbox->worker);
+        sandbox->worker = NULL;
+        return missing(conf, report, "seccomp", why);
+    }
+    add(report, "seccomp");
+    return 0;
+}
+
+static int enter(const struct conf *conf, struct report *report, struct sandbox *sandbox)
 {
     const char *failed = NULL;
     umask(077);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-        snprintf(in_force_out, in_force_bytes, "no-new-privs: %s", err_text(-ERR_SYSTEM));
+        add(report, "no-new-privs: %s", err_text(-ERR_SYSTEM));
         return -ERR_SYSTEM;
     }
     if (set_limits(conf, &failed) != 0) {
-        snprintf(in_force_out, in_force_bytes, "limit of %s: %s", failed, err_text(-ERR_SYSTEM));
+        add(report, "limit of %s: %s", failed, err_text(-ERR_SYSTEM));
         return -ERR_SYSTEM;
     }
-    snprintf(in_force_out, in_force_bytes, "no-new-privs, rlimits%s",
-        HAS_ASAN ? " (without address space)" : ", non-dumpable");
+    add(report, "no-new-privs, rlimits%s", SANITIZER_HAS_ADDRESS ? " (without address space)" : "");
+    if (!SANITIZER_HAS_ADDRESS) {
+        add(report, "non-dumpable");
+    }
+    if (conf->worker.sandbox == SANDBOX_OFF) {
+        add(report, "no Landlock and seccomp (worker.sandbox = off)");
+        return 0;
+    }
+    int err = add_landlock(conf, report, sandbox);
+    err = err == 0 ? add_seccomp(conf, report, sandbox) : err;
+    if (err == 0 && conf->worker.allow_exec) {
+        add(report, "programs allowed");
+    }
+    if (err == 0 && conf->worker.allow_network) {
+        add(report, "network allowed");
+    }
+    return err;
+}
+
+int sandbox_enter_nursery(
+    const struct conf *conf, char *in_force_out, size_t in_force_bytes, struct sandbox **out)
+{
+    struct report report = {.text = in_force_out, .bytes = in_force_bytes};
+    struct sandbox *sandbox = xcalloc(1, sizeof *sandbox);
+    in_force_out[0] = '\0';
+    sandbox->allows_programs = conf->worker.allow_exec;
+    int err = enter(conf, &report, sandbox);
+    if (err != 0) {
+        sandbox_free(sandbox);
+        return err;
+    }
+    *out = sandbox;
     return 0;
 }
 
-int sandbox_enter_worker(void)
+/* ---- the worker ---- */
+
+/* Without a list of system calls, the limit on processes is what keeps a worker from making them
+ * (not root; with it, threads are the filter's to start). */
+static int forbid_processes(const struct sandbox *sandbox)
 {
-    if (HAS_ASAN) { /* the leak check at exit traces its own process */
-        return 0;
+    const struct limit limit = {"processes", RLIMIT_NPROC, 0, true};
+    return sandbox->worker != NULL || sandbox->allows_programs ? 0 : set_limit(&limit);
+}
+
+int sandbox_enter_worker(const struct sandbox *sandbox)
+{
+    /* Not under AddressSanitizer: the leak check at exit traces its own process. */
+    if (!SANITIZER_HAS_ADDRESS && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
+        return -ERR_SYSTEM;
     }
-    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -ERR_SYSTEM;
+    int err = SANITIZER_HAS_ANY ? 0 : forbid_processes(sandbox);
+    if (err == 0 && sandbox->has_landlock) {
+        err = enter_own_domain();
+    }
+    if (err == 0 && sandbox->worker != NULL && !sandbox->allows_programs) {
+        err = syscall_filter_keep_signals();
+    }
+    return err == 0 && sandbox->worker != NULL ? syscall_filter_enter(sandbox->worker) : err;
+}
+
+void sandbox_free(struct sandbox *sandbox)
+{
+    if (sandbox == NULL) {
+        return;
+    }
+    syscall_filter_free(sandbox->worker);
+    syscall_filter_free(sandbox->nursery);
+    free(sandbox);
 }

@@ -1,10 +1,12 @@
 /*
  * The standard libraries as a filter sees them, from lists: nothing that ends or forks the process,
- * changes what all share (locale, directory, standard descriptors), runs bytecode, or writes files.
+ * changes what all share (locale, directory, standard descriptors), or runs bytecode.
  * What is not on a list is not there.
  */
+#include <errno.h>
 #include <lualib.h>
 
+#include "worker/sandbox_files.h"
 #include "worker/script_internal.h"
 
 /* keep NULL: all but `drop`. */
@@ -111,23 +113,36 @@ static int load_text(lua_State *L)
     return 1;
 }
 
-/* ---- io: files are for reading ---- */
+/* ---- io: what may be written is configured ---- */
 
-/* Upvalue: Lua's io.open. */
-static int open_for_reading(lua_State *L)
+static bool is_writing(const char *mode)
 {
-    luaL_checkstring(L, 1);
+    return mode[0] != 'r' || strchr(mode, '+') != NULL;
+}
+
+/* Upvalue: Lua's io.open. A refusal names the option. */
+static int open_file(lua_State *L)
+{
+    char why[128];
+    const char *path = luaL_checkstring(L, 1);
     const char *mode = luaL_optstring(L, 2, "r");
-    if (mode[0] != 'r' || strchr(mode, '+') != NULL) {
+    const struct conf *conf = script_of(L)->conf;
+    if (is_writing(mode) && sandbox_files_check_write(conf, path, why, sizeof why) != 0) {
         lua_pushnil(L);
-        lua_pushfstring(L, "%s: filters open files for reading only", lua_tostring(L, 1));
+        lua_pushfstring(L, "%s: %s", path, why);
         return 2;
     }
     lua_settop(L, 2);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, 2, LUA_MULTRET);
-    return lua_gettop(L);
+    int n = lua_gettop(L);
+    if (n == 3 && lua_tointeger(L, 3) == EACCES && conf->worker.sandbox != SANDBOX_OFF) {
+        lua_pushfstring(L, "%s (the sandbox: worker.%s)", lua_tostring(L, 2),
+            is_writing(mode) ? "write_paths" : "read_paths");
+        lua_replace(L, 2);
+    }
+    return n;
 }
 
 /* Upvalue: a function of io that without its first argument would mean standard input or output. */
@@ -157,7 +172,7 @@ void script_libs_open(lua_State *L)
         lua_pop(L, 1);
     }
     lua_getglobal(L, LUA_IOLIBNAME);
-    wrap_field(L, "open", open_for_reading);
+    wrap_field(L, "open", open_file);
     wrap_field(L, "lines", with_argument);
     wrap_field(L, "close", with_argument);
     lua_pop(L, 1);

@@ -9,7 +9,11 @@
 #include "worker/mime.h"
 #include "worker/script_internal.h"
 
-enum { ERROR_TEXT_MAX = 1024, KEEP_CHANGES_BYTES = 1 << 20 };
+enum {
+    ERROR_TEXT_MAX = 1024,
+    KEEP_CHANGES_BYTES = 1 << 20,
+    MAP_VALUE_MAX = 8000 /* of a REPLY's text */
+};
 
 struct run {
     struct job *job;
@@ -80,7 +84,14 @@ static int push_name(lua_State *L, struct job *job)
     return 1;
 }
 
-/* Hooks that a request may ask for; filter_map is not among them: its answer is no verdict. */
+static int push_map(lua_State *L, struct job *job)
+{
+    lapi_push_utf8(L, job->request.name);
+    lapi_push_utf8(L, job->request.argument);
+    return 2;
+}
+
+/* Hooks that a request may ask for. */
 static int (*const push_by_hook[HOOK_COUNT])(lua_State *L, struct job *job) = {
     [HOOK_RELAY] = push_conn,
     [HOOK_HELO] = push_conn,
@@ -94,6 +105,7 @@ static int (*const push_by_hook[HOOK_COUNT])(lua_State *L, struct job *job) = {
     [HOOK_ABORT] = push_msg,
     [HOOK_CLOSE] = push_conn,
     [HOOK_UNKNOWN] = push_command,
+    [HOOK_MAP] = push_map,
     [HOOK_TICK] = push_name,
 };
 
@@ -205,6 +217,43 @@ const char *script_hook_place(lua_State *L, struct arena *arena)
     }
     lua_getinfo(L, ">S", &ar);
     return arena_printf(arena, "%s:%d", ar.short_src, ar.linedefined);
+}
+
+/*
+ * What filter_map returned, as the socketmap server passes it on in the reply's text: a string is
+ * the value, nil not found, nil and a text a temporary failure, and with "perm" a lasting one.
+ */
+static const char *take_map_results(
+    lua_State *L, struct script *script, int first, int n, void *context)
+{
+    struct run *run = context;
+    size_t len = 0;
+    const char *word = "OK", *text = "";
+    bool is_value = n == 1 && lua_type(L, first) == LUA_TSTRING;
+    bool is_nothing = n == 0 || (n == 1 && lua_isnil(L, first));
+    bool is_failure = (n == 2 || n == 3) && lua_isnil(L, first) &&
+                      lua_type(L, first + 1) == LUA_TSTRING &&
+                      (n == 2 || lua_type(L, first + 2) == LUA_TSTRING);
+    bool is_lasting = is_failure && n == 3 && strcmp(lua_tostring(L, first + 2), "perm") == 0;
+    (void)script;
+    if ((!is_value && !is_nothing && !is_failure) || (is_failure && n == 3 && !is_lasting)) {
+        return arena_printf(run->job->arena,
+            "%s: filter_map returns a string, nil, or nil and why, and then \"perm\" if it lasts",
+            script_hook_place(L, run->job->arena));
+    }
+    if (!is_value) {
+        word = is_nothing ? "NOTFOUND" : is_lasting ? "PERM" : "TEMP";
+    }
+    if (!is_nothing) {
+        text = lua_tolstring(L, is_value ? first : first + 1, &len);
+    }
+    if (len > MAP_VALUE_MAX || memchr(text, 0, len) != NULL) {
+        return arena_printf(run->job->arena,
+            "%s: a value of filter_map has at most %d bytes, no NUL",
+            script_hook_place(L, run->job->arena), MAP_VALUE_MAX);
+    }
+    run->reply->text = slice_text(arena_printf(run->job->arena, "%s %s", word, text));
+    return NULL;
 }
 
 static const char *take_results(
@@ -321,6 +370,17 @@ static void end(struct script *script)
     log_set_context(NULL);
 }
 
+/* What is only garbage is no reason to be recycled: a heap over multiplexor.recycle_heap is
+ * collected before it is told. */
+static uint32_t told_heap_kb(struct script *script)
+{
+    int64_t limit_kb = script->conf->multiplexor.recycle_heap / 1024;
+    if (limit_kb > 0 && script_heap_kb(script) > limit_kb) {
+        lua_gc(script->L, LUA_GCCOLLECT);
+    }
+    return script_heap_kb(script);
+}
+
 static bool is_served(const struct script *script, unsigned hook)
 {
     return hook < HOOK_COUNT && (script->hooks & HOOK_BIT(hook)) != 0 && push_by_hook[hook] != NULL;
@@ -338,7 +398,7 @@ void script_run(
     struct run run = {.job = job, .info = hook_info((enum hook)hook), .reply = reply};
     struct script_call call = {.function_ref = script->hook_refs[hook],
         .push = push_arguments,
-        .take = take_results,
+        .take = hook == HOOK_MAP ? take_map_results : take_results,
         .context = &run,
         .deadline_ms = deadline_ms};
     int64_t start_us = clock_now_us();
@@ -351,5 +411,5 @@ void script_run(
     end(script);
     reply->log_fields = buf_slice(&job->log_fields);
     reply->hook_us = (uint32_t)(clock_now_us() - start_us);
-    reply->heap_kb = script_heap_kb(script);
+    reply->heap_kb = told_heap_kb(script);
 }

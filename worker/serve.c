@@ -150,7 +150,11 @@ static int open_bytes(struct serve *serve, const struct wire_request *request,
         (size_t)request->message_bytes, envelope, message);
 }
 
-static void run_request(struct serve *serve, const struct wire_request *request, struct job *job,
+/*
+ * Runs the hook. -ERR_SYSTEM: memory or descriptors are short here, and no reply was made; this
+ * worker would fail the next request as well, so it ends, and the multiplexor asks another.
+ */
+static int run_request(struct serve *serve, const struct wire_request *request, struct job *job,
     bool *is_open, struct script_failure_texts *texts, struct wire_reply *reply)
 {
     struct slice envelope, message;
@@ -162,12 +166,16 @@ static void run_request(struct serve *serve, const struct wire_request *request,
     if (err != 0) {
         log_error("request of %.*s cannot be served: %s", (int)request->uid.len,
             request->uid.len > 0 ? request->uid.data : "", err_text(err));
+        if (err == -ERR_SYSTEM) {
+            return err;
+        }
         script_fill_failure(
             serve->conf, request, OUTCOME_ERROR, "the request cannot be read", texts, reply);
-        return;
+        return 0;
     }
     *is_open = true;
     script_run(serve->script, job, deadline_of(serve, request, now_ms), reply);
+    return 0;
 }
 
 static int serve_request(struct serve *serve)
@@ -187,7 +195,9 @@ static int serve_request(struct serve *serve)
         err = -ERR_BAD;
     }
     if (err == 0) {
-        run_request(serve, &request, &job, &is_open, &texts, &reply);
+        err = run_request(serve, &request, &job, &is_open, &texts, &reply);
+    }
+    if (err == 0) {
         err = send_reply(serve, &request, &reply);
     }
     if (is_open) {

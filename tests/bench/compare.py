@@ -123,6 +123,7 @@ class BareEmpty(Peer):
 
 class Postern(Peer):
     name = "postern"
+    recycle_requests = 500
 
     def start(self):
         conf = self.path("postern.conf")
@@ -130,7 +131,7 @@ class Postern(Peer):
         with open(conf, "w", encoding="utf-8") as file:
             file.write(f"[milterd]\nsocket = unix:{self.socket}\nspool = {self.path('spool')}\n"
                        f"[multiplexor]\nsocket = {self.path('multiplexor.sock')}\ncontrol_socket = {self.path('control.sock')}\n"
-                       f"min_workers = {WORKERS}\nmax_workers = {WORKERS}\nrecycle_requests = 500\n"
+                       f"min_workers = {WORKERS}\nmax_workers = {WORKERS}\nrecycle_requests = {self.recycle_requests}\n"
                        f"[worker]\nfilter = {os.path.join(HERE, 'filters', 'parts.lua')}\n[log]\ntarget = stderr\n")
         self.spawn(os.path.join(RELEASE, "bin", "postern-multiplexor"), "-c", conf)
         self.spawn(os.path.join(RELEASE, "bin", "postern-milterd"), "-c", conf)

@@ -94,6 +94,18 @@ class Server(unittest.TestCase):
         wait_until(lambda: self.status()["workers"]["total"] >= 3, "three workers")
         self.assertEqual(self.status()["workers"]["max"], 5)
 
+    def test_drain_resume(self):
+        self.addCleanup(self.ctl, "resume")
+        code, out, err = self.ctl("drain")
+        self.assertEqual((code, out), (0, "draining: 0 requests run, 0 wait\n"), err)
+        (answer,) = self.send(sample("clean"))
+        self.assertEqual((answer["verdict"], answer["reply"]["code"], answer["reply"]["dsn"]), ("tempfail", 451, "4.3.2"))
+        self.assertIn("draining: new mail is turned away", self.ctl("status")[1])
+        code, out, err = self.ctl("resume")
+        self.assertEqual((code, out), (0, "resumed\n"), err)
+        (answer,) = self.send(sample("clean"))
+        self.assertEqual(answer["verdict"], "continue")
+
     def send(self, *words):
         code, out, err = ctl("send", "--json", self.postern.spec, *words)
         self.assertEqual(code, 0, err)

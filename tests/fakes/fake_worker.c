@@ -4,7 +4,7 @@
  * whose lines say how to load and start; the uid of a request says how to serve it: the first row
  * of `deeds` whose name begins it, up to a dot or the end ("sleep=200.17").
  *
- * Lines: hooks NAME… · load ok|fail|die|hang|version · init ok|fail|die|hang · quit ok|hang
+ * Lines: hooks NAME… · load ok|fail|die|hang|version · init ok|fail|die|hang|slow · quit ok|hang
  * The nursery reads the file when it starts, each worker once more when it is forked.
  */
 #include <errno.h>
@@ -28,7 +28,7 @@
 #include "common/wire.h"
 #include "common/xalloc.h"
 
-enum { NURSERY_FD = 3, TEXT_MAX = 4096 };
+enum { NURSERY_FD = 3, TEXT_MAX = 4096, SLOW_START_US = 1000000 };
 
 struct fake {
     int fd;
@@ -297,6 +297,12 @@ static void do_grow(struct fake *fake)
     fake->heap_kb += (uint32_t)(bytes / 1024);
 }
 
+/* Says that its Lua heap is so many MiB. */
+static void do_heap(struct fake *fake)
+{
+    fake->heap_kb = (uint32_t)atoi(fake->value) << 10;
+}
+
 /* What the parcel holds comes back as the error text. */
 static void do_parcel(struct fake *fake)
 {
@@ -344,6 +350,7 @@ static const struct {
     {"outcome", do_outcome, true},
     {"verdict", do_verdict, true},
     {"grow", do_grow, true},
+    {"heap", do_heap, true},
     {"parcel", do_parcel, true},
     {"budget", do_budget, true},
     {"", do_nothing, true},
@@ -379,6 +386,8 @@ static void send_ready(struct fake *fake)
         _exit(8);
     if (strcmp(fake->init, "hang") == 0)
         wait_for_ever();
+    if (strcmp(fake->init, "slow") == 0)
+        usleep(SLOW_START_US);
     wire_put_ready(&fake->out, NULL, 0, 0, &ready);
     send_out(fake);
     if (!is_ok)

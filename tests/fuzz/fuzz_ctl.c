@@ -18,7 +18,8 @@ static void check(bool holds)
 static struct mux *make_mux(void)
 {
     static const struct mux_sockets sockets = {
-        .records = -1, .control = -1, .control_gid = (gid_t)-1, .max_clients = 1};
+        .records = -1, .control = -1,
+        .metrics = -1, .maps = -1, .control_gid = (gid_t)-1, .max_clients = 1};
     struct conf *conf = NULL;
     char *error = NULL;
     log_open("fuzz", LOG_TARGET_NONE, "mail", LOG_LEVEL_ERROR);

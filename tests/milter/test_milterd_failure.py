@@ -7,7 +7,7 @@ import time
 import unittest
 
 from milterd_fixture import MilterdTest, budgets
-from fake_multiplexor import Reply, action, reject
+from fake_multiplexor import Reply, action, reject, tempfail
 from harness.process import PATIENCE, wait_until
 import postern_wire as wire
 
@@ -60,6 +60,22 @@ class Nobody(MilterdTest):
         self.assertEqual(self.client().start().message().text, "554 5.3.2 busy")
         line = self.milterd.wait_for_lines("message uid")[0]
         self.assertIn('outcome=overload error="queue full"', line)
+
+
+class Drain(MilterdTest):
+    hooks = ("RECIPIENT", "MESSAGE")
+
+    def test_a_message_that_was_turned_away_has_not_begun(self):
+        self.script = lambda asked: tempfail("later", dsn="4.3.2", outcome="DRAIN")
+        client = self.client().start()
+        client.mail()
+        for _ in range(2):
+            self.assertEqual(client.rcpt().text, "451 4.3.2 later")
+        self.script = lambda asked: Reply("CONTINUE")
+        for _ in range(2):
+            self.assertEqual(client.rcpt().code, "continue")
+        new = wire.REQUEST_FLAG["NEW_MESSAGE"]
+        self.assertEqual([asked["flags"] & new for asked in self.mux.of_hook("RECIPIENT")], [new, new, new, 0])
 
 
 class AskingAgain(MilterdTest):

@@ -332,5 +332,19 @@ class Negotiation(MilterdTest):
         self.assertIn("{client_addr}", client.wanted_macros[b"C"])
 
 
+class Reserved(MilterdTest):
+    options = {"multiplexor.reserved_networks": "loopback 192.0.2.0/28"}
+
+    def test_requests_of_reserved_networks_say_so(self):
+        bit = wire.REQUEST_FLAG["RESERVED"]
+        for connect, expected in (({"ip": "192.0.2.1"}, bit), ({"ip": "192.0.2.16"}, 0), ({"ip": "127.0.0.9"}, bit), ({"ip": None}, bit)):
+            client = self.client()
+            client.negotiate()
+            client.connect(**connect)
+            client.helo()
+            client.message()
+            self.assertEqual(self.mux.of_hook("MESSAGE")[-1]["flags"] & bit, expected, connect)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -35,13 +35,16 @@ class Commands(MultiplexorTest):
         self.assertEqual(status["pid"], mux.process.pid)
         self.assertEqual(status["hooks"], ["filter_relay", "filter_recipient", "filter_message", "filter_close", "filter_unknown"])
         self.assertEqual(status["generations"], [{"generation": 1, "workers": 2, "state": "current"}])
-        self.assertEqual(set(status["workers"]), {"total", "idle", "busy", "starting", "ending", "min", "max"})
+        self.assertEqual(set(status["workers"]), {"total", "idle", "busy", "starting", "ending", "min", "max", "target"})
         self.assertEqual(set(status["queue"]), {"length", "max", "oldest_ms"})
-        self.assertEqual(set(status["recycles"]), {"requests", "age", "idle", "memory", "asked", "reload", "died", "deadline"})
+        self.assertEqual(set(status["recycles"]), {"requests", "age", "idle", "memory", "heap", "asked", "reload", "died", "deadline"})
         self.assertEqual(set(status["verdicts"]), {"continue", "accept", "reject", "tempfail", "discard"})
         self.assertEqual(set(status["rates"]), {"10s", "1m", "10m"})
         for part in ("queue", "hook"):
             self.assertEqual(set(status["latency_ms"][part]), {"p50", "p99"})
+            for span in ("10s", "1m", "10m"):
+                self.assertEqual(set(status["latency_ms"][span][part]), {"p50", "p99"})
+                self.assertGreater(status["latency_ms"][span]["hook"]["p99"], 0)
         self.assertEqual((status["filter"], status["filter_error"], status["clients"]), (mux.filter, None, 1))
         self.assertGreater(status["latency_ms"]["hook"]["p99"], 0)
 
@@ -54,6 +57,35 @@ class Commands(MultiplexorTest):
         self.assertEqual((row["hook"], row["uid"], row["generation"], row["requests"]), ("filter_message", "sleep=500.7", 1, 0))
         client.wait()
 
+    def test_worker_names_the_mail_servers_id(self):
+        mux = self.start()
+        client = self.client(mux)
+        client.start(uid="sleep=500.8", queue_id=b"4XyZ12abc")
+        mux.wait(lambda: mux.workers("busy"), "a busy worker")
+        self.assertEqual(mux.workers("busy")[0]["queue_id"], "4XyZ12abc")
+        client.wait()
+        mux.wait_for_idle(2)
+        self.assertEqual({row["queue_id"] for row in mux.workers()}, {None})
+
+    def test_histogram(self):
+        mux = self.start()
+        client = self.client(mux)
+        for i in range(5):
+            client.ask(uid=f"ok.{i}")
+        client.ask(uid="sleep=50.9")
+        data = mux.call("histogram")["data"]
+        self.assertEqual(list(data["hooks"]), ["filter_message"])
+        for histogram in (data["queue"], data["hooks"]["filter_message"]):
+            self.assertEqual(histogram["n"], 6)
+            self.assertEqual(sum(n for _, n in histogram["buckets"]), 6)
+            self.assertEqual(sorted(histogram["buckets"]), histogram["buckets"])
+            self.assertLessEqual(histogram["p50"], histogram["p90"])
+            self.assertLessEqual(histogram["p90"], histogram["p99"])
+        hook = data["hooks"]["filter_message"]
+        self.assertGreaterEqual(hook["sum_ms"], 50)
+        self.assertGreaterEqual(hook["p99"], 50)
+        self.assertLess(hook["p50"], 50)
+
     def test_config(self):
         mux = self.start({"multiplexor.queue_time": "12s"})
         data = mux.call("config")["data"]
@@ -63,7 +95,7 @@ class Commands(MultiplexorTest):
         mux = self.start()
         self.assertEqual(mux.call("ping"), {"v": 1, "ok": True, "data": {"pid": mux.process.pid}})
         words = [row["command"] for row in mux.call("help")["data"]["commands"]]
-        self.assertEqual(words, ["ping", "status", "workers", "config", "reload", "recycle", "scale", "help"])
+        self.assertEqual(words, ["ping", "status", "workers", "histogram", "metrics", "config", "reload", "recycle", "scale", "drain", "resume", "help"])
 
     def test_several_on_one_connection_in_order(self):
         mux = self.start()

@@ -247,7 +247,7 @@ class Garbage(MultiplexorTest):
     """Whatever a worker sends wrongly kills it; its request goes once to another, then policy answers."""
 
     def test_each_kind(self):
-        mux = self.start()
+        mux = self.start({"multiplexor.respawn_min": "10ms"})
         client = self.client(mux)
         kinds = ("garbage", "short", "cut", "other-id", "version", "request-record", "descriptors",
                  "many-descriptors", "unsealed", "outcome=4", "outcome=200", "verdict=9")

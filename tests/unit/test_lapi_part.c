@@ -148,12 +148,20 @@ static void save_writes_plain_files_only(void **state)
     snprintf(code, sizeof(code),
         PARTS
         "local d = '%s/' eq(exe:save(d .. 'a'), true) eq(io.open(d .. 'a'):read('a'), 'MZhello')"
-        "local ok, err = exe:save(d .. 'link') eq(ok, nil) eq(err:match('symbolic') ~= nil, true)"
+        "local ok, err = exe:save(d .. 'link') eq(ok, nil) eq(err:match('outside worker.state_dir') ~= nil, true)"
         "ok, err = exe:save(d .. 'pipe') eq(ok, nil) ok, err = exe:save(d .. 'no/a') eq(ok, nil) "
         "eq(err:match('No such') ~= nil, true)"
-        "eq(exe:save(d .. 'a'), true)",
+        "eq(exe:save(d .. 'a'), true)"
+        "ok, err = exe:save('/tmp/postern-outside') eq(ok, nil)"
+        "eq(err:match('worker.write_paths') ~= nil, true)",
         dir);
-    run(code);
+    struct worker_fixture f;
+    snprintf(path, sizeof(path), "worker.write_paths=/nowhere:%s", dir);
+    fixture_open(&f, (const char *[]){path, NULL});
+    fixture_envelope(&f);
+    fixture_message(&f, mail);
+    fixture_lua(&f, HOOK_MESSAGE, code);
+    fixture_close(&f);
     struct stat st;
     snprintf(path, sizeof(path), "%s/a", dir);
     assert_int_equal(stat(path, &st), 0);

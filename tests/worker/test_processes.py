@@ -180,6 +180,15 @@ class Processes(unittest.TestCase):
         self.assertTrue(third["text"].startswith(b"request 101 "), third)
         self.assertNotEqual(first["text"], third["text"], "workers draw their own random numbers")
 
+    def test_heap_is_told_after_a_collection(self):
+        self.folder.write("filter.lua", "local kept = {}\n"
+                          "function filter_helo(conn) local t = {} for i = 1, 40 do t[i] = (tostring(i)):rep(100000) end end\n"
+                          "function filter_data(msg) for i = 1, 40 do kept[i] = (tostring(i)):rep(100000) end end")
+        _, worker = self.pair("multiplexor.recycle_heap=2M")
+        for _ in range(5):
+            self.assertLess(worker.ask("HELO")["heap_kb"], 2048, "what is garbage does not count")
+        self.assertGreater(worker.ask("DATA")["heap_kb"], 2048)
+
     def test_parcel_that_grows_and_comes_again(self):
         _, worker = self.pair()
         fd = os.memfd_create("parcel", os.MFD_ALLOW_SEALING)

@@ -130,6 +130,9 @@ static int search_text(lua_State *L)
     }
     lua_pop(L, 1);
     const char *path = lua_tostring(L, -1);
+    if (path == NULL) { /* the filter may have put another searchpath there */
+        return luaL_error(L, "'package.searchpath' must return a string");
+    }
     if (load_file(L, path) != LUA_OK) {
         return luaL_error(
             L, "error loading module '%s':\n\t%s", lua_tostring(L, 1), lua_tostring(L, -1));

@@ -93,13 +93,14 @@ return function(...)
     for _, object in ipairs(objects) do
         abuse_object(object, values)
     end
-    for _, name in ipairs{ "accept", "continue", "reject", "tempfail", "discard", "load", "print", "pcall", "xpcall" } do
+    for _, name in ipairs{ "accept", "continue", "reject", "tempfail", "discard", "load", "print", "pcall", "xpcall", "rawset", "rawget", "rawequal",
+                           "rawlen", "next", "select", "tostring", "tonumber", "collectgarbage", "warn" } do
         call_with_junk(_G[name], values)
     end
     for _, name in ipairs{ "postern.log", "postern.async" } do
         abuse_library(require(name), name, values)
     end
-    for _, name in ipairs{ "coroutine", "io", "os" } do
+    for _, name in ipairs{ "coroutine", "io", "os", "utf8", "math", "debug", "package" } do
         abuse_library(_G[name], name, values)
     end
     return nil

@@ -117,6 +117,14 @@ static const char *const absent[] = {
     "local h = msg.header assert(not pcall(h, msg.conn, 'x')) assert(not pcall(h, 'x', 'x')) "
     "assert(not pcall(h, io.open('/dev/null'), 'x')) assert(not pcall(h, accept(), 'x')) return "
     "continue()",
+    "package.searchpath = function() return {} end assert(not pcall(require, 'none'))",
+    "package.searchpath = nil assert(not pcall(require, 'none'))",
+    "package.path = 5 package.cpath = {} assert(not pcall(require, 'none'))",
+    "package.searchers = nil assert(not pcall(require, 'none'))",
+    "package.preload['postern.none'] = 1 assert(not pcall(require, 'postern.none'))",
+    "package.loaded = nil package.loaded2 = {} assert(require('io') == io)",
+    "for k in pairs(package.loaded) do package.loaded[k] = nil end assert(not pcall(error, {})) "
+    "assert(debug.traceback() and not pcall(string.rep))",
     "accept = nil",
 };
 

@@ -10,7 +10,7 @@
 #include "milterd/generation.h"
 #include "milterd/watch.h"
 
-enum { NEGOTIATE_ASK_MS = 1000 };
+enum { NEGOTIATE_ASK_MS = 1000, NEGOTIATE_ASK_AGAIN_MS = 100 };
 
 static const struct {
     enum stage stage;
@@ -50,18 +50,20 @@ static struct hook_needs find_needs(struct front *front)
     struct hook_needs needs;
     struct wire_needs learned;
     int64_t wait_ms = front->conf->milterd.reconnect_time;
+    bool is_known;
 
     watch_catch_up(front->watch);
-    if (generations_union(front->generations, &needs))
+    is_known = generations_union(front->generations, &needs);
+    if (is_known && watch_is_up(front->watch))
         return needs;
-    if (wait_ms > NEGOTIATE_ASK_MS)
-        wait_ms = NEGOTIATE_ASK_MS;
+    /* Nobody tells us just now: ask, and not for long where something is known already. */
+    if (wait_ms > (is_known ? NEGOTIATE_ASK_AGAIN_MS : NEGOTIATE_ASK_MS))
+        wait_ms = is_known ? NEGOTIATE_ASK_AGAIN_MS : NEGOTIATE_ASK_MS;
     if (front->asker.ask_needs(front->asker.context, (int)wait_ms, &learned) == 0) {
         generations_learn(front->generations, &learned);
-        if (generations_union(front->generations, &needs))
-            return needs;
+        is_known = generations_union(front->generations, &needs);
     }
-    return hook_needs_all();
+    return is_known ? needs : hook_needs_all();
 }
 
 static void choose_steps(

@@ -137,6 +137,18 @@ void watch_catch_up(struct watch *watch)
     pthread_mutex_unlock(&watch->mutex);
 }
 
+bool watch_is_up(struct watch *watch)
+{
+    bool is_up;
+
+    if (watch == NULL)
+        return true;
+    pthread_mutex_lock(&watch->mutex);
+    is_up = watch->link != NULL && watch->error == 0 && watch->has_needs;
+    pthread_mutex_unlock(&watch->mutex);
+    return is_up;
+}
+
 /* One turn: takes what there is, releases what is due. 0 or why the connection is lost. */
 static int turn(struct watch *watch)
 {

@@ -6,6 +6,7 @@
 #ifndef POSTERN_MILTERD_WATCH_H
 #define POSTERN_MILTERD_WATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct front_counters;
@@ -24,5 +25,7 @@ int watch_start(const char *path, struct generations *generations, struct front_
  * multiplexor. NULL is fine. Thread-safe.
  */
 void watch_catch_up(struct watch *watch);
+/* Whether the watch connection stands and has answered, so that what is known is the present. NULL counts as up. Thread-safe. */
+bool watch_is_up(struct watch *watch);
 
 #endif

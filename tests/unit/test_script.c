@@ -385,7 +385,7 @@ static void test_nothing_kept(void **state)
 static void test_undefined_hook(void **state)
 {
     struct worker_fixture *f = *state;
-    fixture_filter(f, "function filter_message() error('no') end function filter_map() error('no') "
+    fixture_filter(f, "function filter_message() error('no') end function filter_map() return 'yes' "
                       "end function filter_tick(name) assert(type(name) == 'string') end");
     fixture_run_ok(f, HOOK_SENDER, VERDICT_CONTINUE);
     fixture_run_ok(f, HOOK_MAP, VERDICT_CONTINUE);

@@ -1,6 +1,6 @@
 ---@meta
 -- What a Postern filter may use, for editors with a Lua language server: put this folder into its library path
--- (workspace.library). postern-filter(5) is the reference; nothing here is ever run.
+-- (its workspace library). postern-filter(5) is the reference; nothing here is ever run.
 
 -- Verdicts ----------------------------------------------------------------------------------------
 

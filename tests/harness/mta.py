@@ -135,8 +135,10 @@ class Sendmail(Mta):
         return found
 
     def empty(self):
+        # Others are being written, or were a moment ago.
         for name in os.listdir(self.inside("box")):
-            os.unlink(self.inside("box", name))
+            if name.endswith(".eml"):
+                os.unlink(self.inside("box", name))
 
     def held(self):
         """Quarantined messages: (queue id, reason)."""

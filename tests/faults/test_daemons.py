@@ -222,7 +222,7 @@ def cpu_secs(pid):
 
 class Storms(Stack):
     def test_signals_under_load(self):
-        """A thousand a second for three seconds: nothing is deferred."""
+        """Some hundreds a second to each daemon for three seconds: nothing is deferred."""
         load = Load(self, 4)
         end = time.monotonic() + 3
         seed = random.Random(1)

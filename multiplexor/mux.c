@@ -302,6 +302,18 @@ struct mux *mux_new(
     return mux;
 }
 
+/* The end is near and nobody reads signals any more: another one must not end us by its default
+ * action, with a status that says we failed. */
+static void block_signals(void)
+{
+    sigset_t asked_to_end;
+    sigemptyset(&asked_to_end);
+    sigaddset(&asked_to_end, SIGHUP);
+    sigaddset(&asked_to_end, SIGINT);
+    sigaddset(&asked_to_end, SIGTERM);
+    sigprocmask(SIG_BLOCK, &asked_to_end, NULL);
+}
+
 void mux_run(struct mux *mux)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -309,6 +321,7 @@ void mux_run(struct mux *mux)
     reload_first(mux);
     proc_notify("READY=1\nSTATUS=loading the filter");
     event_base_dispatch(mux->base);
+    block_signals();
     log_info("stopped after %llu requests", (unsigned long long)mux->stats.requests);
 }
 

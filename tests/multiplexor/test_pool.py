@@ -288,6 +288,14 @@ class Stop(MultiplexorTest):
         self.assertEqual(outcome(client.wait()), "NOBODY")
         self.assertEqual(mux.process.popen.wait(10 * PATIENCE), 0)
 
+    def test_signals_until_the_end(self):
+        for _ in range(5):
+            mux = self.start()
+            mux.wait(lambda: mux.status()["workers"]["idle"] > 0, "a worker")
+            while mux.process.popen.poll() is None:
+                mux.process.kill(signal.SIGTERM)
+            self.assertEqual(mux.process.popen.returncode, 0, mux.log())
+
     def test_nothing_is_left_when_it_is_killed(self):
         mux = self.start()
         client = self.client(mux)

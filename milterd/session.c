@@ -21,9 +21,11 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/xalloc.h"
 #include "milterd/callbacks.h"
 #include "milterd/frame.h"
 #include "milterd/front.h"
+#include "milterd/stream.h"
 #include "milterd/thread.h"
 
 /* libmilter's own, exported but in no header. */
@@ -33,6 +35,7 @@ void mi_clr_ctx(SMFICTX *ctx);
 int mi_pool_controller_init(void);
 int mi_start_session(SMFICTX *ctx);
 char *mi_rd_cmd(int fd, struct timeval *timeout, char *command, size_t *len, char *name);
+int mi_wr_cmd(int fd, struct timeval *timeout, int command, char *data, size_t len);
 
 /* A context starts with its thread's id and its descriptor. The self-test says whether that is so.
  */
@@ -41,7 +44,8 @@ char *mi_rd_cmd(int fd, struct timeval *timeout, char *command, size_t *len, cha
 #endif
 
 enum { COMMAND_UNREADABLE = 6, COMMAND_FIRST = ' ' }; /* what mi_rd_cmd says instead of a command */
-enum { ENGINE_GOES_ON = 1 };                          /* mi_engine: the session has not ended */
+enum { COMMAND_BYTES_MIN = 65535, COMMAND_NAME_BYTES = 1024 };
+enum { ENGINE_GOES_ON = 1 }; /* mi_engine: the session has not ended */
 enum { SESSION_TOKEN_BYTES = 16, SESSION_COMPLAIN_MS = 10000 };
 
 enum session_mode { SESSION_UNTESTED = 0, SESSION_OURS, SESSION_POOL };
@@ -55,11 +59,24 @@ static struct {
     int family;
     int test_fd; /* our end of the self-test */
     char token[SESSION_TOKEN_BYTES];
-    void *read_command; /* libmilter's own mi_rd_cmd */
+    void *read_command;  /* libmilter's own mi_rd_cmd */
+    void *write_command; /* and mi_wr_cmd */
     atomic_int n_sessions;
     atomic_int n_busy;
     atomic_int_fast64_t complained_ms;
 } session;
+
+/* Of the connection whose thread this is; NULL on libmilter's own threads. */
+static _Thread_local struct stream *own_stream;
+static _Thread_local bool own_is_called; /* its engine was entered because there is something */
+
+/* Bytes of a command's data: a whole header field, or a piece of the body. */
+static size_t command_max(const struct conf *conf)
+{
+    size_t field = (size_t)conf->milterd.max_header_bytes + COMMAND_NAME_BYTES;
+
+    return field > COMMAND_BYTES_MIN ? field : COMMAND_BYTES_MIN;
+}
 
 static int read_fd(SMFICTX *ctx)
 {
@@ -148,8 +165,10 @@ int session_prepare(const struct session_options *options)
     int rc;
 
     session.options = *options;
+    (void)smfi_setmaxdatasize(command_max(options->front->conf));
     session.real_fd = options->listen_fd;
     session.read_command = dlsym(RTLD_NEXT, "mi_rd_cmd");
+    session.write_command = dlsym(RTLD_NEXT, "mi_wr_cmd");
     if (getsockname(session.real_fd, (struct sockaddr *)&address, &len) != 0)
         return -ERR_SYSTEM;
     session.family = address.ss_family;
@@ -254,18 +273,29 @@ int sigwait(const sigset_t *restrict set, int *restrict sig)
         pause();
 }
 
+static int to_ms(const struct timeval *timeout)
+{
+    int64_t ms = (int64_t)timeout->tv_sec * 1000 + timeout->tv_usec / 1000;
+
+    return ms < INT32_MAX ? (int)ms : INT32_MAX;
+}
+
 /*
- * Reads the next command, for libmilter's engine: by its own function, but what it would stumble
- * over ends the session as an unreadable command does.
+ * Reads the next command, for libmilter's engine; what that would stumble over ends the session as
+ * an unreadable command does.
  */
 char *mi_rd_cmd(int fd, struct timeval *timeout, char *command, size_t *len, char *name)
 {
     char *(*read_command)(int, struct timeval *, char *, size_t *, char *);
     char *data;
 
-    LOG_INVARIANT(session.read_command != NULL);
-    memcpy(&read_command, &session.read_command, sizeof read_command);
-    data = read_command(fd, timeout, command, len, name);
+    if (own_stream != NULL) {
+        data = stream_read(own_stream, to_ms(timeout), command, len);
+    } else {
+        LOG_INVARIANT(session.read_command != NULL);
+        memcpy(&read_command, &session.read_command, sizeof read_command);
+        data = read_command(fd, timeout, command, len, name);
+    }
     if (*command < COMMAND_FIRST || frame_is_sound(*command, data, *len))
         return data;
     log_warn(
@@ -275,15 +305,53 @@ char *mi_rd_cmd(int fd, struct timeval *timeout, char *command, size_t *len, cha
     return NULL;
 }
 
+/* Sends a reply or an action, for libmilter. */
+int mi_wr_cmd(int fd, struct timeval *timeout, int command, char *data, size_t len)
+{
+    int (*write_command)(int, struct timeval *, int, char *, size_t);
+
+    if (own_stream != NULL)
+        return stream_write(own_stream, to_ms(timeout), (char)command, data, len) == 0 ? MI_SUCCESS
+                                                                                       : MI_FAILURE;
+    LOG_INVARIANT(session.write_command != NULL);
+    memcpy(&write_command, &session.write_command, sizeof write_command);
+    return write_command(fd, timeout, command, data, len);
+}
+
+/* By another name here, since headers say that poll only writes what it is given. */
+int session_poll(struct pollfd *fds, nfds_t n_fds, int timeout_ms) __asm__("poll");
+
+/*
+ * libmilter's engine waits for a moment for another command, and comes back to run_session when
+ * there is none. Its session's thread knows without asking.
+ */
+int session_poll(struct pollfd *fds, nfds_t n_fds, int timeout_ms)
+{
+    const struct timespec timeout = {
+        .tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000L};
+
+    if (own_stream != NULL && n_fds == 1 && fds->fd == own_stream->fd && fds->events == POLLIN) {
+        bool is_ready = own_is_called || stream_has_input(own_stream);
+
+        own_is_called = false;
+        fds->revents = is_ready ? POLLIN : 0;
+        return is_ready;
+    }
+    return ppoll(fds, n_fds, timeout_ms < 0 ? NULL : &timeout, NULL);
+}
+
 /* Waits for the next command. False: the connection said nothing for too long. */
 static bool await_command(int fd)
 {
+    if (stream_has_input(own_stream))
+        return true;
     int64_t until = clock_now_ms() + session.options.front->conf->milterd.idle_time;
 
     for (int64_t left; (left = until - clock_now_ms()) > 0;) {
         struct pollfd pfd = {.fd = fd, .events = POLLIN};
+        const struct timespec timeout = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000L};
 
-        if (poll(&pfd, 1, (int)(left < 3600000 ? left : 3600000)) > 0)
+        if (ppoll(&pfd, 1, &timeout, NULL) > 0)
             return true;
     }
     return false;
@@ -293,17 +361,23 @@ static void *run_session(void *context)
 {
     SMFICTX *ctx = context;
     int fd = read_fd(ctx), result;
+    struct stream *stream = xmalloc(sizeof *stream);
 
+    stream_init(stream, fd, command_max(session.options.front->conf));
+    own_stream = stream;
     do {
         /* libmilter then reads the end of the file and does what it does when an MTA leaves. */
         if (!await_command(fd))
             shutdown(fd, SHUT_RD);
         atomic_fetch_add(&session.n_busy, 1);
+        own_is_called = true;
         result = mi_engine(ctx);
         atomic_fetch_sub(&session.n_busy, 1);
     } while (result == ENGINE_GOES_ON);
     callbacks_forget(ctx);
     mi_clr_ctx(ctx);
+    own_stream = NULL;
+    free(stream);
     atomic_fetch_sub(&session.n_sessions, 1);
     return NULL;
 }

@@ -1,9 +1,9 @@
 /*
  * One thread for each MTA connection. The one file that leans on the inside of libmilter: it
  * defines the two entry points of its thread pool (mi_pool_controller_init, mi_start_session), its
- * reader of commands (mi_rd_cmd) and sigwait, finds a context's descriptor, and checks at start
- * that what it finds is right; if not, libmilter's own pool serves, with a warning (there, a
- * callback that blocks stalls other connections).
+ * reader and writer of commands (mi_rd_cmd, mi_wr_cmd), poll and sigwait, finds a context's
+ * descriptor, and checks at start that what it finds is right; if not, libmilter's own pool serves,
+ * with a warning (there, a callback that blocks stalls other connections).
  */
 #ifndef POSTERN_MILTERD_SESSION_H
 #define POSTERN_MILTERD_SESSION_H

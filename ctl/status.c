@@ -9,6 +9,8 @@
 #include "ctl/render.h"
 #include "ctl/server.h"
 
+enum { USER_ROWS = 10 };
+
 static const json_t *find(const json_t *data, const char *name)
 {
     return json_object_get(data, name);
@@ -117,6 +119,27 @@ static void print_generations(const json_t *data)
     }
 }
 
+/* What the filter counts: not more of it than a screen takes. */
+static void print_user(const json_t *data)
+{
+    json_t *counts = json_deep_copy(find(data, "user"));
+    const char *name;
+    json_t *value;
+    size_t n = 0;
+    json_object_foreach(counts, name, value)
+    {
+        if (n++ == USER_ROWS) {
+            print_label("");
+            printf("and %zu more: posternctl metrics\n", json_object_size(counts) - USER_ROWS);
+            break;
+        }
+        print_label(n == 1 ? "filter's" : "");
+        render_escaped(stdout, slice_text(name));
+        printf(" %lld\n", (long long)json_integer_value(value));
+    }
+    json_decref(counts);
+}
+
 static double figure(const json_t *data, const char *a, const char *b, const char *c)
 {
     return json_number_value(find(find(find(data, a), b), c));
@@ -165,6 +188,7 @@ static void print_status(const json_t *data)
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         print_object(objects[i].label, find(data, objects[i].member), objects[i].has_zeros);
     }
+    print_user(data);
     print_value("retries", find(data, "retries"));
     print_value("clients", find(data, "clients"));
     print_value("sandbox", find(data, "sandbox"));

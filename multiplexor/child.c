@@ -219,10 +219,43 @@ static void on_reply(struct child *child, const struct link_record *record)
         index >= 0 ? record->received->fds[index] : -1);
 }
 
+/* One line tells that counts are lost; how many, status does. */
+static void drop_counts(struct mux *mux, uint64_t n)
+{
+    mux->stats.counts_dropped += n;
+    if (n > 0 && !mux->has_told_of_dropped_counts) {
+        mux->has_told_of_dropped_counts = true;
+        log_warn("the filter has more counters and labels than metrics.user_series (%lld): counts "
+                 "of the others are dropped",
+            (long long)mux->conf->metrics.user_series);
+    }
+}
+
+/* What its filter has counted, in whatever state it is. */
+static void on_counts(struct child *child, const struct link_record *record)
+{
+    struct mux *mux = child->mux;
+    struct wire_counts told;
+    uint64_t n_dropped = 0;
+    int err = wire_get_counts(slice_of(record->bytes, record->len), slice_of(NULL, 0), &told);
+    if (err == 0)
+        err = counts_add(
+            &mux->counts, told.counts, (size_t)mux->conf->metrics.user_series, &n_dropped);
+    if (err != 0) {
+        log_error("worker %d (generation %u) sent bad counts: %s: killed", (int)child->pid,
+            child->generation->number, err_text(err));
+        lose(child);
+        return;
+    }
+    drop_counts(mux, n_dropped + told.dropped);
+}
+
 static void on_record(const struct link_record *record, void *context)
 {
     struct child *child = context;
-    if (record->header.type == WIRE_READY)
+    if (record->header.type == WIRE_COUNTS)
+        on_counts(child, record);
+    else if (record->header.type == WIRE_READY)
         on_ready(child, record);
     else if (record->header.type == WIRE_REPLY)
         on_reply(child, record);

@@ -164,5 +164,6 @@ int metrics_put(const struct mux *mux, struct buf *out)
     put_counters(out, &mux->stats);
     put_front(out, &mux->fronts);
     put_histograms(out, &mux->stats);
+    counts_put(&mux->counts, out);
     return buf_printf(out, "# EOF\n");
 }

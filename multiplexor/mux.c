@@ -343,6 +343,7 @@ void mux_free(struct mux *mux)
     event_del(&mux->tend);
     event_base_free(mux->base);
     conf_free(mux->conf);
+    counts_clear(&mux->counts);
     buf_clear(&mux->encoded);
     free(mux->scratch);
     free(mux->worker_program);

@@ -16,6 +16,7 @@
 
 #include "common/conf.h"
 #include "multiplexor/client.h"
+#include "multiplexor/counts.h"
 #include "multiplexor/ctl.h"
 #include "multiplexor/front.h"
 #include "multiplexor/generation.h"
@@ -60,6 +61,8 @@ struct mux {
     struct event tend, housekeeping, drain;
     struct event signals[MUX_SIGNALS];
     struct stats stats;
+    struct counts counts; /* of filters */
+    bool has_told_of_dropped_counts;
     int64_t overload_logged_ms;
     uint8_t *scratch;   /* what links receive into */
     struct buf encoded; /* the record being made; valid until the next one is */

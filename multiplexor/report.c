@@ -145,6 +145,7 @@ static void put_counts(json_t *status, struct mux *mux)
     json_object_set_new(
         status, "recycles", stats_family_json(stats->recycles, RECYCLE_COUNT, stats_recycle_key));
     json_object_set_new(status, "counters", stats_counters_json(stats));
+    json_object_set_new(status, "user", counts_json(&mux->counts));
     json_object_set_new(status, "latency_ms", stats_latency_json(stats, clock_now_ms()));
     json_object_set_new(status, "rates", stats_rates_json(stats, clock_now_ms()));
 }

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "worker/script_internal.h"
+#include "worker/tally.h"
 
 enum { SCRATCH_MAX = 512 << 20, CHANGES_MAX = 402653184, KEEP_BYTES = 1 << 20 };
 
@@ -45,6 +46,11 @@ uint32_t script_hooks(const struct script *script)
 const char *script_path(const struct script *script)
 {
     return script->path;
+}
+
+struct tally *script_tally(struct script *script)
+{
+    return script->tally;
 }
 
 uint32_t script_heap_kb(const struct script *script)
@@ -90,6 +96,7 @@ static struct script *allocate(const struct conf *conf, const char *path)
     for (int i = 0; i < HOOK_COUNT; i++) {
         script->hook_refs[i] = LUA_NOREF;
     }
+    script->tally = tally_new((size_t)conf->metrics.user_series);
     buf_init(&script->scratch, SCRATCH_MAX);
     buf_init(&script->reply_changes, CHANGES_MAX);
     for (int i = 0; i < 2; i++) {
@@ -152,6 +159,7 @@ void script_free(struct script *script)
     buf_clear(&script->reply_changes);
     buf_clear(&script->reply_states[0]);
     buf_clear(&script->reply_states[1]);
+    tally_free(script->tally);
     free(script->path);
     free(script->folder);
     free(script->chunk_name);

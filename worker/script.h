@@ -19,6 +19,7 @@
 struct script;
 struct job;
 struct lua_State;
+struct tally;
 
 /*
  * Makes the state (allocator capped at worker.lua_memory, libraries one by one, the API), and runs
@@ -63,6 +64,8 @@ void script_fill_failure(const struct conf *conf, const struct wire_request *req
     enum reply_outcome outcome, const char *error, struct script_failure_texts *texts,
     struct wire_reply *reply);
 
+/* What the filter has counted and nobody was told yet; borrowed. */
+struct tally *script_tally(struct script *script);
 /* The present Lua heap in KiB. */
 uint32_t script_heap_kb(const struct script *script);
 /* The names that the filter's text uses as globals but nobody defines, for posternctl check: calls

@@ -78,6 +78,8 @@ struct script {
     enum script_woken woken;
     uint32_t n_unyieldable; /* coroutines resumed from places that cannot yield */
 
+    struct tally *tally; /* what postern.metrics has counted */
+
     /* the API */
     uint32_t box_serial;      /* boxes with another one are stale */
     const char *verdict_name; /* of the newest verdict made in this hook; NULL: none */
@@ -127,8 +129,9 @@ int script_deadline_raise(lua_State *L);   /* "the hook did not end in time", wi
 void script_alarm_set(struct script *script); /* for the call that begins, from deadline_ms */
 void script_alarm_clear(const struct script *script);
 
-/* lapi_async.c: pushes the module. */
+/* lapi_async.c, lapi_metrics.c: push the module. */
 int lapi_async_open(lua_State *L);
+int lapi_metrics_open(lua_State *L);
 int lapi_log_open(lua_State *L);
 int lapi_log_print(lua_State *L); /* print: as log.info */
 

@@ -233,7 +233,7 @@ static void replace_searcher(lua_State *L)
 
 static const luaL_Reg own_modules[] = {
     {"postern.async", lapi_async_open},
-
+    {"postern.metrics", lapi_metrics_open},
     {NULL, NULL},
 };
 

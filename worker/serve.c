@@ -11,6 +11,7 @@
 #include "common/xalloc.h"
 #include "worker/job.h"
 #include "worker/serve_parcel.h"
+#include "worker/tally.h"
 
 enum { KEEP_ANNEX_BYTES = 1 << 20 };
 
@@ -93,6 +94,20 @@ int serve_greet(int fd, enum wire_role role, uint32_t generation)
     }
     buf_clear(&greeter.out);
     free(greeter.record);
+    return err;
+}
+
+/* What the filter has counted, if anything: without news this costs nothing. */
+static int send_counts(struct serve *serve)
+{
+    struct tally *tally = script_tally(serve->script);
+    int err = 0;
+    while (err == 0 && tally_has_news(tally)) {
+        struct wire_counts counts;
+        tally_take(tally, &counts);
+        err = wire_put_counts(&serve->out, NULL, 0, 0, &counts);
+        err = err != 0 ? err : send_out(serve);
+    }
     return err;
 }
 
@@ -198,6 +213,9 @@ static int serve_request(struct serve *serve)
         err = run_request(serve, &request, &job, &is_open, &texts, &reply);
     }
     if (err == 0) {
+        err = send_counts(serve);
+    }
+    if (err == 0) {
         err = send_reply(serve, &request, &reply);
     }
     if (is_open) {
@@ -225,6 +243,7 @@ static int start(struct serve *serve, int64_t init_ms)
     ready.error.len = ready.error.len < 4096 ? ready.error.len : 4096;
     err = wire_put_ready(&serve->out, NULL, 0, 0, &ready);
     err = err != 0 ? err : send_out(serve);
+    err = err != 0 ? err : send_counts(serve);
     free(error);
     if (err != 0) {
         return err == -ERR_PEER ? EXIT_CODE_OK : EXIT_CODE_SYSTEM;
@@ -239,6 +258,7 @@ static int serve_record(struct serve *serve)
     if (err == 0 && serve->header.type == WIRE_QUIT) {
         sock_close_fds(&serve->received);
         script_exit(serve->script, serve->conf->multiplexor.exit_time);
+        (void)send_counts(serve); /* or the multiplexor is gone: then nobody sums */
         return EXIT_CODE_OK;
     }
     if (err == 0) {

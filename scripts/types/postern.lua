@@ -379,8 +379,27 @@ function async.sleep(seconds) end
 ---@return number
 function async.time_left() end
 
+---require "postern.metrics".
+---@class postern.metrics
+local metrics = {}
+
+---A counter that all workers share; exported as postern_user_NAME_total.
+---@param name string
+---@param help? string
+---@return postern.counter
+function metrics.counter(name, help) end
+
+---@class postern.counter
+local counter = {}
+
+---Counts at once, whatever becomes of the hook.
+---@param n? integer
+---@param labels? table<string, string|number|boolean>
+function counter:inc(n, labels) end
+
 ---@overload fun(name: "postern.log"): postern.log
 ---@overload fun(name: "postern.async"): postern.async
+---@overload fun(name: "postern.metrics"): postern.metrics
 ---@param name string
 ---@return any
 function require(name) end

@@ -77,7 +77,7 @@ class Options(unittest.TestCase):
                 after = text[match.end():match.end() + 1]
                 is_file = match.group(2) in ("sock", "def", "conf") or (match.group(1) == "log" and after in ("(", " "))
                 self.assertTrue(is_file or match.group(0) in known or match.group(0) in
-                                ("log.debug", "log.info", "log.warn", "log.error"), f"{name}: {match.group(0)}")
+                                ("log.debug", "log.info", "log.warn", "log.error", "metrics.counter"), f"{name}: {match.group(0)}")
 
 
 class Protocol(unittest.TestCase):

@@ -9,7 +9,8 @@ import unittest
 
 from common import SOURCE, Folder, ctl, items, page, read, rows, section
 
-CLASSES = {"conn": "lapi_conn.c", "msg": "lapi_msg.c", "rcpt": "lapi_rcpt.c", "part": "lapi_part.c"}
+CLASSES = {"conn": "lapi_conn.c", "msg": "lapi_msg.c", "rcpt": "lapi_rcpt.c", "part": "lapi_part.c",
+           "counter": "lapi_metrics.c"}
 SUBJECTS = {"SUBJECT_NONE": "nothing", "SUBJECT_CONNECTION": "the connection", "SUBJECT_MESSAGE": "the message",
             "SUBJECT_RECIPIENT": "this recipient", "SUBJECT_COMMAND": "the command"}
 
@@ -150,7 +151,8 @@ class Running(unittest.TestCase):
 
     def test_members_of_objects(self):
         found = reference()
-        lines = ["function filter_message(msg)", "local conn, rcpt, part = msg.conn, msg.recipients[1], msg.root"]
+        lines = ["function filter_message(msg)", "local conn, rcpt, part = msg.conn, msg.recipients[1], msg.root",
+                 'local counter = require("postern.metrics").counter("x")']
         for name in CLASSES:
             for field in found[name][0]:
                 lines.append(f"local _ = {name}.{field}")

@@ -43,6 +43,8 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
         "(unix:DIR/milter.sock)"},
     [ARG_DIR] = {"--dir", 0, "DIR", false,
         "folder for sockets and spool (a new private one, removed at the end)"},
+    [ARG_CANARY] = {"--canary", 0, "PERCENT", false,
+        "try the new filter on so many of the clients first; 0: on none (multiplexor.canary)"},
 };
 
 static int arg_find_word(const char *word, size_t len)

@@ -28,6 +28,7 @@ enum arg {
     ARG_MACRO,
     ARG_SOCKET,
     ARG_DIR,
+    ARG_CANARY,
     ARG_COUNT,
 };
 

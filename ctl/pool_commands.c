@@ -1,6 +1,8 @@
-/* The commands that change the pool of a running system: reload, recycle, scale, drain, resume. */
+/* The commands that change the pool of a running system: reload, promote, rollback, recycle, scale,
+ * drain, resume. */
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/err.h"
 #include "common/log.h"
@@ -44,13 +46,60 @@ static int ask_and_say(const struct args *args, const char *command, json_t *arg
 
 static void say_reloaded(const json_t *data)
 {
-    printf("reloaded: generation %lld\n",
+    const json_t *canary = json_object_get(data, "canary");
+    printf("reloaded: generation %lld",
         (long long)json_integer_value(json_object_get(data, "generation")));
+    if (canary != NULL) {
+        printf(" is tried on %lld %% of the clients", (long long)json_integer_value(canary));
+    }
+    putchar('\n');
+}
+
+/* "5" or "5%". */
+static int read_percent(const char *text, int64_t *out)
+{
+    size_t len = strlen(text);
+    char digits[8] = "";
+    if (len > 0 && text[len - 1] == '%') {
+        len--;
+    }
+    if (len < sizeof(digits)) {
+        memcpy(digits, text, len);
+    }
+    if (text_to_i64(digits, 0, 100, out) < 0) {
+        fprintf(stderr, "posternctl: --canary must be a percentage from 0 to 100\n");
+        return -ERR_BAD;
+    }
+    return 0;
 }
 
 int command_reload(const struct args *args)
 {
-    return ask_and_say(args, "reload", NULL, RELOAD_TIMEOUT_MS, say_reloaded);
+    int64_t canary;
+    if (!args_has(args, ARG_CANARY)) {
+        return ask_and_say(args, "reload", NULL, RELOAD_TIMEOUT_MS, say_reloaded);
+    }
+    if (read_percent(args_get(args, ARG_CANARY), &canary) < 0) {
+        return EXIT_CODE_USAGE;
+    }
+    return ask_and_say(args, "reload", json_pack("{s:I}", "canary", (json_int_t)canary),
+        RELOAD_TIMEOUT_MS, say_reloaded);
+}
+
+static void say_current(const json_t *data)
+{
+    printf("current: generation %lld\n",
+        (long long)json_integer_value(json_object_get(data, "generation")));
+}
+
+int command_promote(const struct args *args)
+{
+    return ask_and_say(args, "promote", NULL, 0, say_current);
+}
+
+int command_rollback(const struct args *args)
+{
+    return ask_and_say(args, "rollback", NULL, 0, say_current);
 }
 
 static void say_recycled(const json_t *data)

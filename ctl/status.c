@@ -140,6 +140,31 @@ static void print_user(const json_t *data)
     json_decref(counts);
 }
 
+/* The filter that is tried, beside the current one; and what became of the last. */
+static void print_canary(const json_t *data)
+{
+    const json_t *canary = find(data, "canary"), *last = find(data, "canary_last");
+    if (json_is_object(canary)) {
+        print_label("canary");
+        char age[32], time[32];
+        int64_t time_s = json_integer_value(find(canary, "time_s"));
+        render_duration(age, sizeof(age), json_integer_value(find(canary, "age_s")));
+        render_duration(time, sizeof(time), time_s);
+        printf("%lld %% of the clients for %s, ",
+            (long long)json_integer_value(find(canary, "share")), age);
+        if (time_s > 0) {
+            printf("takes over after %s and %lld runs\n", time,
+                (long long)json_integer_value(find(canary, "least_runs")));
+        } else {
+            printf("takes over when told to\n");
+        }
+        print_object("  candidate", find(canary, "candidate"), true);
+        print_object("  current", find(canary, "current"), true);
+    } else if (json_is_object(last)) {
+        print_object("last canary", last, true);
+    }
+}
+
 static double figure(const json_t *data, const char *a, const char *b, const char *c)
 {
     return json_number_value(find(find(find(data, a), b), c));
@@ -184,6 +209,7 @@ static void print_status(const json_t *data)
     print_head(data);
     print_filter(data);
     print_generations(data);
+    print_canary(data);
     print_spans(data);
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         print_object(objects[i].label, find(data, objects[i].member), objects[i].has_zeros);

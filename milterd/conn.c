@@ -101,6 +101,8 @@ void conn_begin(struct conn *conn, const char *hostname, const struct sockaddr *
         macros_put(&conn->front->macros, conn->ctx, STAGE_CONNECT, &conn->lead) != 0)
         log_warn("connection %s: what the MTA says of the client does not fit", conn->id);
     conn->lead_connect_bytes = conn->lead.len;
+    generations_set_client(conn->front->generations, &conn->claim,
+        slice_text(conn->client_ip[0] != '\0' ? conn->client_ip : conn->id));
 }
 
 void conn_put_helo(struct conn *conn, const char *helo)

@@ -8,6 +8,8 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 
+enum { CLIENT_DRAWS = 10000 }; /* a client's draw is one of so many numbers */
+
 struct generation {
     uint32_t number;
     uint32_t n_messages;
@@ -21,7 +23,9 @@ struct generations {
     int wake_fd;
     bool has_needs;
     struct hook_needs union_needs;
-    uint32_t current; /* 0: none has loaded */
+    uint32_t current;         /* 0: none has loaded */
+    uint32_t candidate;       /* 0: none is tried */
+    uint32_t candidate_share; /* percent of the clients */
     struct generation *items;
     unsigned n;
     struct generation_claim *claims;
@@ -83,6 +87,12 @@ static struct generation *find_or_add(struct generations *generations, uint32_t 
     return found;
 }
 
+/* Whether new messages may go to it, so that it is not to be released. */
+static bool is_used(const struct generations *generations, uint32_t number)
+{
+    return number == generations->current || number == generations->candidate;
+}
+
 /* Points a claim at a generation; 0 for none. */
 static void point_claim(
     struct generations *generations, struct generation_claim *claim, uint32_t number)
@@ -98,16 +108,63 @@ static void point_claim(
         find_or_add(generations, number)->n_claims++;
 }
 
-static void learn_current(struct generations *generations, const struct wire_needs *needs)
+/* The bits of a hash spread over all of it (the end of MurmurHash3), so that any of them will do.
+ */
+static uint64_t spread(uint64_t hash)
 {
-    struct generation *current = find_or_add(generations, needs->generation);
-    struct hook_needs wanted = {.sees = needs->current_sees, .answers = needs->current_answers};
+    hash = (hash ^ hash >> 33) * UINT64_C(0xff51afd7ed558ccd);
+    hash = (hash ^ hash >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+    return hash ^ hash >> 33;
+}
 
-    current->has_needs = true;
-    current->needs = wanted;
-    for (struct generation_claim *claim = generations->claims; claim != NULL; claim = claim->next)
-        if (hook_needs_are_covered(wanted, claim->have))
-            point_claim(generations, claim, needs->generation);
+/* FNV-1a: it must be the same in every process. */
+static uint64_t hash_of(struct slice key)
+{
+    const uint8_t *bytes = (const void *)key.data;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < key.len; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Whether the claim's client is of the candidate's share. The candidate's number is part of the
+ * draw, so that it is not always the same clients on whom filters are tried. */
+static bool is_drawn(const struct generations *generations, const struct generation_claim *claim)
+{
+    uint64_t draw = spread(claim->client ^ spread(generations->candidate)) % CLIENT_DRAWS;
+
+    return generations->candidate != 0 && claim->has_client &&
+           draw < (uint64_t)generations->candidate_share * (CLIENT_DRAWS / 100);
+}
+
+static bool is_covered(
+    struct generations *generations, const struct generation_claim *claim, uint32_t number)
+{
+    const struct generation *found = number != 0 ? find(generations, number) : NULL;
+
+    return found != NULL && found->has_needs && hook_needs_are_covered(found->needs, claim->have);
+}
+
+/* Moves a claim to where it belongs now; it stays where it is when what was negotiated covers
+ * neither. */
+static void settle_claim(struct generations *generations, struct generation_claim *claim)
+{
+    if (is_drawn(generations, claim) && is_covered(generations, claim, generations->candidate))
+        point_claim(generations, claim, generations->candidate);
+    else if (is_covered(generations, claim, generations->current))
+        point_claim(generations, claim, generations->current);
+}
+
+static void learn_one(struct generations *generations, uint32_t number, struct hook_needs needs)
+{
+    struct generation *found;
+
+    if (number == 0)
+        return;
+    found = find_or_add(generations, number);
+    found->has_needs = true;
+    found->needs = needs;
 }
 
 void generations_learn(struct generations *generations, const struct wire_needs *needs)
@@ -117,8 +174,14 @@ void generations_learn(struct generations *generations, const struct wire_needs 
         (struct hook_needs){.sees = needs->union_sees, .answers = needs->union_answers};
     generations->has_needs = needs->generation != 0;
     generations->current = needs->generation;
-    if (needs->generation != 0)
-        learn_current(generations, needs);
+    generations->candidate = needs->candidate;
+    generations->candidate_share = needs->candidate_share < 100 ? needs->candidate_share : 100;
+    learn_one(generations, needs->generation,
+        (struct hook_needs){.sees = needs->current_sees, .answers = needs->current_answers});
+    learn_one(generations, needs->candidate,
+        (struct hook_needs){.sees = needs->candidate_sees, .answers = needs->candidate_answers});
+    for (struct generation_claim *claim = generations->claims; claim != NULL; claim = claim->next)
+        settle_claim(generations, claim);
     pthread_mutex_unlock(&generations->mutex);
     wake(generations);
 }
@@ -136,12 +199,23 @@ void generations_claim(
     pthread_mutex_unlock(&generations->mutex);
 }
 
+void generations_set_client(
+    struct generations *generations, struct generation_claim *claim, struct slice key)
+{
+    pthread_mutex_lock(&generations->mutex);
+    claim->client = hash_of(key);
+    claim->has_client = true;
+    if (claim->is_held && generations->candidate != 0)
+        settle_claim(generations, claim);
+    pthread_mutex_unlock(&generations->mutex);
+}
+
 void generations_unclaim(struct generations *generations, struct generation_claim *claim)
 {
     if (!claim->is_held)
         return;
     pthread_mutex_lock(&generations->mutex);
-    if (claim->number != generations->current)
+    if (!is_used(generations, claim->number))
         wake(generations);
     point_claim(generations, claim, 0);
     if (claim->prev != NULL)
@@ -208,7 +282,7 @@ static void drop_locked(struct generations *generations, uint32_t held)
     if (found == NULL)
         return;
     LOG_INVARIANT(found->n_messages > 0);
-    if (--found->n_messages == 0 && found->number != generations->current)
+    if (--found->n_messages == 0 && !is_used(generations, found->number))
         wake(generations);
 }
 
@@ -238,7 +312,7 @@ uint32_t generations_take_idle(struct generations *generations)
     for (unsigned i = 0; i < generations->n && number == 0; i++) {
         struct generation *item = &generations->items[i];
 
-        if (item->n_messages > 0 || item->n_claims > 0 || item->number == generations->current)
+        if (item->n_messages > 0 || item->n_claims > 0 || is_used(generations, item->number))
             continue;
         number = item->number;
         *item = generations->items[--generations->n];

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/buf.h"
 #include "common/hook.h"
 #include "common/wire.h"
 
@@ -17,7 +18,8 @@ struct generations;
 struct generations *generations_new(void);
 void generations_free(struct generations *generations);
 
-/* Takes in a NEEDS record: its generation is the current one from now on. */
+/* Takes in a NEEDS record: its generation is the current one from now on, and its candidate, if it
+ * names one, the one that is tried. */
 void generations_learn(struct generations *generations, const struct wire_needs *needs);
 /* What to negotiate, as last learned; false when nothing was learned yet. */
 bool generations_union(struct generations *generations, struct hook_needs *out);
@@ -33,6 +35,8 @@ bool generations_answers(
 struct generation_claim {
     struct hook_needs have; /* stages negotiated */
     uint32_t number;        /* 0: none was known */
+    uint64_t client;        /* hash of the client that the connection serves */
+    bool has_client;        /* without one it never points at a candidate */
     struct generation_claim *prev, *next;
     bool is_held;
 };
@@ -42,8 +46,14 @@ void generations_claim(
 void generations_unclaim(
     struct generations *generations, struct generation_claim *claim); /* not held: nothing */
 
-/* The generation that a connection's claim points at now: the current one if its needs were
- * negotiated. 0: the multiplexor chooses. */
+/*
+ * Whom the connection serves from now on: a candidate gets a share of the clients, always the same
+ * ones while it lives, in every front end and every process. key: address, or what else names it.
+ */
+void generations_set_client(
+    struct generations *generations, struct generation_claim *claim, struct slice key);
+/* The generation that a connection's claim points at now: the candidate if the client is of its
+ * share, else the current one, if its needs were negotiated. 0: the multiplexor chooses. */
 uint32_t generations_claimed(struct generations *generations, const struct generation_claim *claim);
 /* The same for a message that begins, which counts from now on. */
 uint32_t generations_stamp(struct generations *generations, const struct generation_claim *claim);

@@ -112,7 +112,8 @@ static int take_needs(struct watch *watch, struct mux_link *link)
         return rc;
     generations_learn(watch->generations, &needs);
     watch->has_needs = true;
-    log_debug("generation %u is current; stages %x, answers %x", needs.generation, needs.union_sees,
+    log_debug("generation %u is current, candidate %u, %u %%; stages %x, answers %x",
+        needs.generation, needs.candidate, needs.candidate_share, needs.union_sees,
         needs.union_answers);
     return 0;
 }

@@ -89,6 +89,8 @@ static void lose(struct child *child)
     if (state == CHILD_IDLE || state == CHILD_BUSY)
         child->mux->stats.recycles[RECYCLE_DIED]++;
     put_down(child);
+    if (state == CHILD_IDLE || state == CHILD_BUSY)
+        canary_note_death(child->generation);
     if (child->is_ready && child->n_requests == 0)
         pool_on_early_death(child->generation, "it died before its first answer");
     /* A worker that was dead before it read the request is not the request's fault: that is no

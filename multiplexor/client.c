@@ -87,8 +87,10 @@ static void send_needs(struct client *client)
     mux_needs(mux, &needs);
     int err = wire_put_needs(&mux->encoded, NULL, 0, 0, &needs);
     LOG_INVARIANT(err == 0);
-    if (client->is_watching)
+    if (client->is_watching) {
         hold(client, needs.generation);
+        hold(client, needs.candidate);
+    }
     err = link_send(&client->link, buf_slice(&mux->encoded), NULL, 0);
     if (err != 0)
         drop(client, err_text(err));
@@ -110,8 +112,9 @@ static void on_release(struct client *client, const struct link_record *record)
         drop(client, err_text(err));
         return;
     }
-    /* What is current is handed out to new messages at any time: only a later one can be let go. */
-    if (client->mux->current == NULL || in.generation != client->mux->current->number)
+    /* What takes new messages is handed out at any time: only another one can be let go. */
+    if (in.generation != client->mux->told.generation &&
+        in.generation != client->mux->told.candidate)
         release(client, in.generation);
     mux_wake(client->mux);
 }

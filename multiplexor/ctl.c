@@ -91,9 +91,33 @@ static json_t *ctl_run_reload(struct ctl_call *call)
         call->error = "nobody is there to wait for the answer";
         return NULL;
     }
+    const json_t *canary = json_object_get(call->args, "canary");
+    json_int_t share = canary != NULL ? json_integer_value(canary) : RELOAD_CANARY_OPTION;
+    if (canary != NULL && (share < 0 || share > 100)) {
+        call->error = "canary is a percentage from 0 to 100";
+        return NULL;
+    }
     call->is_deferred = true;
-    reload_ask(call->mux, &call->connection->waiter);
+    reload_ask(call->mux, &call->connection->waiter, (int)share);
     return NULL;
+}
+
+static json_t *say_generation(
+    struct ctl_call *call, const char *(*change)(struct mux *mux, uint32_t *generation_out))
+{
+    uint32_t generation = 0;
+    call->error = change(call->mux, &generation);
+    return call->error == NULL ? json_pack("{s:I}", "generation", (json_int_t)generation) : NULL;
+}
+
+static json_t *ctl_run_promote(struct ctl_call *call)
+{
+    return say_generation(call, canary_promote);
+}
+
+static json_t *ctl_run_rollback(struct ctl_call *call)
+{
+    return say_generation(call, canary_roll_back);
 }
 
 /* Marks the workers with this pid, or all when pid is NULL; the number of them. */
@@ -346,9 +370,12 @@ static void on_reloaded(struct reload_waiter *waiter, uint32_t generation, const
 {
     struct ctl_connection *connection =
         (struct ctl_connection *)(void *)((char *)waiter - offsetof(struct ctl_connection, waiter));
-    write_answer(connection,
-        error != NULL ? error_answer(error)
-                      : data_answer(json_pack("{s:I}", "generation", (json_int_t)generation)));
+    const struct canary *canary = &connection->mux->canary;
+    json_t *data = json_pack("{s:I}", "generation", (json_int_t)generation);
+    if (canary->candidate != NULL && canary->candidate->number == generation)
+        json_object_set_new(data, "canary", json_integer(canary->share));
+    write_answer(connection, error != NULL ? error_answer(error) : data_answer(json_incref(data)));
+    json_decref(data);
     /* What else was asked meanwhile is looked at from the loop: this may run inside answer_lines.
      */
     bufferevent_trigger(

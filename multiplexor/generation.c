@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "common/xalloc.h"
+#include "multiplexor/canary.h"
 #include "multiplexor/client.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/nursery.h"
@@ -24,7 +25,8 @@ enum {
 
 const char *generation_state_name(enum generation_state state)
 {
-    static const char *const names[] = {"loading", "warming", "current", "lingering", "retiring"};
+    static const char *const names[] = {
+        "loading", "warming", "candidate", "current", "lingering", "retiring"};
     return names[state];
 }
 
@@ -32,9 +34,12 @@ static void generation_set_state(struct generation *generation, enum generation_
 {
     static const uint8_t allowed[] = {
         [GENERATION_LOADING] = 1 << GENERATION_WARMING | 1 << GENERATION_RETIRING,
-        [GENERATION_WARMING] = 1 << GENERATION_CURRENT | 1 << GENERATION_RETIRING,
+        [GENERATION_WARMING] =
+            1 << GENERATION_CANDIDATE | 1 << GENERATION_CURRENT | 1 << GENERATION_RETIRING,
+        [GENERATION_CANDIDATE] =
+            1 << GENERATION_CURRENT | 1 << GENERATION_LINGERING | 1 << GENERATION_RETIRING,
         [GENERATION_CURRENT] = 1 << GENERATION_LINGERING | 1 << GENERATION_RETIRING,
-        [GENERATION_LINGERING] = 1 << GENERATION_RETIRING,
+        [GENERATION_LINGERING] = 1 << GENERATION_CURRENT | 1 << GENERATION_RETIRING,
         [GENERATION_RETIRING] = 0,
     };
     LOG_INVARIANT((allowed[generation->state] & 1 << state) != 0);
@@ -43,7 +48,12 @@ static void generation_set_state(struct generation *generation, enum generation_
 
 bool generation_is_serving(const struct generation *generation)
 {
-    return generation->state == GENERATION_CURRENT || generation->state == GENERATION_LINGERING;
+    return generation_takes_new(generation) || generation->state == GENERATION_LINGERING;
+}
+
+bool generation_takes_new(const struct generation *generation)
+{
+    return generation->state == GENERATION_CANDIDATE || generation->state == GENERATION_CURRENT;
 }
 
 bool generation_can_fork(const struct generation *generation)
@@ -72,6 +82,32 @@ void generation_kill(struct generation *generation)
     kill_nursery(generation);
 }
 
+/* A lingering one to which no message belongs any more. */
+static bool is_unused(const struct generation *generation, int64_t now_ms)
+{
+    if (generation->state != GENERATION_LINGERING || generation->queue.n > 0 ||
+        generation->pool.n_in[CHILD_BUSY] > 0)
+        return false;
+    if (clients_n_watchers(generation->mux) > 0)
+        return !clients_hold_generation(generation->mux, generation->number);
+    int64_t quiet_since = generation->used_ms > generation->lingering_ms ? generation->used_ms
+                                                                         : generation->lingering_ms;
+    return now_ms - quiet_since >= QUIET_MS;
+}
+
+/* generation_linger has passed. */
+static void stop_lingering(struct generation *generation)
+{
+    if (is_unused(generation, clock_now_ms()))
+        log_info("generation %u is not kept any longer", generation->number);
+    else
+        log_warn("generation %u: messages still belong to it after generation_linger; they go on "
+                 "with generation %u",
+            generation->number,
+            generation->mux->current != NULL ? generation->mux->current->number : 0);
+    generation_retire(generation);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
@@ -85,17 +121,14 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
         generation_fail(generation, "no worker was ready within load_time");
         break;
     case GENERATION_LINGERING:
-        log_warn("generation %u: messages still belong to it after generation_linger; they go on "
-                 "with generation %u",
-            generation->number,
-            generation->mux->current != NULL ? generation->mux->current->number : 0);
-        generation_retire(generation);
+        stop_lingering(generation);
         break;
     case GENERATION_RETIRING:
         log_warn("generation %u: its nursery %d did not end within exit_time: killed",
             generation->number, (int)generation->nursery);
         kill_nursery(generation);
         break;
+    case GENERATION_CANDIDATE:
     case GENERATION_CURRENT:
         break;
     }
@@ -237,9 +270,20 @@ void generation_on_worker_ready(struct generation *generation)
     if (generation->state != GENERATION_WARMING)
         return;
     event_del(&generation->timer);
+    reload_on_loaded(generation);
+}
+
+void generation_become_candidate(struct generation *generation)
+{
+    generation_set_state(generation, GENERATION_CANDIDATE);
+}
+
+void generation_become_current(struct generation *generation)
+{
+    event_del(&generation->timer);
     generation_set_state(generation, GENERATION_CURRENT);
     generation->was_current = true;
-    reload_on_loaded(generation);
+    generation->is_kept = false;
 }
 
 void generation_fail(struct generation *generation, const char *why)
@@ -279,6 +323,7 @@ void generation_retire(struct generation *generation)
     if (generation->state == GENERATION_RETIRING)
         return;
     generation_set_state(generation, GENERATION_RETIRING);
+    canary_forget(generation);
     log_debug("generation %u retires", generation->number);
     for (child = TAILQ_FIRST(&generation->pool.children); child != NULL; child = next) {
         next = TAILQ_NEXT(child, entry);
@@ -328,14 +373,7 @@ void generation_free(struct generation *generation)
 
 bool generation_is_unneeded(const struct generation *generation, int64_t now_ms)
 {
-    if (generation->state != GENERATION_LINGERING || generation->queue.n > 0 ||
-        generation->pool.n_in[CHILD_BUSY] > 0)
-        return false;
-    if (clients_n_watchers(generation->mux) > 0)
-        return !clients_hold_generation(generation->mux, generation->number);
-    int64_t quiet_since = generation->used_ms > generation->lingering_ms ? generation->used_ms
-                                                                         : generation->lingering_ms;
-    return now_ms - quiet_since >= QUIET_MS;
+    return !generation->is_kept && is_unused(generation, now_ms);
 }
 
 static bool fits(const struct generation *generation, struct hook_needs negotiated)
@@ -344,20 +382,29 @@ static bool fits(const struct generation *generation, struct hook_needs negotiat
            hook_needs_are_covered(generation->needs, negotiated);
 }
 
-/* The one it belongs to while it lives, else the newest that the negotiated stages cover. */
+/* Whether messages can still go to the one that they belong to. A candidate whose workers do not
+ * start is about to go. */
+static bool is_there(const struct generation *generation)
+{
+    return generation_is_serving(generation) &&
+           !(generation->state == GENERATION_CANDIDATE && pool_is_broken(&generation->pool));
+}
+
+/* The one it belongs to while it lives, else the current one, else the newest that was current
+ * once; only if the negotiated stages cover its needs. */
 static struct generation *find(struct mux *mux, uint32_t asked, struct hook_needs negotiated)
 {
     struct generation *generation, *newest = NULL;
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
-        if (asked != 0 && generation->number == asked && generation_is_serving(generation))
+        if (asked != 0 && generation->number == asked && is_there(generation))
             return fits(generation, negotiated) ? generation : NULL;
         /* A message that belongs to a generation that is gone goes on with the current one or not
          * at all. */
-        if (fits(generation, negotiated) && (asked == 0 || generation == mux->current))
+        if (generation->was_current && asked == 0 && fits(generation, negotiated))
             newest = generation;
     }
-    return newest;
+    return fits(mux->current, negotiated) ? mux->current : newest;
 }
 
 enum reply_outcome generation_choose(

@@ -4,8 +4,10 @@
  * linger while messages that began with them live.
  *
  * States: LOADING (the nursery reads the file) → WARMING (it has; the first worker starts) →
- * CURRENT → LINGERING (a newer one is current) → RETIRING (no new requests; its processes end). A
- * load that fails goes from LOADING or WARMING to RETIRING and changes nothing else.
+ * CURRENT → LINGERING (another one is current) → RETIRING (no new requests; its processes end). A
+ * load that fails goes from LOADING or WARMING to RETIRING and changes nothing else. Between
+ * WARMING and CURRENT it may be a CANDIDATE (canary.h), and may go to LINGERING from there; a
+ * LINGERING one may become CURRENT again.
  */
 #ifndef POSTERN_MULTIPLEXOR_GENERATION_H
 #define POSTERN_MULTIPLEXOR_GENERATION_H
@@ -15,6 +17,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "common/conf.h"
 #include "common/hook.h"
@@ -28,6 +31,7 @@ struct mux;
 enum generation_state {
     GENERATION_LOADING = 0,
     GENERATION_WARMING,
+    GENERATION_CANDIDATE,
     GENERATION_CURRENT,
     GENERATION_LINGERING,
     GENERATION_RETIRING
@@ -41,9 +45,11 @@ struct generation {
     uint32_t number; /* from 1 */
     enum generation_state state;
     bool was_current;
+    bool is_kept; /* while it lingers it stays although nobody needs it, so that it can be current
+                     again */
     bool has_lost_nursery;
-    struct conf *conf; /* what it was loaded with, until it becomes current and the multiplexor
-                          takes it over; NULL: the multiplexor's own */
+    struct conf *conf; /* what it was loaded with, while it is not current; NULL: the
+                          multiplexor's own */
     struct hook_needs needs;
     char *filter;     /* path of the file */
     char *sandbox;    /* as its nursery says; NULL: not yet */
@@ -53,6 +59,7 @@ struct generation {
     struct queue queue;
     struct event timer; /* load, linger, or exit of the nursery */
     int64_t started_ms;
+    time_t loaded_at;     /* wall clock, for status; 0: not yet */
     int64_t used_ms;      /* last request */
     int64_t lingering_ms; /* since when */
 };
@@ -64,7 +71,10 @@ TAILQ_HEAD(generation_list, generation);
 struct generation *generation_start(struct mux *mux, struct conf *conf);
 /* The load failed: retires the generation and tells reload.c. */
 void generation_fail(struct generation *generation, const char *why);
-/* A newer one is current. */
+/* By canary.c and reload.c, which see to the rest. */
+void generation_become_candidate(struct generation *generation);
+void generation_become_current(struct generation *generation);
+/* Another one is current. */
 void generation_linger(struct generation *generation);
 /* No more requests: the queue is routed anew, workers and nursery are asked to end. */
 void generation_retire(struct generation *generation);
@@ -74,7 +84,10 @@ void generation_kill(struct generation *generation);
 bool generation_is_over(const struct generation *generation);
 void generation_free(struct generation *generation);
 
-bool generation_is_serving(const struct generation *generation); /* CURRENT or LINGERING */
+bool generation_is_serving(
+    const struct generation *generation); /* CANDIDATE, CURRENT or LINGERING */
+/* New messages come to it: CANDIDATE or CURRENT. */
+bool generation_takes_new(const struct generation *generation);
 bool generation_can_fork(const struct generation *generation);
 /* A lingering one that nobody needs any more: released by every watcher, nothing queued or running.
  */

@@ -62,6 +62,7 @@ void mux_needs(const struct mux *mux, struct wire_needs *out)
         .union_sees = all.sees,
         .union_answers = all.answers,
     };
+    const struct generation *candidate = mux->canary.candidate;
     if (mux->current == NULL)
         return; /* nothing is known: everything may be needed */
     struct hook_needs needs = mux->current->needs;
@@ -75,20 +76,19 @@ void mux_needs(const struct mux *mux, struct wire_needs *out)
     }
     out->union_sees = needs.sees;
     out->union_answers = needs.answers;
-}
-
-static bool needs_are_equal(const struct wire_needs *a, const struct wire_needs *b)
-{
-    return a->generation == b->generation && a->current_sees == b->current_sees &&
-           a->current_answers == b->current_answers && a->union_sees == b->union_sees &&
-           a->union_answers == b->union_answers;
+    if (candidate == NULL)
+        return;
+    out->candidate = candidate->number;
+    out->candidate_share = mux->canary.share;
+    out->candidate_sees = candidate->needs.sees;
+    out->candidate_answers = candidate->needs.answers;
 }
 
 void mux_tell_needs(struct mux *mux)
 {
     struct wire_needs needs;
     mux_needs(mux, &needs);
-    if (needs_are_equal(&needs, &mux->told))
+    if (memcmp(&needs, &mux->told, sizeof(needs)) == 0) /* numbers of one size: no padding */
         return;
     mux->told = needs;
     clients_push_needs(mux);
@@ -122,6 +122,7 @@ static void on_tend(evutil_socket_t fd, short what, void *context)
     struct mux *mux = context;
     struct generation *generation, *next;
     mux->is_awake = false;
+    canary_tend(mux); /* before the queue of one that is of no use is given up */
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
         pool_tend(&generation->pool);
@@ -214,6 +215,7 @@ static void retire_all(struct mux *mux)
 {
     struct generation *generation;
     struct request *request;
+    mux->canary.candidate = mux->canary.previous = NULL;
     mux->current = NULL;
     mux->loading = NULL;
     while ((request = queue_first(&mux->lobby)) != NULL)
@@ -256,7 +258,7 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     if (number == SIGCHLD)
         reap(mux);
     else if (number == SIGHUP)
-        reload_ask(mux, NULL);
+        reload_ask(mux, NULL, RELOAD_CANARY_OPTION);
     else
         mux_stop(mux);
 }
@@ -294,6 +296,7 @@ struct mux *mux_new(
     evtimer_assign(&mux->drain, base, on_drain_end, mux);
     event_add(&mux->housekeeping, &housekeeping);
     reload_init(mux);
+    canary_init(mux);
     mux_needs(mux, &mux->told);
     clients_open(mux, sockets->records, sockets->max_clients);
     ctl_open(mux, sockets->control, sockets->control_gid);

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "common/conf.h"
+#include "multiplexor/canary.h"
 #include "multiplexor/client.h"
 #include "multiplexor/counts.h"
 #include "multiplexor/ctl.h"
@@ -52,6 +53,7 @@ struct mux {
     unsigned n_queued;  /* in all queues */
     unsigned n_common;  /* requests running that are not reserved */
     struct reload reload;
+    struct canary canary;
     struct wire_needs told; /* what the watchers know */
     struct orphan orphans[MUX_ORPHANS];
     unsigned next_orphan;

@@ -169,11 +169,29 @@ static bool is_short(const struct pool *pool)
     return waiting > idle && waiting - idle >= (n_starting(pool) + 1) * each;
 }
 
+/* What falls to this generation of a number of workers: all, or a candidate's share, rounded up. */
+static unsigned portion(const struct pool *pool, int64_t n_workers)
+{
+    bool is_candidate = pool->generation->state == GENERATION_CANDIDATE;
+    int64_t share = is_candidate ? pool->generation->mux->canary.share : 100;
+    return (unsigned)((n_workers * share + 99) / 100);
+}
+
 unsigned pool_target(const struct pool *pool)
 {
     const struct conf *conf = pool->generation->mux->conf;
     return scale_target(&pool->scale, (unsigned)conf->multiplexor.scale_load,
-        (unsigned)conf->multiplexor.min_workers, (unsigned)conf->multiplexor.max_workers);
+        portion(pool, conf->multiplexor.min_workers), portion(pool, conf->multiplexor.max_workers));
+}
+
+/* Whether it may have one more for those that wait. A candidate may beyond its portion, as long as
+ * there is room: its clients may be busy ones. */
+static bool has_room(const struct pool *pool, unsigned live)
+{
+    const struct mux *mux = pool->generation->mux;
+    return live < portion(pool, mux->conf->multiplexor.max_workers) ||
+           (pool->generation->state == GENERATION_CANDIDATE &&
+               mux_n_live(mux) < (unsigned)mux->conf->multiplexor.max_workers);
 }
 
 static bool wants_one_more(const struct pool *pool)
@@ -182,10 +200,11 @@ static bool wants_one_more(const struct pool *pool)
     const struct conf *conf = mux->conf;
     unsigned live = pool_n_live(pool);
     switch (pool->generation->state) {
+    case GENERATION_CANDIDATE:
     case GENERATION_CURRENT:
         /* Those to be replaced do not count, so that the new one comes before the old one goes. */
         return live - pool->n_marked < pool_target(pool) || n_starting(pool) < pool->n_owed ||
-               (is_short(pool) && live < (unsigned)conf->multiplexor.max_workers);
+               (is_short(pool) && has_room(pool, live));
     case GENERATION_LINGERING: /* one can always be had, whatever the others use */
         return is_short(pool) &&
                (live < 1 || mux_n_live(mux) < (unsigned)conf->multiplexor.max_workers);
@@ -237,7 +256,7 @@ static void flush_broken(struct pool *pool)
 void pool_tend(struct pool *pool)
 {
     const struct mux *mux = pool->generation->mux;
-    if (pool->generation->state == GENERATION_CURRENT)
+    if (generation_takes_new(pool->generation))
         end_marked(pool); /* before they are given more to do */
     dispatch(pool);
     start_workers(pool);
@@ -257,6 +276,7 @@ void pool_tend(struct pool *pool)
         break;
     case GENERATION_LOADING:
     case GENERATION_WARMING:
+    case GENERATION_CANDIDATE:
         break;
     }
 }
@@ -299,7 +319,7 @@ void pool_check(struct pool *pool, int64_t now_ms)
     /* As long again without a failure as the pause was: what starts now, stays. */
     if (pool->pause_ms > 0 && n_ready(pool) > 0 && now_ms >= pool->paused_until_ms + pool->pause_ms)
         unthrottle(pool);
-    if (pool->generation->state != GENERATION_CURRENT)
+    if (!generation_takes_new(pool->generation))
         return;
     TAILQ_FOREACH(child, &pool->children, entry)
     {

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/proc.h"
 #include "common/xalloc.h"
+#include "multiplexor/canary.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
 #include "multiplexor/settings.h"
@@ -71,7 +72,7 @@ static void on_retry(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
     (void)what;
-    reload_ask(context, NULL);
+    reload_ask(context, NULL, RELOAD_CANARY_OPTION);
 }
 
 void reload_init(struct mux *mux)
@@ -115,6 +116,7 @@ static void begin(struct mux *mux)
     struct conf *conf = NULL;
     char *error = NULL;
     mux->reload.is_pending = false;
+    mux->reload.canary = mux->reload.pending_canary;
     move_waiters(&mux->reload.pending, &mux->reload.waiting);
     if (settings_reload(mux->conf, &conf, &error) != 0) {
         fail(mux, error != NULL ? error : "the configuration cannot be read");
@@ -129,7 +131,7 @@ void reload_first(struct mux *mux)
     generation_start(mux, NULL);
 }
 
-void reload_ask(struct mux *mux, struct reload_waiter *waiter)
+void reload_ask(struct mux *mux, struct reload_waiter *waiter, int canary)
 {
     if (mux->is_stopping) {
         if (waiter != NULL)
@@ -139,6 +141,8 @@ void reload_ask(struct mux *mux, struct reload_waiter *waiter)
     add_waiter(&mux->reload.pending, waiter);
     if (!mux->reload.is_pending && mux->loading != NULL)
         arm(&mux->reload.patience, mux->loading->started_ms + PATIENCE_MS - clock_now_ms());
+    if (!mux->reload.is_pending || canary != RELOAD_CANARY_OPTION)
+        mux->reload.pending_canary = canary;
     mux->reload.is_pending = true;
     mux_wake(mux);
 }
@@ -158,14 +162,19 @@ void reload_stop(struct mux *mux)
     answer_waiters(&mux->reload.pending, 0, "stopping");
 }
 
-/* The settings that the generation was loaded with are in force from now on. */
-static void adopt_settings(struct mux *mux, struct generation *generation)
+/* The settings that the generation was loaded with are in force from now on; those before it go
+ * back to the generation that they were loaded for. */
+static void adopt_settings(struct mux *mux, struct generation *generation, struct generation *old)
 {
+    struct conf *before = mux->conf;
     if (generation->conf == NULL)
         return;
-    conf_free(mux->conf);
     mux->conf = generation->conf;
     generation->conf = NULL;
+    if (old != NULL)
+        old->conf = before;
+    else
+        conf_free(before);
     log_set_level(mux->conf->log.level);
 }
 
@@ -185,19 +194,19 @@ static void notify(const struct mux *mux)
     free(state);
 }
 
-void reload_on_loaded(struct generation *generation)
+void reload_take_over(struct generation *generation)
 {
     struct mux *mux = generation->mux;
     struct generation *old = mux->current;
-    LOG_INVARIANT(mux->loading == generation);
-    mux->loading = NULL;
+    canary_end(mux, "another generation takes over");
+    if (mux->canary.previous != NULL)
+        mux->canary.previous->is_kept = false;
+    mux->canary.previous = old;
     mux->current = generation;
+    generation_become_current(generation);
     event_del(&mux->reload.retry);
     mux->reload.retry_ms = 0;
-    mux->reload.loaded_at = time(NULL);
-    mux->stats.loads++;
-    set_error(&mux->reload, NULL);
-    adopt_settings(mux, generation);
+    adopt_settings(mux, generation, old);
     log_info("generation %u is current: %s (%s)", generation->number, generation->filter,
         generation->sandbox != NULL && generation->sandbox[0] != '\0' ? generation->sandbox
                                                                       : "no sandbox");
@@ -205,7 +214,35 @@ void reload_on_loaded(struct generation *generation)
         generation_linger(old);
     empty_lobby(mux);
     notify(mux);
-    /* Before whoever asked for the reload hears of it: the next message is the new filter's. */
+    /* Before whoever asked for it hears of it: the next message is the new filter's. */
+    mux_tell_needs(mux);
+    mux_wake(mux);
+}
+
+/* The share of the clients that a generation is to be tried on, in percent; 0: it takes over at
+ * once. So does one that is needed because the current one has no nursery any more. */
+static unsigned canary_share(const struct mux *mux, const struct generation *generation)
+{
+    if (mux->current == NULL || generation->conf == NULL || !generation_can_fork(mux->current))
+        return 0;
+    return mux->reload.canary != RELOAD_CANARY_OPTION
+               ? (unsigned)mux->reload.canary
+               : (unsigned)generation->conf->multiplexor.canary;
+}
+
+void reload_on_loaded(struct generation *generation)
+{
+    struct mux *mux = generation->mux;
+    unsigned share = canary_share(mux, generation);
+    LOG_INVARIANT(mux->loading == generation);
+    mux->loading = NULL;
+    generation->loaded_at = time(NULL);
+    mux->stats.loads++;
+    set_error(&mux->reload, NULL);
+    if (share > 0)
+        canary_begin(generation, share);
+    else
+        reload_take_over(generation);
     mux_tell_needs(mux);
     answer_waiters(&mux->reload.waiting, generation->number, NULL);
     mux_wake(mux);

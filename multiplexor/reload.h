@@ -10,19 +10,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
-#include <time.h>
 
 struct generation;
 struct mux;
 struct reload_waiter;
 TAILQ_HEAD(reload_waiter_list, reload_waiter);
 
+enum { RELOAD_CANARY_OPTION = -1 }; /* as multiplexor.canary says */
+
 /* Somebody who waits for the end of a reload. Embedded by its owner. */
 struct reload_waiter {
     TAILQ_ENTRY(reload_waiter) entry;
     struct reload_waiter_list *list; /* NULL: it does not wait */
-    /* error NULL: this generation is current. The waiter waits no more; it may be freed by the
-     * callback. */
+    /* error NULL: this generation is current, or the candidate. The waiter waits no more; it may be
+     * freed by the callback. */
     void (*done)(struct reload_waiter *waiter, uint32_t generation, const char *error);
 };
 
@@ -30,8 +31,8 @@ struct reload {
     struct reload_waiter_list waiting; /* for the load under way */
     struct reload_waiter_list pending; /* for the one after it */
     bool is_pending;
-    char *error;      /* why the last load failed; NULL: it did not */
-    time_t loaded_at; /* wall clock, for status; 0: never */
+    int canary, pending_canary; /* share that was asked for, in percent; RELOAD_CANARY_OPTION */
+    char *error;                /* why the last load failed; NULL: it did not */
     int64_t retry_ms; /* pause before the current generation's lost nursery is replaced; 0: none was
                          lost */
     struct event patience; /* the load under way gives way to the pending one */
@@ -43,13 +44,18 @@ void reload_clear(struct mux *mux);
 /* Loads the filter for the first time, with the configuration in force. */
 void reload_first(struct mux *mux);
 /* Loads configuration and filter anew. waiter: borrowed till its done is called (perhaps at once),
- * or NULL. */
-void reload_ask(struct mux *mux, struct reload_waiter *waiter);
+ * or NULL. canary: percent of the clients that the new generation is tried on, 0: none, it takes
+ * over at once; RELOAD_CANARY_OPTION. */
+void reload_ask(struct mux *mux, struct reload_waiter *waiter, int canary);
 void reload_forget(struct reload_waiter *waiter); /* it waits no more; not called back */
 /* Starts the pending one when its turn has come. */
 void reload_tend(struct mux *mux);
 /* We are stopping: nobody waits any more. */
 void reload_stop(struct mux *mux);
+
+/* A generation that is able to becomes the current one, with the settings it was loaded with; what
+ * was current lingers, and so does the candidate. */
+void reload_take_over(struct generation *generation);
 
 /* Told by generation.c. */
 void reload_on_loaded(struct generation *generation);

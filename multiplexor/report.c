@@ -106,7 +106,7 @@ static json_t *requests_json(const struct stats *stats)
         stats_family_json(stats->by_hook, HOOK_COUNT, stats_hook_key));
 }
 
-static json_t *time_json(time_t when)
+json_t *report_time(time_t when)
 {
     char text[32];
     struct tm tm;
@@ -125,10 +125,12 @@ static void put_filter(json_t *status, const struct mux *mux)
         report_text(current != NULL ? current->filter : mux->conf->worker.filter));
     json_object_set_new(status, "hooks", hooks_json(current != NULL ? current->needs.hooks : 0));
     json_object_set_new(status, "filter_error", report_text(mux->reload.error));
-    json_object_set_new(status, "loaded_at", time_json(mux->reload.loaded_at));
+    json_object_set_new(status, "loaded_at", report_time(current != NULL ? current->loaded_at : 0));
     json_object_set_new(status, "is_loading", json_boolean(mux->loading != NULL));
     json_object_set_new(status, "sandbox", report_text(current != NULL ? current->sandbox : NULL));
     json_object_set_new(status, "generations", generations_json(mux));
+    json_object_set_new(status, "canary", canary_json(mux));
+    json_object_set_new(status, "canary_last", canary_last_json(mux));
 }
 
 static void put_counts(json_t *status, struct mux *mux)

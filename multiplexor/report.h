@@ -3,6 +3,7 @@
 #define POSTERN_MULTIPLEXOR_REPORT_H
 
 #include <jansson.h>
+#include <time.h>
 
 #include "common/conf.h"
 
@@ -15,5 +16,7 @@ json_t *report_metrics(const struct mux *mux);  /* {"text"}; NULL: too much */
 json_t *report_config(const struct conf *conf); /* {"path", "options": {"section.name": text}} */
 /* A JSON string of any bytes: what is not UTF-8 is escaped. NULL gives null. */
 json_t *report_text(const char *text);
+/* UTC, "2026-01-31T12:00:00Z"; null for 0. */
+json_t *report_time(time_t when);
 
 #endif

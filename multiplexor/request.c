@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/parcel.h"
 #include "common/xalloc.h"
+#include "multiplexor/canary.h"
 #include "multiplexor/child.h"
 #include "multiplexor/client.h"
 #include "multiplexor/generation.h"
@@ -292,6 +293,8 @@ void request_answer(struct request *request, uint8_t *record, size_t len,
         pid = (uint32_t)request->child->pid;
         generation = request->child->generation->number;
         hook_us = clock_now_us() - request->sent_us;
+        canary_note(request->child->generation, request->hook->hook, reply->outcome, reply->verdict,
+            hook_us);
     }
     wire_patch_id(record, request->client_id);
     wire_patch_reply(record, generation, pid, (uint32_t)request->queue_us, request->attempt);
@@ -354,6 +357,20 @@ static void log_failure(struct request *request, enum reply_outcome outcome, con
         request->conn_id, wire_outcome_name(outcome), why);
 }
 
+/* The one that runs it, or in whose queue it waits; NULL: neither. */
+static struct generation *generation_of(const struct request *request)
+{
+    struct generation *generation;
+    if (request->child != NULL)
+        return request->child->generation;
+    TAILQ_FOREACH(generation, &request->mux->generations, entry)
+    {
+        if (request->queue == &generation->queue)
+            return generation;
+    }
+    return NULL;
+}
+
 void request_fail(struct request *request, enum reply_outcome outcome, const char *why)
 {
     struct mux *mux = request->mux;
@@ -382,13 +399,16 @@ void request_fail(struct request *request, enum reply_outcome outcome, const cha
         reply.dsn = slice_text(smtp.dsn);
         reply.text = smtp.text;
     }
+    int64_t hook_us = request->child != NULL ? clock_now_us() - request->sent_us : -1;
+    struct generation *generation = generation_of(request);
+    if (generation != NULL)
+        canary_note(generation, request->hook->hook, outcome, verdict, hook_us);
     log_failure(request, outcome, why);
     if (request->state == REQUEST_QUEUED)
         request->queue_us += clock_now_us() - request->queued_us;
     reply.queue_us = (uint32_t)request->queue_us;
     int err = wire_put_reply(&mux->encoded, NULL, request->client_id, 0, &reply);
     LOG_INVARIANT(err == 0);
-    int64_t hook_us = request->child != NULL ? clock_now_us() - request->sent_us : -1;
     deliver(request, buf_slice(&mux->encoded), outcome, verdict, hook_us, -1);
 }
 

@@ -160,6 +160,7 @@ class FakeMultiplexor:
         self.path = path
         self.answer = answer or (lambda asked: Reply())
         self.generation = generation
+        self.candidate = None
         self.hooks = tuple(hooks)
         self.requests, self.released, self.errors = [], [], []
         self.connections, self.watchers = [], []
@@ -218,10 +219,20 @@ class FakeMultiplexor:
                 self.connections.append(conn)
             threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
+    def set_candidate(self, generation, share, hooks=None):
+        """A reload that is tried first, or with 0, 0 its end: watchers are told."""
+        self.candidate = (generation, share, tuple(hooks or self.hooks)) if generation else None
+        self.set_filter(self.hooks, self.generation)
+
     def _send_needs(self, conn, ident=0):
         sees, answers = needs_of(self.hooks)
-        wire.send(conn, "NEEDS", {"generation": self.generation, "current_sees": sees, "current_answers": answers,
-                                  "union_sees": sees, "union_answers": answers}, id=ident)
+        needs = {"generation": self.generation, "current_sees": sees, "current_answers": answers}
+        if self.candidate:
+            number, share, hooks = self.candidate
+            candidate_sees, candidate_answers = needs_of(hooks)
+            needs |= {"candidate": number, "candidate_share": share, "candidate_sees": candidate_sees, "candidate_answers": candidate_answers}
+            sees, answers = sees | candidate_sees, answers | candidate_answers
+        wire.send(conn, "NEEDS", needs | {"union_sees": sees, "union_answers": answers}, id=ident)
 
     def _serve(self, conn):
         try:

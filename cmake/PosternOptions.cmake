@@ -19,6 +19,10 @@ if(POSTERN_SANITIZE)
     target_compile_options(postern_options INTERFACE -fsanitize=${POSTERN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
     target_link_options(postern_options INTERFACE -fsanitize=${POSTERN_SANITIZE})
 endif()
+if(POSTERN_SANITIZE OR POSTERN_COVERAGE)
+    # Reports are written by exit handlers, which a worker otherwise leaves out.
+    target_compile_definitions(postern_options INTERFACE POSTERN_TIDY_EXIT)
+endif()
 if(POSTERN_FUZZ)
     # Coverage for the fuzzer in every object; the driver is linked by the fuzz targets alone.
     target_compile_options(postern_options INTERFACE -fsanitize=fuzzer-no-link)

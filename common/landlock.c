@@ -114,6 +114,11 @@ int landlock_enter(struct landlock *landlock)
     return syscall(SYS_landlock_restrict_self, landlock->fd, 0) == 0 ? 0 : -ERR_SYSTEM;
 }
 
+int landlock_fd(const struct landlock *landlock)
+{
+    return landlock->fd;
+}
+
 void landlock_close(struct landlock *landlock)
 {
     if (landlock == NULL) {

@@ -18,6 +18,11 @@ size_t proc_raise_fd_limit(size_t wanted);
 void proc_close_fds_except(const int *keep, size_t n_keep);
 /* Threads in this process, from /proc/self/task; -ERR_SYSTEM. */
 int proc_thread_count(void);
+/*
+ * Ends a process that has nothing to tidy up: flushes stdio, and leaves its memory to the kernel, without exit handlers. Builds for sanitizers
+ * and coverage do run those.
+ */
+void proc_exit(int code) __attribute__((noreturn));
 /* Resident bytes of a process from /proc/PID/statm (0: gone). */
 size_t proc_resident_bytes(pid_t pid);
 /* sd_notify without blocking; nothing when NOTIFY_SOCKET is not set. */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/syscall_narrow.h"
 #include "common/xalloc.h"
 
 enum {
@@ -47,6 +48,7 @@ static const struct call calls[] = {
 
 struct syscall_filter {
     struct sock_fprog program;
+    size_t pid_at; /* of the instruction that compares with our pid; 0: none */
 };
 
 /* ---- rules ---- */
@@ -187,11 +189,25 @@ static int compile(enum syscall_role role, struct syscall_grants grants, struct 
     return err;
 }
 
+static void narrow(struct syscall_grants grants, struct syscall_filter *out)
+{
+    struct syscall_narrow narrow;
+    syscall_narrow_make(grants, &narrow);
+    out->program.len = (unsigned short)narrow.n;
+    out->program.filter = narrow.code;
+    out->pid_at = narrow.pid_at;
+}
+
 int syscall_filter_new(
     enum syscall_role role, struct syscall_grants grants, struct syscall_filter **out)
 {
     struct syscall_filter *filter = xcalloc(1, sizeof *filter);
-    int err = compile(role, grants, filter);
+    int err = 0;
+    if (role == SYSCALLS_WORKER) {
+        narrow(grants, filter);
+    } else {
+        err = compile(role, grants, filter);
+    }
     if (err != 0) {
         syscall_filter_free(filter);
         errno = -err;
@@ -201,37 +217,17 @@ int syscall_filter_new(
     return 0;
 }
 
-static int enter(const struct sock_fprog *program)
+int syscall_filter_enter(const struct syscall_filter *filter)
 {
-    long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, program);
+    if (filter->pid_at != 0) {
+        filter->program.filter[filter->pid_at].k = (uint32_t)getpid();
+    }
+    long result =
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter->program);
     if (result > 0) { /* a thread that has a filter of its own */
         errno = ESRCH;
     }
     return result == 0 ? 0 : -ERR_SYSTEM;
-}
-
-int syscall_filter_enter(const struct syscall_filter *filter)
-{
-    return enter(&filter->program);
-}
-
-/* Small enough to write by hand; the pid is known only now. The architecture is already checked by
- * the filter below. */
-int syscall_filter_keep_signals(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)getpid(), 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    code[2].k += sizeof(uint32_t); /* the low half of the argument */
-#endif
-    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
-    return enter(&program);
 }
 
 void syscall_filter_free(struct syscall_filter *filter)

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 enum syscall_role {
-    SYSCALLS_WORKER = 1,
+    SYSCALLS_WORKER = 1,  /* on top of its nursery's filter: what it gives up of that */
     SYSCALLS_NURSERY = 2, /* a worker's, fork, and what a worker does to itself after it */
     SYSCALLS_MILTERD = 4,
     SYSCALLS_MUX = 8, /* everything that the others have: nursery and workers inherit it */
@@ -26,10 +26,8 @@ struct syscall_filter;
  * syscall_filter_free), or -ERR_SYSTEM with errno.
  */
 int syscall_filter_new(enum syscall_role role, struct syscall_grants grants, struct syscall_filter **out);
-/* Puts it in force for all threads, for good; needs no-new-privs. 0, or -ERR_SYSTEM (ENOSYS, EINVAL: the kernel has no seccomp). */
+/* Puts it in force for all threads, for good; needs no-new-privs. A worker's also keeps its signals (tgkill, as raise and abort do) to the process that calls this. 0, or -ERR_SYSTEM (ENOSYS, EINVAL: the kernel has no seccomp). */
 int syscall_filter_enter(const struct syscall_filter *filter);
-/* On top of another filter: signals (tgkill, as raise and abort do) reach our own process only. 0 or -ERR_SYSTEM. */
-int syscall_filter_keep_signals(void);
 void syscall_filter_free(struct syscall_filter *filter);
 
 #endif

@@ -62,6 +62,8 @@ static void become_nursery(char **arguments, int fd, pid_t parent)
     if (null_fd >= 0)
         (void)dup2(null_fd, STDIN_FILENO);
     proc_close_fds_except(keep, 1);
+    /* Bound once here, not by each worker that it forks. */
+    setenv("LD_BIND_NOW", "1", 1);
     execv(arguments[0], arguments);
     log_error("cannot run %s: %s", arguments[0], strerror(errno));
     _exit(EXIT_CODE_SYSTEM);

@@ -2,6 +2,7 @@
  * descriptor 3. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -30,6 +31,8 @@ int main(int argc, char **argv)
 {
     int rest = 0;
     int64_t generation = 0;
+    unsetenv("LD_BIND_NOW"); /* the multiplexor's, for this process alone: programs that a filter
+                                starts are not slowed */
     struct conf *conf = conf_from_args(&program, argc, argv, &rest);
     bool is_nursery = argc - rest == 2 && strcmp(argv[rest], "--nursery") == 0 &&
                       text_to_i64(argv[rest + 1], 1, UINT32_MAX, &generation) == 0 &&

@@ -67,7 +67,8 @@ static int become_worker(struct nursery *nursery, int fd)
     if (proc_die_with_parent(SIGKILL, nursery->multiplexor) != 0) {
         return EXIT_CODE_OK; /* the multiplexor died meanwhile: nobody needs us */
     }
-    proc_close_fds_except(&fd, 1);
+    const int keep[] = {fd, sandbox_fd(nursery->sandbox)};
+    proc_close_fds_except(keep, sizeof keep / sizeof keep[0]);
     log_reopen_child("worker");
     snprintf(name, sizeof name, "postern-w%u", nursery->generation);
     prctl(PR_SET_NAME, name, 0, 0, 0);
@@ -90,7 +91,7 @@ static int fork_worker(struct nursery *nursery, uint64_t id, uint32_t number, in
     }
     pid_t pid = fork_sibling();
     if (pid == 0) {
-        exit(become_worker(nursery, fd));
+        proc_exit(become_worker(nursery, fd));
     }
     if (pid < 0) {
         const char *error = err_text(-ERR_SYSTEM);

@@ -27,7 +27,7 @@ struct limit {
 };
 
 struct sandbox {
-    bool has_landlock;
+    struct landlock *own; /* each worker makes a domain of its own of it; may be NULL */
     bool allows_programs;
     struct syscall_filter *worker; /* NULL: no list of system calls */
     struct syscall_filter *nursery;
@@ -102,16 +102,19 @@ static int enter_landlock(const struct conf *conf)
     return err;
 }
 
-/* A domain of its own for each worker: its signals do not reach the others. */
-static int enter_own_domain(void)
+/* A domain of its own for each worker, so that its signals do not reach the others: the rules are
+ * made once, and every process that enters them gets a domain. */
+static int prepare_own_domain(struct sandbox *sandbox)
 {
-    struct landlock *landlock = NULL;
-    int err = landlock_open(false, false, true, &landlock);
-    if (err == -ERR_NOTFOUND) {
-        return 0; /* an older Landlock */
-    }
-    err = err == 0 ? landlock_enter(landlock) : err;
-    landlock_close(landlock);
+    int err = landlock_open(false, false, true, &sandbox->own);
+    return err == -ERR_NOTFOUND ? 0 : err; /* an older Landlock */
+}
+
+static int enter_own_domain(struct sandbox *sandbox)
+{
+    int err = landlock_enter(sandbox->own);
+    landlock_close(sandbox->own);
+    sandbox->own = NULL;
     return err;
 }
 
@@ -136,11 +139,11 @@ static int missing(
 static int add_landlock(const struct conf *conf, struct report *report, struct sandbox *sandbox)
 {
     int err = enter_landlock(conf);
+    err = err == 0 ? prepare_own_domain(sandbox) : err;
     if (err != 0) {
         return missing(conf, report, "Landlock",
             err == -ERR_NOTFOUND ? "the kernel does not have it" : err_text(err));
     }
-    sandbox->has_landlock = true;
     add(report, "landlock %d", landlock_abi());
     return 0;
 }
@@ -221,18 +224,20 @@ static int forbid_processes(const struct sandbox *sandbox)
     return sandbox->worker != NULL || sandbox->allows_programs ? 0 : set_limit(&limit);
 }
 
-int sandbox_enter_worker(const struct sandbox *sandbox)
+int sandbox_fd(const struct sandbox *sandbox)
+{
+    return sandbox->own != NULL ? landlock_fd(sandbox->own) : -1;
+}
+
+int sandbox_enter_worker(struct sandbox *sandbox)
 {
     /* Not under AddressSanitizer: the leak check at exit traces its own process. */
     if (!SANITIZER_HAS_ADDRESS && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
         return -ERR_SYSTEM;
     }
     int err = SANITIZER_HAS_ANY ? 0 : forbid_processes(sandbox);
-    if (err == 0 && sandbox->has_landlock) {
-        err = enter_own_domain();
-    }
-    if (err == 0 && sandbox->worker != NULL && !sandbox->allows_programs) {
-        err = syscall_filter_keep_signals();
+    if (err == 0 && sandbox->own != NULL) {
+        err = enter_own_domain(sandbox);
     }
     return err == 0 && sandbox->worker != NULL ? syscall_filter_enter(sandbox->worker) : err;
 }
@@ -242,6 +247,7 @@ void sandbox_free(struct sandbox *sandbox)
     if (sandbox == NULL) {
         return;
     }
+    landlock_close(sandbox->own);
     syscall_filter_free(sandbox->worker);
     syscall_filter_free(sandbox->nursery);
     free(sandbox);

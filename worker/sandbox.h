@@ -28,7 +28,9 @@ int sandbox_enter_nursery(
  * After the fork, in the worker: others of our user cannot look into it, its signals stay inside,
  * and no fork any more. 0 or -ERR_SYSTEM.
  */
-int sandbox_enter_worker(const struct sandbox *sandbox);
+int sandbox_enter_worker(struct sandbox *sandbox);
+/* What a worker must not close between the fork and sandbox_enter_worker; -1: nothing. */
+int sandbox_fd(const struct sandbox *sandbox);
 void sandbox_free(struct sandbox *sandbox);
 
 #endif

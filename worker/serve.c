@@ -20,6 +20,7 @@ struct serve {
     struct script *script;
     int fd;
     uint32_t generation;
+    uint32_t pid;
     struct serve_parcels parcels;
     uint8_t *record; /* WIRE_RECORD_MAX bytes: what came */
     size_t record_bytes;
@@ -132,7 +133,7 @@ static int put_reply(
     struct serve *serve, const struct wire_request *request, struct wire_reply *reply)
 {
     reply->generation = serve->generation;
-    reply->worker_pid = (uint32_t)getpid();
+    reply->worker_pid = serve->pid;
     reply->attempt = request->attempt;
     buf_reset(&serve->annex);
     return wire_put_reply(&serve->out, &serve->annex, serve->header.id, 0, reply);
@@ -283,6 +284,7 @@ int serve_run(
         .script = script,
         .fd = fd,
         .generation = generation,
+        .pid = (uint32_t)getpid(),
         .record = xmalloc(WIRE_RECORD_MAX)};
     buf_init(&serve.out, WIRE_RECORD_MAX);
     buf_init(&serve.annex, WIRE_ANNEX_MAX);

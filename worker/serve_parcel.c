@@ -1,13 +1,19 @@
 #include "worker/serve_parcel.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/err.h"
+#include "common/io.h"
+#include "common/xalloc.h"
 
 /* Mapped at least, so that a message that grows from stage to stage is mapped once. */
 enum { ENVELOPE_MAP_MIN = 256 << 10, MESSAGE_MAP_MIN = 1 << 20 };
+
+/* Read up to this, in all: where copying begins to cost more than an fstat. */
+enum { SMALL_MAX = 64 << 10 };
 
 void serve_parcels_init(struct serve_parcels *parcels, size_t keep_bytes)
 {
@@ -29,6 +35,8 @@ void serve_parcels_clear(struct serve_parcels *parcels)
     for (int i = 0; i < SERVE_PARCELS_KEPT; i++) {
         drop(&parcels->kept[i]);
     }
+    free(parcels->small);
+    parcels->small = NULL;
 }
 
 void serve_parcels_done(struct serve_parcels *parcels)
@@ -112,11 +120,38 @@ static bool has_seals(int fd)
     return fcntl(fd, F_GET_SEALS) >= 0; /* files on disk have none */
 }
 
+static bool is_small(size_t envelope_bytes, size_t message_bytes)
+{
+    return envelope_bytes <= SMALL_MAX && message_bytes <= SMALL_MAX - envelope_bytes;
+}
+
+/* No look at what kind of file it is: one that shrinks meanwhile ends a read, nothing else. */
+static int read_small(struct serve_parcels *parcels, int fd, size_t envelope_bytes,
+    size_t message_bytes, struct slice *envelope_out, struct slice *message_out)
+{
+    if (parcels->small == NULL) {
+        parcels->small = xmalloc(SMALL_MAX);
+    }
+    char *message = parcels->small + envelope_bytes;
+    int err = io_read_at(fd, parcels->small, envelope_bytes, 0);
+    if (err == 0) {
+        err = io_read_at(fd, message, message_bytes, PARCEL_MESSAGE_OFFSET);
+    }
+    if (err == 0) {
+        *envelope_out = slice_of(parcels->small, envelope_bytes);
+        *message_out = slice_of(message, message_bytes);
+    }
+    return err;
+}
+
 int serve_parcels_open(struct serve_parcels *parcels, int fd, size_t envelope_bytes,
     size_t message_bytes, struct slice *envelope_out, struct slice *message_out)
 {
     struct stat st;
     serve_parcels_done(parcels);
+    if (is_small(envelope_bytes, message_bytes)) {
+        return read_small(parcels, fd, envelope_bytes, message_bytes, envelope_out, message_out);
+    }
     if (fstat(fd, &st) != 0) {
         return -ERR_SYSTEM;
     }
@@ -137,11 +172,6 @@ int serve_parcels_open(struct serve_parcels *parcels, int fd, size_t envelope_by
         if (err != 0) {
             return err;
         }
-    }
-    if (m->view.map == NULL) { /* a copy of a very small file, which will not follow it */
-        parcels->once = m->view;
-        parcels->has_once = true;
-        m->is_used = false;
     }
     m->last_use = ++parcels->n_uses;
     *envelope_out = slice_of(m->view.envelope.data, envelope_bytes);

@@ -6,6 +6,15 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* How many descriptors the daemons need: they ask the system for so many, and posternctl doctor looks whether it gives them. */
+enum proc_descriptors {
+    PROC_MILTERD_FDS_EACH = 4, /* a connection: the MTA's, a parcel, a record connection, an annex on its way */
+    PROC_MILTERD_FDS_RESERVE = 128,
+    PROC_MUX_FDS_PER_CLIENT = 3, /* connection, parcel, annex */
+    PROC_MUX_FDS_PER_WORKER = 2,
+    PROC_MUX_FDS_OTHER = 256, /* sockets, control connections, nurseries, the loop */
+};
+
 /*
  * Becomes user (and its groups), for good. user "" or our own: nothing to do. group "" takes the user's own group.
  * Returns 0, -ERR_NOTFOUND (no such user or group), -ERR_DENIED (not root and not ours), -ERR_SYSTEM.

@@ -45,6 +45,13 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
         "folder for sockets and spool (a new private one, removed at the end)"},
     [ARG_CANARY] = {"--canary", 0, "PERCENT", false,
         "try the new filter on so many of the clients first; 0: on none (multiplexor.canary)"},
+    [ARG_LIST] = {"--list", 0, NULL, true, "only say what there is"},
+    [ARG_POSTFIX] = {"--postfix", 0, "DIR", false,
+        "folder of main.cf and master.cf (/etc/postfix)"},
+    [ARG_SENDMAIL] = {"--sendmail", 0, "FILE", false,
+        "sendmail.cf, or a sendmail.mc (/etc/mail/sendmail.cf)"},
+    [ARG_UNITS] = {"--units", 0, "DIR", false,
+        "folder of systemd units (those of the system and of the package)"},
 };
 
 static int arg_find_word(const char *word, size_t len)

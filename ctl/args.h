@@ -29,6 +29,10 @@ enum arg {
     ARG_SOCKET,
     ARG_DIR,
     ARG_CANARY,
+    ARG_LIST,
+    ARG_POSTFIX,
+    ARG_SENDMAIL,
+    ARG_UNITS,
     ARG_COUNT,
 };
 

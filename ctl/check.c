@@ -4,6 +4,8 @@
  *
  * Exit code: 0 fine, 1 it does not load or there is a warning.
  */
+#include "ctl/check.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,15 +94,16 @@ static void check(struct isolate *isolate, void *context)
     script_free(script);
 }
 
-static json_t *check_isolated(struct checking *checking)
+json_t *check_load(const struct conf *conf, const char *filter)
 {
+    struct checking checking = {conf, filter};
     struct isolate_outcome outcome;
-    isolate_run(checking->conf, check, checking, &outcome);
+    isolate_run(conf, check, &checking, &outcome);
     json_t *result;
     if (outcome.end == ISOLATE_RESULT) {
         result = json_incref(outcome.value);
     } else {
-        result = result_new(checking->filter);
+        result = result_new(filter);
         char *text = xasprintf("%s: the process %s", outcome.step, outcome.text);
         json_object_set_new(result, "error", render_json_text(slice_text(text)));
         free(text);
@@ -161,8 +164,7 @@ int command_check(const struct args *args)
     if (conf == NULL) {
         return EXIT_CODE_USAGE;
     }
-    struct checking checking = {conf, filter};
-    json_t *result = check_isolated(&checking);
+    json_t *result = check_load(conf, filter);
     if (args_has(args, ARG_JSON)) {
         render_json_line(stdout, result);
     } else {

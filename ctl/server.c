@@ -9,16 +9,25 @@
 #include "common/xalloc.h"
 #include "ctl/request.h"
 
-struct conf *server_conf(const struct args *args, bool may_use_default)
+const char *server_conf_path(const struct args *args)
 {
     const char *path = args_get(args, ARG_CONF);
-    if (path == NULL && may_use_default && access(SERVER_DEFAULT_CONF, F_OK) == 0) {
-        path = SERVER_DEFAULT_CONF;
-    }
+    return path == NULL && access(SERVER_DEFAULT_CONF, F_OK) == 0 ? SERVER_DEFAULT_CONF : path;
+}
+
+int server_conf_try(
+    const struct args *args, const char *path, struct conf **conf_out, char **error_out)
+{
+    const struct arg_values *set = &args->values[ARG_SET];
+    return conf_load(path, set->items, set->n, conf_out, error_out);
+}
+
+struct conf *server_conf(const struct args *args, bool may_use_default)
+{
     struct conf *conf = NULL;
     char *error = NULL;
-    const struct arg_values *set = &args->values[ARG_SET];
-    int rc = conf_load(path, set->items, set->n, &conf, &error);
+    int rc = server_conf_try(
+        args, may_use_default ? server_conf_path(args) : args_get(args, ARG_CONF), &conf, &error);
     if (rc < 0) {
         fprintf(stderr, "posternctl: %s\n", error != NULL ? error : err_text(rc));
         free(error);

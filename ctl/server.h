@@ -12,6 +12,11 @@
 
 enum { SERVER_TIMEOUT_MS = 10000 };
 
+/* -c, else the default file when it exists, else NULL. Borrowed. */
+const char *server_conf_path(const struct args *args);
+/* Loads path (NULL: none) and -o: conf_load's results. Tells nothing. */
+int server_conf_try(
+    const struct args *args, const char *path, struct conf **conf_out, char **error_out);
 /*
  * Loads the configuration of -c and -o; without -c the default file when may_use_default and it
  * exists. On failure tells why on stderr and returns NULL (exit code 2).

@@ -8,20 +8,10 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 
-/* Replaces what the MTA would send by itself, so everything that conn and msg read is named here.
- */
 static const char *const default_names[STAGE_COUNT] = {
-    [STAGE_CONNECT] =
-        "j _ v {daemon_name} {daemon_addr} {daemon_port} {if_name} {if_addr} {client_name} "
-        "{client_addr} {client_port} {client_ptr} {client_resolve} {client_connections}",
-    [STAGE_HELO] = "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer} {verify}",
-    [STAGE_MAIL] = "i {auth_type} {auth_authen} {auth_ssf} {auth_author} {mail_mailer} {mail_host} "
-                   "{mail_addr} "
-                   "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer} {verify}",
-    [STAGE_RCPT] = "i {rcpt_mailer} {rcpt_host} {rcpt_addr}",
-    [STAGE_DATA] = "i",
-    [STAGE_EOH] = "i",
-    [STAGE_EOM] = "i {msg_id}",
+#define MACROS(stage, names) [STAGE_##stage] = names,
+#include "common/macros.def"
+#undef MACROS
 };
 
 static const struct {

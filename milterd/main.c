@@ -18,8 +18,6 @@
 #include "milterd/watch.h"
 
 enum {
-    FDS_PER_CONNECTION = 4, /* the MTA's, a parcel, a record connection, an annex on its way */
-    FDS_IN_RESERVE = 128,
     COMMAND_BYTES_MIN = 65535,
     COMMAND_TIME_MAX_MS = 300000, /* for the rest of a command that has begun */
 };
@@ -38,9 +36,11 @@ static void check(int rc, const char *what)
 static int bound_connections(const struct conf *conf)
 {
     int64_t wanted = conf->milterd.max_connections;
-    size_t limit = proc_raise_fd_limit((size_t)wanted * FDS_PER_CONNECTION + FDS_IN_RESERVE);
-    int64_t possible =
-        limit > FDS_IN_RESERVE ? (int64_t)(limit - FDS_IN_RESERVE) / FDS_PER_CONNECTION : 0;
+    size_t limit =
+        proc_raise_fd_limit((size_t)wanted * PROC_MILTERD_FDS_EACH + PROC_MILTERD_FDS_RESERVE);
+    int64_t possible = limit > PROC_MILTERD_FDS_RESERVE
+                           ? (int64_t)(limit - PROC_MILTERD_FDS_RESERVE) / PROC_MILTERD_FDS_EACH
+                           : 0;
 
     if (possible < 1)
         log_fatal(EXIT_CODE_SYSTEM, "%zu descriptors are too few", limit);
@@ -82,8 +82,8 @@ static void start_threads(const struct conf *conf)
 {
     size_t stack = (size_t)conf->milterd.thread_stack;
 
-    check(watch_start(conf->multiplexor.socket, front.generations, &front.counters, stack,
-              &front.watch),
+    check(watch_start(
+              conf->multiplexor.socket, front.generations, &front.counters, stack, &front.watch),
         "starting a thread");
     check(stop_start(&front, &listener), "starting a thread");
 }

@@ -21,8 +21,6 @@
 enum {
     BACKLOG = 1024,
     METRICS_BACKLOG = 16,
-    FDS_PER_CLIENT = 3, /* connection, parcel, annex */
-    FDS_OTHER = 256,    /* sockets, control connections, nurseries, the loop */
 };
 
 static const char *const sections[] = {"multiplexor", "worker", "metrics", "log", NULL};
@@ -129,12 +127,14 @@ static void open_sockets(const struct conf *conf, struct mux_sockets *out)
  * system gives less. */
 static unsigned limit_clients(const struct conf *conf)
 {
-    size_t others = FDS_OTHER + 2 * (size_t)conf->multiplexor.max_workers;
-    size_t wanted = FDS_PER_CLIENT * (size_t)conf->multiplexor.max_clients + others;
+    size_t others =
+        PROC_MUX_FDS_OTHER + PROC_MUX_FDS_PER_WORKER * (size_t)conf->multiplexor.max_workers;
+    size_t wanted = PROC_MUX_FDS_PER_CLIENT * (size_t)conf->multiplexor.max_clients + others;
     size_t limit = proc_raise_fd_limit(wanted);
     if (limit >= wanted)
         return (unsigned)conf->multiplexor.max_clients;
-    size_t n = limit > others + FDS_PER_CLIENT ? (limit - others) / FDS_PER_CLIENT : 1;
+    size_t n =
+        limit > others + PROC_MUX_FDS_PER_CLIENT ? (limit - others) / PROC_MUX_FDS_PER_CLIENT : 1;
     log_warn("only %zu descriptors: %zu clients instead of %lld", limit, n,
         (long long)conf->multiplexor.max_clients);
     return (unsigned)n;

@@ -12,7 +12,7 @@ class Usage(unittest.TestCase):
     def test_help_names_every_command(self):
         code, out, _ = ctl("--help")
         self.assertEqual(code, 0)
-        for word in ("status", "workers", "config", "reload", "recycle", "scale", "drain", "resume", "check", "run", "send", "dev"):
+        for word in ("status", "workers", "config", "reload", "recycle", "scale", "drain", "resume", "doctor", "check", "run", "send", "dev"):
             self.assertIn(f"\n  {word} ", out)
 
     def test_help_of_a_command(self):

@@ -90,7 +90,8 @@ class Sendmail(Mta):
         self.equates = filter_equates
         self.extra = extra
 
-    def start(self):
+    def configure(self):
+        """Writes the configuration; start does it too."""
         folder, root = self.folder, self.ROOT
         for sub in ("etc", "box", "run", "queue"):
             os.makedirs(folder(sub), exist_ok=True)
@@ -109,6 +110,11 @@ class Sendmail(Mta):
             raise AssertionError("m4: " + m4.stderr.decode())
         self.filter_line = next((line for line in m4.stdout.decode().splitlines() if line.startswith("Xpostern")), None)
         folder.write("etc/sendmail.cf", m4.stdout)
+        return self
+
+    def start(self):
+        self.configure()
+        folder, root = self.folder, self.ROOT
         script = ("hostname mx.postern.test && mount --bind \"$1\" /mnt && mount --bind /mnt/etc/hosts /etc/hosts && "
                   "mount -t tmpfs -o mode=0700 tmpfs /mnt/queue && mount -t tmpfs -o mode=0755 tmpfs /mnt/box && "
                   "cd /mnt && exec \"$2/usr/libexec/sendmail/sendmail\" -bD -C/mnt/etc/sendmail.cf -X /mnt/transcript")
@@ -179,7 +185,8 @@ class Postfix(Mta):
         self.settings = settings
         self.chroot = chroot
 
-    def start(self):
+    def configure(self):
+        """Writes the configuration; start does it too."""
         folder, root = self.folder, self.ROOT
         for sub in ("etc", "box", "run", "queue", "data"):
             os.makedirs(folder(sub), exist_ok=True)
@@ -197,6 +204,11 @@ class Postfix(Mta):
             return text
         folder.write("etc/main.cf", filled(POSTFIX_MAIN))
         folder.write("etc/master.cf", filled(POSTFIX_MASTER))
+        return self
+
+    def start(self):
+        self.configure()
+        folder, root = self.folder, self.ROOT
         tmpfs = "" if self.chroot else "mount -t tmpfs -o mode=0755 tmpfs \"$1/queue\" && "
         script = (tmpfs + "mount -t tmpfs -o mode=0755,uid=65534 tmpfs \"$1/box\" && \"$2/usr/sbin/postfix\" -c \"$1/etc\" check && "
                   "exec \"$2/usr/lib/postfix/sbin/master\" -c \"$1/etc\" -d")

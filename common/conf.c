@@ -10,6 +10,7 @@
 #include "common/conf_value.h"
 #include "common/err.h"
 #include "common/text.h"
+#include "common/tick_spec.h"
 #include "common/xalloc.h"
 
 enum { FILTER_SETTINGS_MAX = 1000, FILTER_NAME_MAX = 64, WORD_MAX = 80 };
@@ -309,6 +310,13 @@ static char *check_texts(const struct loading *loading, const char *name)
             loading, find_option("multiplexor", "control_socket"), name, place, sizeof(place));
         return xasprintf(
             "%smultiplexor.socket and multiplexor.control_socket are the same path", place);
+    }
+    struct tick_spec ticks[TICKS_MAX];
+    unsigned n_ticks;
+    char why[160];
+    if (tick_specs_read(conf->multiplexor.ticks, ticks, &n_ticks, why, sizeof(why)) != 0) {
+        place_text(loading, find_option("multiplexor", "ticks"), name, place, sizeof(place));
+        return xasprintf("%smultiplexor.ticks: %s", place, why);
     }
     return NULL;
 }

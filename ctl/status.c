@@ -205,6 +205,7 @@ static void print_status(const json_t *data)
         {"outcomes", "outcomes", false},
         {"front ends", "front", false},
         {"recycles", "recycles", false},
+        {"ticks", "ticks", false},
     };
     print_head(data);
     print_filter(data);

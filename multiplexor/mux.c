@@ -245,6 +245,7 @@ void mux_stop(struct mux *mux)
     clients_stop_listening(mux);
     ctl_stop_listening(mux);
     maps_stop_listening(mux);
+    ticks_stop(mux);
     reload_stop(mux);
     retire_all(mux);
     event_add(&mux->drain, &tv);
@@ -297,6 +298,7 @@ struct mux *mux_new(
     event_add(&mux->housekeeping, &housekeeping);
     reload_init(mux);
     canary_init(mux);
+    ticks_init(mux);
     mux_needs(mux, &mux->told);
     clients_open(mux, sockets->records, sockets->max_clients);
     ctl_open(mux, sockets->control, sockets->control_gid);
@@ -334,6 +336,7 @@ void mux_free(struct mux *mux)
         return;
     clients_stop_listening(mux);
     maps_close(mux);
+    ticks_clear(mux);
     clients_close(mux);
     ctl_close(mux);
     http_close(mux);

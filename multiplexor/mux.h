@@ -26,6 +26,7 @@
 #include "multiplexor/queue.h"
 #include "multiplexor/reload.h"
 #include "multiplexor/stats.h"
+#include "multiplexor/ticks.h"
 
 enum { MUX_SIGNALS = 4, MUX_ORPHANS = 64 };
 
@@ -43,6 +44,7 @@ struct mux {
     struct ctl ctl;
     struct http http;
     struct maps maps;
+    struct ticks ticks;
     struct fronts fronts;
     struct generation_list generations;
     struct generation *current; /* NULL: no filter has loaded */

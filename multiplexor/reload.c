@@ -212,6 +212,7 @@ void reload_take_over(struct generation *generation)
                                                                       : "no sandbox");
     if (old != NULL)
         generation_linger(old);
+    ticks_on_current(mux);
     empty_lobby(mux);
     notify(mux);
     /* Before whoever asked for it hears of it: the next message is the new filter's. */

@@ -116,6 +116,26 @@ json_t *report_time(time_t when)
     return json_string(text);
 }
 
+static json_t *tick_json(const struct tick *tick, int64_t now_ms)
+{
+    int64_t next_ms = tick->due_ms > now_ms ? tick->due_ms - now_ms : 0;
+    return json_pack("{s:I, s:b, s:o, s:I, s:I, s:I, s:I, s:I}", "interval_s",
+        (json_int_t)(tick->spec.interval_ms / 1000), "is_running", (int)tick->is_running, "last_at",
+        report_time(tick->last_at), "took_ms", (json_int_t)tick->took_ms, "next_ms",
+        (json_int_t)next_ms, "runs", (json_int_t)tick->runs, "failures", (json_int_t)tick->failures,
+        "skipped", (json_int_t)tick->skipped);
+}
+
+/* Timers, by name. */
+static json_t *ticks_json(const struct ticks *ticks)
+{
+    json_t *object = json_object();
+    for (unsigned i = 0; i < ticks->n; i++)
+        json_object_set_new(
+            object, ticks->list[i]->spec.name, tick_json(ticks->list[i], clock_now_ms()));
+    return object;
+}
+
 /* The filter and how it got here. */
 static void put_filter(json_t *status, const struct mux *mux)
 {
@@ -161,6 +181,7 @@ json_t *report_status(struct mux *mux)
     json_object_set_new(status, "workers", workers_json(mux));
     json_object_set_new(status, "throttle", throttle_json(mux));
     json_object_set_new(status, "queue", queue_json(mux));
+    json_object_set_new(status, "ticks", ticks_json(&mux->ticks));
     json_object_set_new(status, "clients", json_integer(mux->clients.n));
     json_object_set_new(status, "front", fronts_json(&mux->fronts));
     put_counts(status, mux);

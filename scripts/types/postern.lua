@@ -336,10 +336,10 @@ filter_abort = nil
 filter_close = nil
 ---@type fun(conn: postern.conn, command: string): postern.hook_result
 filter_unknown = nil
----Reserved: not called by this version.
----@type fun(map: string, key: string)
+---A look-up of the mail server over multiplexor.map_socket: the value, nothing (not found), or nil and why.
+---@type fun(map: string, key: string): string?, string?, "perm"?
 filter_map = nil
----Reserved: not called by this version.
+---A timer of multiplexor.ticks is due.
 ---@type fun(name: string)
 filter_tick = nil
 ---@type fun()

@@ -200,12 +200,24 @@ int dev_system_open(struct dev_system *system, const struct args *args)
     return code;
 }
 
+/* The front end's, and that of the one before; they stand beside the multiplexor's socket. */
+static void remove_rings(const struct dev_system *system)
+{
+    static const char *const suffixes[] = {"", ".old"};
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        char *path = xasprintf("%s/trace%s", system->dir, suffixes[i]);
+        unlink(path);
+        free(path);
+    }
+}
+
 static void remove_files(const struct dev_system *system)
 {
     struct sock_spec spec;
     if (system->control_socket != NULL) {
         unlink(system->control_socket);
         unlink(system->multiplexor_socket);
+        remove_rings(system);
     }
     if (system->milter_spec != NULL && sock_spec_from_text(system->milter_spec, &spec) == 0 &&
         spec.kind == SOCK_KIND_UNIX) {

@@ -26,7 +26,7 @@ struct dev_system {
 /* Makes folder and configuration. An exit code; on failure tells why on stderr and leaves nothing.
  */
 int dev_system_open(struct dev_system *system, const struct args *args);
-/* Removes sockets, spool, our configuration, and the folder when it is ours. */
+/* Removes sockets, rings, spool, our configuration, and the folder when it is ours. */
 void dev_system_close(struct dev_system *system);
 
 /* The command line of a program, malloc'd, each word too; NULL at the end. */

@@ -14,6 +14,7 @@
 #include "common/plan.h"
 #include "milterd/conn.h"
 #include "milterd/front.h"
+#include "milterd/trace.h"
 
 enum {
     APPLY_FIELDS_MAX = 1000000,
@@ -303,7 +304,10 @@ static enum apply_result run(struct application *application, const char **fault
     if (!has_recipients(application))
         return APPLY_NO_RECIPIENTS;
     *fault_out = apply_all(application);
-    return *fault_out != NULL ? APPLY_FAILED : APPLY_DONE;
+    if (*fault_out != NULL)
+        return APPLY_FAILED;
+    trace_actions(application->conn, &application->actions);
+    return APPLY_DONE;
 }
 
 enum apply_result apply_changes(struct conn *conn, char *summary_out, unsigned long summary_bytes)

@@ -14,6 +14,7 @@
 #include "common/xalloc.h"
 #include "milterd/front.h"
 #include "milterd/parcels.h"
+#include "milterd/trace.h"
 
 struct conn *conn_new(struct front *front, SMFICTX *ctx, int fd)
 {
@@ -103,6 +104,7 @@ void conn_begin(struct conn *conn, const char *hostname, const struct sockaddr *
     conn->lead_connect_bytes = conn->lead.len;
     generations_set_client(conn->front->generations, &conn->claim,
         slice_text(conn->client_ip[0] != '\0' ? conn->client_ip : conn->id));
+    trace_connection(conn, port);
 }
 
 void conn_put_helo(struct conn *conn, const char *helo)

@@ -233,6 +233,11 @@ static void take_reply(struct conn *conn, const struct question *question,
     const struct hook_info *info = hook_info(question->hook);
     const char *fault = find_fault(info, reply);
 
+    decision->served = (struct served){.worker_pid = reply->worker_pid,
+        .generation = reply->generation,
+        .queue_us = reply->queue_us,
+        .hook_us = reply->hook_us,
+        .attempts = reply->attempt};
     if (conn->message.is_open) {
         generations_move(conn->front->generations, &conn->message.generation, reply->generation);
         take_figures(conn, reply);
@@ -305,6 +310,8 @@ bool consult(struct conn *conn, const struct question *question, struct decision
     } else if (result != ASK_CLIENT_GONE) {
         decide_nobody(conn, result, decision);
     }
+    if (reply.attempts > decision->served.attempts)
+        decision->served.attempts = reply.attempts;
     heed_failure(conn, decision);
     conn_return_parcel(conn);
     return result != ASK_CLIENT_GONE &&

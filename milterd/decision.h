@@ -9,6 +9,14 @@
 #include "common/hook.h"
 #include "common/verdict.h"
 
+/* Who made it, and how long that took; all zero when nobody was asked. */
+struct served {
+    uint32_t worker_pid; /* 0: no worker saw it */
+    uint32_t generation;
+    uint32_t queue_us, hook_us;
+    unsigned attempts; /* how often it was asked */
+};
+
 struct decision {
     enum verdict verdict;
     enum stage stage;      /* where it was made */
@@ -21,6 +29,7 @@ struct decision {
     char where[128];     /* "filter.lua:12" or "" */
     const char *outcome; /* static text; NULL when all went well */
     char *error;         /* owned; for the log; NULL: none */
+    struct served served;
 };
 
 /* All zero is VERDICT_CONTINUE with nothing to say. */

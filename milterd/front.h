@@ -15,6 +15,7 @@
 
 struct generations;
 struct parcels;
+struct ring;
 struct watch;
 
 struct front_counters {
@@ -33,6 +34,7 @@ struct front {
     struct parcels *parcels;
     struct watch *watch; /* NULL: nobody tells of changes */
     struct macro_lists macros;
+    struct ring *ring;   /* NULL: nothing is traced */
     int max_connections; /* as many as the descriptors allow */
     struct front_counters counters;
     atomic_bool is_draining;   /* no new messages */

@@ -15,6 +15,7 @@
 #include "milterd/mux_client.h"
 #include "milterd/session.h"
 #include "milterd/stop.h"
+#include "milterd/trace.h"
 #include "milterd/watch.h"
 
 enum {
@@ -90,7 +91,7 @@ static void start_threads(const struct conf *conf)
 
 int main(int argc, char **argv)
 {
-    static const char *const sections[] = {"milterd", "log", NULL};
+    static const char *const sections[] = {"milterd", "trace", "log", NULL};
     static const struct program program = {
         .name = "postern-milterd",
         .summary = "the front end of Postern: speaks the milter protocol with sendmail and Postfix",
@@ -107,6 +108,7 @@ int main(int argc, char **argv)
     check(proc_drop_privileges(conf->milterd.user, conf->milterd.group), "milterd.user");
     mux = mux_new(conf->multiplexor.socket, conf->milterd.reconnect_time);
     front_init(&front, conf, mux_asker(mux), generations_new());
+    front.ring = trace_open(conf);
     front.max_connections = bound_connections(conf);
     set_up_library(conf);
     confine(conf);

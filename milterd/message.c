@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/clock.h"
 #include "common/envelope.h"
@@ -215,6 +216,16 @@ static void append_value(struct conn *conn, const char *value)
     }
 }
 
+/* For those who look for a message by it. */
+static void note_message_id(struct message *message, const char *name, const char *value)
+{
+    if (message->id_header[0] != '\0' || strcasecmp(name, "Message-ID") != 0)
+        return;
+    value += strspn(value, " \t\r\n");
+    snprintf(message->id_header, sizeof message->id_header, "%.*s", (int)strcspn(value, " \t\r\n"),
+        value);
+}
+
 void message_put_header(struct conn *conn, const char *name, const char *value)
 {
     struct message *message = &conn->message;
@@ -222,6 +233,7 @@ void message_put_header(struct conn *conn, const char *name, const char *value)
 
     if (message->refusal != REFUSAL_NONE || message->has_eoh)
         return;
+    note_message_id(message, name, value);
     append(conn, name, strlen(name));
     append(conn, ": ", needs_space ? 2 : 1);
     append_value(conn, value);

@@ -19,7 +19,8 @@ enum {
     MESSAGE_STATE_MAX = 32768,
     MESSAGE_CHANGES_MAX = 402653184,
     MESSAGE_LOG_MAX = 16384,
-    MESSAGE_TO_MAX = 1024
+    MESSAGE_TO_MAX = 1024,
+    MESSAGE_ID_MAX = 250
 };
 
 /* Why milterd itself will refuse the message at the next stage that answers. */
@@ -42,7 +43,8 @@ struct message {
     enum refusal refusal;
     char uid[48];
     char queue_id[64];
-    uint32_t generation; /* it counts there; 0: not yet known */
+    char id_header[MESSAGE_ID_MAX + 1]; /* the first Message-ID field as received, cut; "" none */
+    uint32_t generation;                /* it counts there; 0: not yet known */
     uint32_t n_recipients, n_refused;
     uint64_t header_bytes;
     uint64_t body_bytes;

@@ -8,6 +8,7 @@
 #include "milterd/consult.h"
 #include "milterd/front.h"
 #include "milterd/record.h"
+#include "milterd/trace.h"
 
 enum { ACTIONS_TEXT_MAX = 256 };
 
@@ -38,16 +39,18 @@ static sfsistat reply_out_of_order(const struct conn *conn, enum stage stage)
 static void end_message(struct conn *conn, const struct decision *decision, const char *actions)
 {
     record_message(conn, decision, actions);
+    trace_message(conn, decision, actions);
     message_close(conn);
 }
 
 static const struct {
+    const char *outcome;
     uint16_t code;
     const char *dsn, *text;
 } refusal_rows[] = {
-    [REFUSAL_RECIPIENTS] = {452, "4.5.3", "Too many recipients"},
-    [REFUSAL_ADDRESS] = {553, "5.1.7", "Address too long"},
-    [REFUSAL_DRAINING] = {421, "4.3.2", "Service is restarting, please try again"},
+    [REFUSAL_RECIPIENTS] = {"recipients", 452, "4.5.3", "Too many recipients"},
+    [REFUSAL_ADDRESS] = {"address", 553, "5.1.7", "Address too long"},
+    [REFUSAL_DRAINING] = {"stopping", 421, "4.3.2", "Service is restarting, please try again"},
 };
 
 /* The answer to a refusal remembered from an earlier stage. */
@@ -63,6 +66,7 @@ static void decide_refusal(struct conn *conn, enum refusal refusal, struct decis
         decision->outcome = "parcel";
         decision_set_failure(decision, FAILURE_CAUSE_NOBODY, conf->milterd.on_failure, uid);
     } else {
+        decision->outcome = refusal_rows[refusal].outcome;
         decision_set_refusal(decision, refusal_rows[refusal].code, refusal_rows[refusal].dsn,
             refusal_rows[refusal].text);
     }
@@ -172,6 +176,8 @@ static sfsistat give(struct conn *conn, const struct matter *matter, struct deci
 static sfsistat give_to_nobody(
     struct conn *conn, const struct matter *matter, struct decision *decision)
 {
+    decision->outcome = "client_left";
+    trace_stage(conn, matter->stage, matter->question.hook, matter->recipient, decision);
     decision_clear(decision);
     return reply(conn, matter->stage, SMFIS_TEMPFAIL);
 }
@@ -186,18 +192,21 @@ static sfsistat judge(struct conn *conn, const struct matter *matter)
 {
     struct decision decision = {0};
     bool is_refused = is_of_message(matter->stage) && conn->message.refusal != REFUSAL_NONE;
-    bool is_there = true;
+    bool is_there = true, is_asked = false;
 
     if (is_refused && !has_reply(conn, matter->stage))
         return SMFIS_NOREPLY;
     if (is_refused)
         decide_refusal(conn, conn->message.refusal, &decision);
-    else if (consult_is_due(conn, matter->stage))
+    else if ((is_asked = consult_is_due(conn, matter->stage)))
         is_there = consult(conn, &matter->question, &decision);
     else if (matter->stage != STAGE_EOM)
         return reply(conn, matter->stage, SMFIS_CONTINUE);
     if (!is_there)
         return give_to_nobody(conn, matter, &decision);
+    if (is_refused || is_asked)
+        trace_stage(conn, matter->stage, is_asked ? matter->question.hook : HOOK_NONE,
+            matter->recipient, &decision);
     return give(conn, matter, &decision);
 }
 
@@ -247,6 +256,7 @@ static sfsistat refuse_here(struct conn *conn, struct matter *matter)
         return judge(conn, matter);
     conn->message.refusal = REFUSAL_NONE;
     decide_refusal(conn, refusal, &decision);
+    trace_stage(conn, STAGE_RCPT, HOOK_NONE, matter->recipient, &decision);
     return give(conn, matter, &decision);
 }
 
@@ -338,8 +348,10 @@ static void tell(struct conn *conn, enum stage stage)
     struct matter matter = matter_of(stage);
     struct decision decision = {0};
 
-    if (consult_is_due(conn, stage))
+    if (consult_is_due(conn, stage)) {
         (void)consult(conn, &matter.question, &decision);
+        trace_stage(conn, stage, matter.question.hook, NULL, &decision);
+    }
     decision_clear(&decision);
 }
 

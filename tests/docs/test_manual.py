@@ -170,5 +170,19 @@ class Posternctl(unittest.TestCase):
         self.assertEqual(named, set(members))
 
 
+class Ring(unittest.TestCase):
+    def test_every_member_and_kind(self):
+        text = page("posternctl.1")
+        shown = section(text, "The JSON of why", "Ss")
+        table = without_comments(read("common", "trace.def"))
+        members = {row[2] for row in rows(table, "TRACE_FIELD")}
+        kinds = [row[2] for row in rows(table, "TRACE_KIND")]
+        self.assertGreater(len(members), 30)
+        named = {name.strip() for line in items(shown, "Cm") for name in line.split(",")}
+        self.assertEqual(named - {"time", "kind", "cut", "connection", "stages", "actions"}, members)
+        for kind in kinds:
+            self.assertIn(f".Ql {kind}\n", shown)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Writes the seeds of the fuzzers wire, envelope, action and plan into corpus/NAME/seed-*: run it again when a format changes.
+"""Writes the seeds of the fuzzers wire, envelope, action, plan and trace into corpus/NAME/seed-*: run it again when a format changes.
 
 Files of other names (what a fuzzer found) are left alone.
 """
 
+import functools
 import os
 import struct
 import sys
@@ -107,8 +108,70 @@ def plan_seeds():
         yield block_name + "-all", struct.pack(">H", len(block)) + block + b"".join(ACTIONS.values())
 
 
+RING_SLOTS = 8
+STAGE = {2: b"m80z2gx80vk00000.1", 3: b"4XqT3k1vzLz1b", 13: b"rcpt", 14: b"filter_recipient", 15: b"reject", 16: 550, 17: b"5.1.1",
+         18: b"No such user\n\xffhere", 19: b"filter.lua:4", 22: 5, 23: 65, 24: 2, 25: 28262, 26: 1, 10: b"<no@example.net>",
+         5: b"192.0.2.1", 9: b"<sender@example.org>"}
+TRACES = {
+    "connection": (1, {1: b"m80z2gx80vk00000", 5: b"2001:db8::1", 6: b"mail.example.org", 7: 4321}),
+    "stage": (2, STAGE),
+    "action": (3, {2: b"m80z2gx80vk00000.1", 30: b"set_header", 31: 1, 32: b"Subject", 33: b"x\x1b[2J"}),
+    "message": (4, {2: b"m80z2gx80vk00000.1", 4: b"<a@b>", 10: b"<c@d>,<e@f>", 11: 2, 12: 1, 15: b"continue", 27: 12, 28: 35, 22: 20000000,
+                    38: b"add_header:1", 39: b"score=5.2", 29: 3}),
+    "more": (3, {37: 12}),
+    "unknown": (9, {200: b"later"}),
+}
+
+
+def trace_entry(kind, fields, cut=False):
+    data = b""
+    for number, value in fields.items():
+        value = value.to_bytes((value.bit_length() + 7) // 8, "little") if isinstance(value, int) else value
+        data += struct.pack("<BH", number, len(value)) + value
+    return struct.pack("<BBHIq", kind, cut, len(data), 0, 1795329000123456) + data
+
+
+def ring_slot(number, part, parts, data):
+    """A slot and its sum (common/ring.c)."""
+    words = struct.unpack("<31Q", struct.pack("<Q", number << 16 | part << 12 | parts << 8 | len(data)) + data.ljust(240, b"\0"))
+    def mix(total, word):
+        total = (total ^ word) * 0x9E3779B97F4A7C15 & (1 << 64) - 1
+        return total ^ total >> 29
+    lanes = [0x706F737465726E21, 0, 0, 0]
+    for at, word in enumerate(words):
+        lane = at % 4 if at < 28 else 0
+        lanes[lane] = mix(lanes[lane], word)
+    return struct.pack("<32Q", *words, functools.reduce(mix, lanes))
+
+
+def ring_file(entries, first=0):
+    """The entries in the slots from number first on."""
+    slots, number = [b"\0" * 256] * RING_SLOTS, first
+    for data in entries:
+        parts = [data[at:at + 240] for at in range(0, len(data), 240)]
+        for part, some in enumerate(parts):
+            slots[number % RING_SLOTS] = ring_slot(number, part, len(parts), some)
+            number += 1
+    header = b"PSTNRING" + struct.pack("<IIQQQ", 1, 256, RING_SLOTS, 1795329000000000, 4711)
+    return (header.ljust(128, b"\0") + struct.pack("<Q", number)).ljust(4096, b"\0") + b"".join(slots)
+
+
+def trace_seeds():
+    entries = {name: trace_entry(*row) for name, row in TRACES.items()}
+    for name, data in entries.items():
+        yield name, b"\1" + data
+    yield "cut", b"\1" + trace_entry(2, STAGE, cut=True)
+    whole = ring_file(entries.values())
+    yield "file", b"\0" + whole
+    yield "file-wrapped", b"\0" + ring_file(list(entries.values()) * 3, first=1 << 33)
+    yield "file-short", b"\0" + whole[:4096 + 300]
+    yield "file-damaged", b"\0" + whole.replace(b"filter.lua", b"filter.lux")
+    yield "file-far", b"\0" + whole[:128] + struct.pack("<Q", (1 << 48) - 1) + whole[136:]
+
+
 def main():
-    for name, seeds in (("wire", wire_seeds()), ("envelope", envelope_seeds()), ("action", action_seeds()), ("plan", plan_seeds())):
+    for name, seeds in (("wire", wire_seeds()), ("envelope", envelope_seeds()), ("action", action_seeds()), ("plan", plan_seeds()),
+                        ("trace", trace_seeds())):
         folder = os.path.join(HERE, "corpus", name)
         os.makedirs(folder, exist_ok=True)
         for seed, data in seeds:

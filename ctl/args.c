@@ -52,6 +52,8 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
         "sendmail.cf, or a sendmail.mc (/etc/mail/sendmail.cf)"},
     [ARG_UNITS] = {"--units", 0, "DIR", false,
         "folder of systemd units (those of the system and of the package)"},
+    [ARG_FILTER] = {"--filter", 0, "FILE", false, "another filter than worker.filter"},
+    [ARG_ALL] = {"--all", 0, NULL, true, "all of them"},
 };
 
 static int arg_find_word(const char *word, size_t len)

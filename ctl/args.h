@@ -33,6 +33,8 @@ enum arg {
     ARG_POSTFIX,
     ARG_SENDMAIL,
     ARG_UNITS,
+    ARG_FILTER,
+    ARG_ALL,
     ARG_COUNT,
 };
 

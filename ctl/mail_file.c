@@ -155,6 +155,12 @@ int mail_file_read(const char *path, struct mail_file *out)
     return 0;
 }
 
+void mail_file_of(uint8_t *bytes, size_t len, struct mail_file *out)
+{
+    memset(out, 0, sizeof(*out));
+    assemble(bytes, slice_of(bytes, len), out);
+}
+
 void mail_file_clear(struct mail_file *mail)
 {
     free(mail->bytes);

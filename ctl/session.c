@@ -211,7 +211,11 @@ static void play_recipient(struct session *s, uint32_t number)
         keep_failure(s, HOOK_RECIPIENT, "the envelope is over the limit", NULL);
         return;
     }
-    put_macros(s, STAGE_RCPT);
+    if (rcpt->n_macros > 0) {
+        (void)envelope_put_macros(&s->region, STAGE_RCPT, rcpt->macros, rcpt->n_macros);
+    } else {
+        put_macros(s, STAGE_RCPT);
+    }
     struct question q = {
         .hook = HOOK_RECIPIENT, .recipient_offset = (uint32_t)offset, .recipient_number = number};
     struct answer answer = ask(s, &q);
@@ -409,8 +413,13 @@ static void play_close(struct session *s)
 
 void session_play(struct session *s)
 {
-    static void (*const steps[])(struct session *) = {play_connect, play_helo, play_sender,
-        play_recipients, play_data, play_size, play_header, play_headers, play_body, play_message};
+    static const struct {
+        void (*play)(struct session *s);
+        enum hook hook;
+    } steps[] = {{play_connect, HOOK_RELAY}, {play_helo, HOOK_HELO}, {play_sender, HOOK_SENDER},
+        {play_recipients, HOOK_RECIPIENT}, {play_data, HOOK_DATA}, {play_size, HOOK_COUNT},
+        {play_header, HOOK_HEADER}, {play_headers, HOOK_HEADERS}, {play_body, HOOK_BODY},
+        {play_message, HOOK_MESSAGE}};
     s->verdict = VERDICT_CONTINUE;
     s->where = "";
     s->error = NULL;
@@ -421,7 +430,8 @@ void session_play(struct session *s)
     buf_init(&s->msg_state, STATE_MAX);
     buf_init(&s->log_fields, LOG_FIELDS_MAX);
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && !s->is_over; i++) {
-        steps[i](s);
+        steps[i].play(s);
+        s->is_over = s->is_over || steps[i].hook == s->last_hook;
     }
     judge_recipients(s);
     add_scanned_by(s);

@@ -31,6 +31,7 @@ struct session {
     const struct transaction *transaction;
     const struct mail_file *mail;
     struct arena *arena; /* texts of the result live here */
+    enum hook last_hook; /* the stages after its own are not played; HOOK_NONE: all are */
     void (*on_hook)(enum hook hook, int64_t limit_ms, void *context); /* before each hook runs */
     void *on_hook_context;
 

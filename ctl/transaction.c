@@ -150,9 +150,8 @@ static bool next_address(struct slice value, size_t *pos, struct slice *out)
 
 static struct transaction_address bracketed(struct slice bare, struct arena *arena)
 {
-    return (struct transaction_address){
-        slice_text(arena_printf(arena, "<%.*s>", (int)bare.len, bare.len > 0 ? bare.data : "")),
-        slice_of(NULL, 0)};
+    return (struct transaction_address){.address = slice_text(arena_printf(arena, "<%.*s>",
+                                            (int)bare.len, bare.len > 0 ? bare.data : ""))};
 }
 
 static struct transaction_address sender_from_header(
@@ -291,4 +290,32 @@ const char *transaction_make(const struct args *args, const struct mail_file *ma
         wrong = macro_from_text(out, macros->items[i], arena);
     }
     return wrong;
+}
+
+void transaction_of_envelope(
+    const struct envelope *envelope, struct arena *arena, struct transaction *out)
+{
+    *out = (struct transaction){.family = envelope->family,
+        .ip = envelope->ip,
+        .port = envelope->port,
+        .hostname = envelope->hostname,
+        .helo = envelope->helo,
+        .sender = {.address = envelope->sender, .args = envelope->sender_args},
+        .n_recipients = envelope->n_recipients};
+    out->recipients = arena_calloc(arena, envelope->n_recipients, sizeof(*out->recipients));
+    for (uint32_t i = 0; i < envelope->n_recipients; i++) {
+        const struct envelope_recipient *from = &envelope->recipients[i];
+        out->recipients[i] = (struct transaction_address){.address = from->address,
+            .args = from->args,
+            .macros = from->macros,
+            .n_macros = from->n_macros};
+    }
+    for (int stage = 0; stage < STAGE_COUNT; stage++) {
+        uint32_t n = stage == STAGE_RCPT ? 0 : envelope->n_macros[stage];
+        n = n < ENVELOPE_MACROS_MAX ? n : ENVELOPE_MACROS_MAX;
+        for (uint32_t i = 0; i < n; i++) {
+            out->macros[stage].items[i] = envelope->macros[stage][i];
+        }
+        out->macros[stage].n = n;
+    }
 }

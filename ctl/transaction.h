@@ -14,8 +14,10 @@
 #include "ctl/mail_file.h"
 
 struct transaction_address {
-    struct slice address; /* as it goes over the wire: with angle brackets */
-    struct slice args;    /* "SIZE=10 BODY=8BITMIME", or empty */
+    struct slice address;                /* as it goes over the wire: with angle brackets */
+    struct slice args;                   /* "SIZE=10 BODY=8BITMIME", or empty */
+    const struct envelope_macro *macros; /* of a recipient; NULL: those of the stage RCPT */
+    uint32_t n_macros;
 };
 
 struct transaction_macros {
@@ -45,5 +47,10 @@ enum { TRANSACTION_RECIPIENTS_MAX = 10000, TRANSACTION_HEADER_RECIPIENTS_MAX = 1
  */
 const char *transaction_make(const struct args *args, const struct mail_file *mail, uint32_t number,
     struct arena *arena, struct transaction *out);
+
+/* The transaction that an envelope tells of, as a front end has kept it. Texts stay the envelope's.
+ */
+void transaction_of_envelope(
+    const struct envelope *envelope, struct arena *arena, struct transaction *out);
 
 #endif

@@ -14,6 +14,7 @@
 #include "common/xalloc.h"
 #include "milterd/front.h"
 #include "milterd/generation.h"
+#include "milterd/poison_store.h"
 
 enum {
     CONSULT_LAST_WORD_MS = 2000
@@ -259,6 +260,24 @@ static void decide_nobody(struct conn *conn, enum ask_result result, struct deci
     decision_set_failure(decision, FAILURE_CAUSE_NOBODY, conn->front->conf->milterd.on_failure, id);
 }
 
+/* What killed two workers is kept for who mends the filter. */
+static void keep_poison(struct conn *conn, const struct question *question, const struct ask *ask,
+    const struct wire_reply *reply)
+{
+    const struct message *message = &conn->message;
+    bool has_message = message->is_open;
+
+    if (reply->outcome == OUTCOME_POISON)
+        poison_store_keep(conn->front->poison, &(struct poison_case){
+                                                   .uid = has_message ? message->uid : conn->id,
+                                                   .queue_id = has_message ? message->queue_id : "",
+                                                   .hook = question->hook,
+                                                   .parcel_fd = ask->parcel_fd,
+                                                   .request = &ask->request,
+                                                   .reply = reply,
+                                               });
+}
+
 /* on_failure = accept takes the thing as it came. */
 static void heed_failure(struct conn *conn, const struct decision *decision)
 {
@@ -305,6 +324,7 @@ bool consult(struct conn *conn, const struct question *question, struct decision
             message->attempts = reply.attempts;
     }
     if (result == ASK_ANSWERED) {
+        keep_poison(conn, question, &ask, &reply.reply);
         take_reply(conn, question, &reply.reply, decision);
         asker->release(asker->context, &reply);
     } else if (result != ASK_CLIENT_GONE) {

@@ -16,6 +16,7 @@
 struct generations;
 struct parcels;
 struct ring;
+struct poison_store;
 struct watch;
 
 struct front_counters {
@@ -32,7 +33,8 @@ struct front {
     struct ask_ops asker;
     struct generations *generations;
     struct parcels *parcels;
-    struct watch *watch; /* NULL: nobody tells of changes */
+    struct watch *watch;         /* NULL: nobody tells of changes */
+    struct poison_store *poison; /* NULL: such messages are not kept */
     struct macro_lists macros;
     struct ring *ring;   /* NULL: nothing is traced */
     int max_connections; /* as many as the descriptors allow */

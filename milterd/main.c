@@ -13,6 +13,7 @@
 #include "milterd/generation.h"
 #include "milterd/listen.h"
 #include "milterd/mux_client.h"
+#include "milterd/poison_store.h"
 #include "milterd/session.h"
 #include "milterd/stop.h"
 #include "milterd/trace.h"
@@ -112,6 +113,7 @@ int main(int argc, char **argv)
     front.max_connections = bound_connections(conf);
     set_up_library(conf);
     confine(conf);
+    front.poison = poison_store_new(conf);
     session.listen_fd = listener.fd;
     session.allow = &conf->milterd.allow;
     check(session_prepare(&session), "preparing the listener");

@@ -12,6 +12,7 @@
 #include "common/proc.h"
 #include "milterd/front.h"
 #include "milterd/listen.h"
+#include "milterd/poison_store.h"
 #include "milterd/session.h"
 #include "milterd/thread.h"
 
@@ -63,7 +64,8 @@ static int await_signal(int timeout_ms)
 
 static bool is_quiet(const struct front *front)
 {
-    return atomic_load(&front->n_open) == 0 && session_busy_count() == 0;
+    return atomic_load(&front->n_open) == 0 && session_busy_count() == 0 &&
+           poison_store_is_idle(front->poison);
 }
 
 static void *stop_run(void *context)

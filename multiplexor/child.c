@@ -80,8 +80,9 @@ void child_kill(struct child *child, enum recycle cause, const char *why)
     put_down(child);
 }
 
-/* It ended, or must, by its own fault: its request goes to another worker. */
-static void lose(struct child *child)
+/* It ended, or must, by its own fault: its request goes to another worker. how: NULL when only its
+ * exit status will tell. */
+static void lose(struct child *child, const char *how)
 {
     struct request *request = child->request;
     enum child_state state = child->state;
@@ -98,7 +99,7 @@ static void lose(struct child *child)
     if (request != NULL && request->client != NULL && link_has_left_unread(&child->link))
         request_return(request, child->generation);
     else if (request != NULL)
-        request_worker_died(request, child->generation);
+        request_worker_died(request, child, how);
 }
 
 /* It will never serve: told once, by whoever notices first. */
@@ -138,7 +139,7 @@ static void on_ready(struct child *child, const struct link_record *record)
     if (wire_get_ready(slice_of(record->bytes, record->len), slice_of(NULL, 0), &ready) != 0 ||
         child->is_ready || child->state > CHILD_STARTING) {
         log_warn("%s: bad or unexpected READY", child->link.name);
-        lose(child);
+        lose(child, NULL);
         return;
     }
     if (!ready.is_ok) {
@@ -203,9 +204,11 @@ static void on_reply(struct child *child, const struct link_record *record)
     struct wire_reply reply;
     int err = decode_reply(child, record, &reply);
     if (err != 0) {
+        char how[96];
         log_error("worker %d (generation %u) sent a bad reply while %s: %s: killed",
             (int)child->pid, child->generation->number, child->doing, err_text(err));
-        lose(child);
+        snprintf(how, sizeof(how), "killed for a bad reply (%s)", err_text(err));
+        lose(child, how);
         return;
     }
     struct request *request = child->request;
@@ -244,9 +247,11 @@ static void on_counts(struct child *child, const struct link_record *record)
         err = counts_add(
             &mux->counts, told.counts, (size_t)mux->conf->metrics.user_series, &n_dropped);
     if (err != 0) {
+        char how[96];
         log_error("worker %d (generation %u) sent bad counts: %s: killed", (int)child->pid,
             child->generation->number, err_text(err));
-        lose(child);
+        snprintf(how, sizeof(how), "killed for bad counts (%s)", err_text(err));
+        lose(child, how);
         return;
     }
     drop_counts(mux, n_dropped + told.dropped);
@@ -266,9 +271,10 @@ static void on_record(const struct link_record *record, void *context)
 static void on_down(int err, void *context)
 {
     struct child *child = context;
-    (void)err;
+    char how[96];
+    snprintf(how, sizeof(how), "killed for a bad record (%s)", err_text(err));
     if (child->state != CHILD_QUITTING)
-        lose(child);
+        lose(child, err == -ERR_PEER ? NULL : how);
     /* A worker that was asked to quit closes its end just before it exits; the timer still watches
      * it. */
 }
@@ -277,7 +283,7 @@ static const struct link_events events = {.on_record = on_record, .on_down = on_
 
 static void child_free(struct child *child)
 {
-    LOG_INVARIANT(child->request == NULL);
+    LOG_INVARIANT(child->request == NULL && child->death_of == NULL);
     struct mux *mux = child->mux;
     link_close(&child->link);
     event_del(&child->timer);
@@ -339,7 +345,7 @@ int child_assign(struct child *child, struct request *request)
     int err = link_send(
         &child->link, slice_of(request->record, request->len), request->fds, request->n_fds);
     if (err != 0) {
-        lose(child); /* it has not seen the request, which is not charged with the death */
+        lose(child, NULL); /* it has not seen the request, which is not charged with the death */
         return -ERR_PEER;
     }
     snprintf(child->doing, sizeof(child->doing), "%s uid=%s", request->hook->name,
@@ -426,7 +432,9 @@ void child_on_exit(struct child *child, int status)
     link_drain(&child->link); /* what it said before it died counts */
     log_exit(child, child->state, text, status == 0);
     if (child->state != CHILD_QUITTING && child->state != CHILD_KILLED)
-        lose(child);
+        lose(child, NULL);
+    if (child->death_of != NULL)
+        request_worker_ended(child->death_of, child, text);
     if (!child->is_ready)
         start_failed(child, text);
     child_free(child);
@@ -435,6 +443,6 @@ void child_on_exit(struct child *child, int status)
 void child_abandon(struct child *child)
 {
     if (child->state != CHILD_KILLED)
-        lose(child);
+        lose(child, NULL);
     child_free(child);
 }

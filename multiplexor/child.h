@@ -45,9 +45,10 @@ struct child {
     bool has_failed;   /* it will never be: the pool was told */
     enum recycle mark; /* to be replaced for this cause; RECYCLE_NONE: not */
     struct link link;
-    struct event timer;      /* start, or exit */
-    struct request *request; /* while BUSY */
-    uint64_t hop_id;         /* of the request's record to it */
+    struct event timer;       /* start, or exit */
+    struct request *request;  /* while BUSY */
+    struct request *death_of; /* the request it died on, which waits to hear how it ended */
+    uint64_t hop_id;          /* of the request's record to it */
     int64_t started_ms;
     int64_t since_ms; /* in this state */
     uint64_t n_requests;

@@ -152,7 +152,7 @@ static void dispatch(struct pool *pool)
     struct child *child;
     while ((child = TAILQ_FIRST(&pool->idle)) != NULL && (request = next_request(pool)) != NULL) {
         if (child_assign(child, request) == -ERR_TIMEOUT)
-            request_fail(request, request->n_deaths > 0 ? OUTCOME_DIED : OUTCOME_OVERLOAD,
+            request_fail(request, request->deaths != NULL ? OUTCOME_DIED : OUTCOME_OVERLOAD,
                 "too little of its time was left");
     }
 }

@@ -12,6 +12,7 @@
 #include "multiplexor/canary.h"
 #include "multiplexor/child.h"
 #include "multiplexor/client.h"
+#include "multiplexor/death.h"
 #include "multiplexor/generation.h"
 #include "multiplexor/link.h"
 #include "multiplexor/mux.h"
@@ -20,6 +21,7 @@ enum {
     ANSWER_RESERVE_MAX_MS = 100, /* kept of the budget for the way back */
     TRY_MIN_MS = 20,             /* with less left, no worker is asked */
     OVERLOAD_LOG_MS = 5000,
+    DYING_MAX_MS = 1000, /* how long an answer waits to hear how a worker ended */
 };
 
 static void request_set_state(struct request *request, enum request_state state)
@@ -27,7 +29,9 @@ static void request_set_state(struct request *request, enum request_state state)
     static const uint8_t allowed[] = {
         [REQUEST_NEW] = 1 << REQUEST_QUEUED | 1 << REQUEST_DONE,
         [REQUEST_QUEUED] = 1 << REQUEST_NEW | 1 << REQUEST_RUNNING | 1 << REQUEST_DONE,
-        [REQUEST_RUNNING] = 1 << REQUEST_QUEUED | 1 << REQUEST_NEW | 1 << REQUEST_DONE,
+        [REQUEST_RUNNING] =
+            1 << REQUEST_QUEUED | 1 << REQUEST_NEW | 1 << REQUEST_DYING | 1 << REQUEST_DONE,
+        [REQUEST_DYING] = 1 << REQUEST_DONE,
         [REQUEST_DONE] = 0,
     };
     LOG_INVARIANT((allowed[request->state] & 1 << state) != 0);
@@ -46,6 +50,7 @@ static void request_free(struct request *request)
         queue_remove(request);
     for (int i = 0; i < request->n_fds; i++)
         close(request->fds[i]);
+    deaths_free(request->deaths);
     free(request);
 }
 
@@ -64,6 +69,14 @@ static void arm(struct request *request, int64_t after_ms)
     event_add(&request->timer, &tv);
 }
 
+/* Two workers are dead. */
+static void fail_as_poison(struct request *request)
+{
+    char why[DEATHS_TEXT_MAX];
+    deaths_sentence(request->deaths, why, sizeof(why));
+    request_fail(request, OUTCOME_POISON, why);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
@@ -73,8 +86,12 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
         child_on_deadline(request->child);
         return;
     }
+    if (request->state == REQUEST_DYING) {
+        fail_as_poison(request);
+        return;
+    }
     LOG_INVARIANT(request->state == REQUEST_QUEUED);
-    if (request->n_deaths > 0)
+    if (request->deaths != NULL)
         request_fail(request, OUTCOME_DIED, "no worker was free for a second attempt in time");
     else if (request->queue == &request->mux->lobby)
         request_fail(request, OUTCOME_NOBODY, "no filter has loaded yet");
@@ -382,6 +399,9 @@ void request_fail(struct request *request, enum reply_outcome outcome, const cha
         fit_subject(failure_verdict(failure.cause, failure.answer, id, &smtp, text, sizeof(text)),
             request->hook->subject);
     bool is_refusal = verdict == VERDICT_REJECT || verdict == VERDICT_TEMPFAIL;
+    char deaths[DEATHS_TEXT_MAX] = "";
+    if (outcome == OUTCOME_POISON)
+        deaths_record(request->deaths, deaths, sizeof(deaths));
     struct wire_reply reply = {
         .generation =
             request->child != NULL ? request->child->generation->number : request->asked_generation,
@@ -393,6 +413,7 @@ void request_fail(struct request *request, enum reply_outcome outcome, const cha
                      ? REPLY_NO_CHANGES
                      : 0,
         .error = slice_text(why),
+        .deaths = slice_text(deaths),
     };
     if (is_refusal) {
         reply.code = outcome == OUTCOME_RENEGOTIATE ? 421 : smtp.code;
@@ -412,16 +433,32 @@ void request_fail(struct request *request, enum reply_outcome outcome, const cha
     deliver(request, buf_slice(&mux->encoded), outcome, verdict, hook_us, -1);
 }
 
-void request_worker_died(struct request *request, struct generation *generation)
+/* The second death: the answer says how both ended, as soon as that is known. */
+static void begin_dying(struct request *request)
+{
+    int64_t left_ms = request->deadline_ms - clock_now_ms();
+    request_set_state(request, REQUEST_DYING);
+    if (deaths_are_known(request->deaths))
+        fail_as_poison(request);
+    else
+        arm(request, left_ms / 2 < DYING_MAX_MS ? left_ms / 2 : DYING_MAX_MS);
+}
+
+void request_worker_died(struct request *request, struct child *child, const char *how)
 {
     int64_t time_ms;
     request->child = NULL;
-    request->n_deaths++;
     event_del(&request->timer);
-    if (request->client == NULL)
+    if (request->client == NULL) {
         request_free(request);
-    else if (request->n_deaths >= 2)
-        request_fail(request, OUTCOME_POISON, "two workers died on it");
+        return;
+    }
+    if (request->deaths == NULL)
+        request->deaths = xcalloc(1, sizeof(*request->deaths));
+    deaths_add(request->deaths, child, how);
+    child->death_of = how == NULL ? request : NULL;
+    if (request->deaths->n >= DEATHS_MAX)
+        begin_dying(request);
     else if (request->attempt >= 2)
         request_fail(request, OUTCOME_DIED, "the worker died, and it was the second attempt");
     else if ((request->hook->flags & HOOK_ONCE) != 0)
@@ -431,8 +468,16 @@ void request_worker_died(struct request *request, struct generation *generation)
     else {
         request->attempt = 2;
         request->mux->stats.retries++;
-        request_return(request, generation);
+        request_return(request, child->generation);
     }
+}
+
+void request_worker_ended(struct request *request, struct child *child, const char *how)
+{
+    child->death_of = NULL;
+    deaths_tell(request->deaths, child, how);
+    if (request->state == REQUEST_DYING && deaths_are_known(request->deaths))
+        fail_as_poison(request);
 }
 
 void request_cancel(struct request *request)

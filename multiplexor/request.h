@@ -3,8 +3,9 @@
  * second worker when the first died. Owns the record as it came and its descriptors, which are kept
  * till the answer for a second attempt.
  *
- * States: NEW → QUEUED → RUNNING → (QUEUED again →) DONE. A request whose client went away has
- * client NULL: it leaves the queue at once, or ends without an answer when its worker is through.
+ * States: NEW → QUEUED → RUNNING → (QUEUED again →) DONE. One that killed two workers is DYING
+ * until it is known how the second ended. A request whose client went away has client NULL: it
+ * leaves the queue at once, or ends without an answer when its worker is through.
  */
 #ifndef POSTERN_MULTIPLEXOR_REQUEST_H
 #define POSTERN_MULTIPLEXOR_REQUEST_H
@@ -20,12 +21,19 @@
 
 struct child;
 struct client;
+struct deaths;
 struct generation;
 struct link_record;
 struct mux;
 struct queue;
 
-enum request_state { REQUEST_NEW = 0, REQUEST_QUEUED, REQUEST_RUNNING, REQUEST_DONE };
+enum request_state {
+    REQUEST_NEW = 0,
+    REQUEST_QUEUED,
+    REQUEST_RUNNING,
+    REQUEST_DYING,
+    REQUEST_DONE
+};
 
 struct request {
     TAILQ_ENTRY(request) entry; /* of its queue */
@@ -34,18 +42,19 @@ struct request {
     enum request_state state;
     struct queue *queue; /* where it waits; NULL while it does not */
     struct child *child; /* who runs it; NULL while nobody does */
-    struct event timer;  /* QUEUED: waited too long; RUNNING: the worker must die */
+    struct event
+        timer; /* QUEUED: waited too long; RUNNING: the worker must die; DYING: never mind how */
     const struct hook_info *hook;
     uint64_t client_id; /* of the client's record; the answer repeats it */
     uint32_t asked_generation;
     struct hook_needs negotiated;
-    uint8_t flags;       /* enum request_flag */
-    uint8_t attempt;     /* 1 or 2, of the run at hand */
-    uint8_t n_deaths;    /* workers that died on it here */
-    int64_t deadline_ms; /* when the client's budget ends */
-    int64_t queued_us;   /* since when it waits */
-    int64_t sent_us;     /* when the worker got it */
-    int64_t queue_us;    /* waited in all */
+    uint8_t flags;         /* enum request_flag */
+    uint8_t attempt;       /* 1 or 2, of the run at hand */
+    struct deaths *deaths; /* workers that died on it here; NULL: none */
+    int64_t deadline_ms;   /* when the client's budget ends */
+    int64_t queued_us;     /* since when it waits */
+    int64_t sent_us;       /* when the worker got it */
+    int64_t queue_us;      /* waited in all */
     char conn_id[33], uid[49], queue_id[65];
     int fds[SOCK_MAX_FDS]; /* parcel, annex: as they came */
     int n_fds;
@@ -93,8 +102,11 @@ void request_answer(struct request *request, uint8_t *record, size_t len,
     const struct wire_reply *reply, int annex_fd);
 /* Our own answer (never OUTCOME_ERROR or OUTCOME_MEMORY). Frees the request. */
 void request_fail(struct request *request, enum reply_outcome outcome, const char *why);
-/* The worker that ran it died or sent garbage: again on another one, or an answer. */
-void request_worker_died(struct request *request, struct generation *generation);
+/* The worker that ran it died or sent garbage: again on another one, or an answer. how: NULL when
+ * request_worker_ended will tell. The request may be gone afterwards. */
+void request_worker_died(struct request *request, struct child *child, const char *how);
+/* waitpid told how a worker ended that died on it. The request may be gone afterwards. */
+void request_worker_ended(struct request *request, struct child *child, const char *how);
 /* The client is gone. */
 void request_cancel(struct request *request);
 

@@ -126,7 +126,7 @@ class Chaos(unittest.TestCase):
                 reasons[-1].n_deferred += 1
 
     def check_left(self, postern, before):
-        """A process for each worker, the nursery and the daemons; descriptors as before, memory files for as many messages as come at once; an empty spool."""
+        """A process for each worker, the nursery and the daemons; descriptors as before, memory files for as many messages as come at once; a spool with poison only."""
         wait_until(lambda: len((postern.status() or {}).get("generations", [])) == 1, "one generation", 40)
         wait_until(lambda: (postern.status() or {}).get("workers", {}).get("busy") == 0, "all workers idle")
 
@@ -135,7 +135,8 @@ class Chaos(unittest.TestCase):
         wait_until(as_told, lambda: f"processes as told: {processes_of(postern.folder.path)} {postern.workers()}")
         wait_until(lambda: all(now <= least + more for now, least, more in zip(held_by(postern), before, (2, CONNECTIONS + 4, 2))),
                    lambda: f"descriptors as before: {held_by(postern)}, before {before}")
-        self.assertEqual(os.listdir(postern.folder("spool")), [])
+        # Two kills can meet the same message: that is what the folder is for.
+        self.assertLessEqual(set(os.listdir(postern.folder("spool"))), {"poison"})
 
     def check_logs(self, postern):
         for process in (postern.milterd, postern.multiplexor):

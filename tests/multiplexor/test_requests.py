@@ -197,7 +197,11 @@ class Deaths(MultiplexorTest):
         client = self.client(mux)
         reply = client.ask(uid="segv.1")
         self.assertEqual((outcome(reply), verdict(reply), reply["attempt"]), ("POISON", "REJECT", 2))
-        mux.wait(lambda: mux.log().count("signal 11 (SIGSEGV)") == 2, "both deaths in the log")
+        deaths = [line.split(b"\t") for line in reply["deaths"].split(b"\n")]
+        self.assertEqual([death[1] for death in deaths], [b"signal 11 (SIGSEGV)"] * 2)
+        self.assertEqual(len({int(death[0]) for death in deaths}), 2)
+        self.assertEqual(reply["error"], b"two workers died on it: signal 11 (SIGSEGV), signal 11 (SIGSEGV)")
+        mux.wait(lambda: mux.log().count("ended: signal 11 (SIGSEGV)") == 2, "both deaths in the log")
         self.assertIn("while running filter_message uid=segv.1", mux.log())
         self.assertEqual(outcome(client.ask(uid="ok.1")), "OK")
 
@@ -255,6 +259,7 @@ class Garbage(MultiplexorTest):
             with self.subTest(kind):
                 reply = client.ask(uid=kind + ".1")
                 self.assertEqual((outcome(reply), verdict(reply)), ("POISON", "TEMPFAIL"))
+                self.assertEqual(reply["deaths"].count(b"\tkilled for a bad "), 2)
         self.assertEqual(mux.status()["recycles"]["died"], 2 * len(kinds))
         self.assertEqual(outcome(client.ask(uid="ok.1")), "OK")
 

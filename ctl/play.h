@@ -1,0 +1,30 @@
+/*
+ * Plays one message through a filter, with no server, in a process of its own: whatever the filter
+ * or the mail does there ends in a report.
+ */
+#ifndef POSTERN_CTL_PLAY_H
+#define POSTERN_CTL_PLAY_H
+
+#include <jansson.h>
+
+#include "common/conf.h"
+#include "common/hook.h"
+#include "ctl/mail_file.h"
+#include "ctl/transaction.h"
+
+/* One message on its way. Everything is borrowed. */
+struct playing {
+    const struct conf *conf;
+    const char *filter;
+    const char *file; /* as the report names it */
+    int output_fd;    /* where the message as it would leave goes; -1: nowhere */
+    const struct transaction *transaction;
+    const struct mail_file *mail;
+    enum hook last_hook; /* nothing is asked after it; HOOK_NONE: all */
+};
+
+/* The report (report.h), a new reference. A process that died is told in its error: the step it was
+ * at, and how it ended. */
+json_t *play_message(struct playing *playing);
+
+#endif

@@ -54,6 +54,21 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
         "folder of systemd units (those of the system and of the package)"},
     [ARG_FILTER] = {"--filter", 0, "FILE", false, "another filter than worker.filter"},
     [ARG_ALL] = {"--all", 0, NULL, true, "all of them"},
+    [ARG_HOOK] = {"--hook", 0, "NAME", false, "only what this hook judged"},
+    [ARG_VERDICT] = {"--verdict", 0, "NAME", false,
+        "only what ended in continue, accept, reject, tempfail, discard or aborted"},
+    [ARG_LINES] = {"--count", 0, "N", false, "end after so many lines"},
+    [ARG_LAST] = {"--last", 0, "N", false, "begin with the newest N lines that are there already"},
+};
+
+/* What some of them mean to a command that selects (ARGS_SELECTION). */
+static const struct arg_meaning {
+    enum arg arg;
+    const char *value, *help;
+} selection_meanings[] = {
+    {ARG_IP, "NETWORK", "only of clients in this network, or with this address"},
+    {ARG_SENDER, "TEXT", "only with this in the envelope sender; \"<>\": the null sender"},
+    {ARG_RECIPIENT, "TEXT", "only with this in a recipient"},
 };
 
 static int arg_find_word(const char *word, size_t len)
@@ -207,10 +222,24 @@ const char *args_first_not_in(const struct args *args, uint32_t allowed)
     return NULL;
 }
 
+/* The row of an option, as a command that takes the wanted ones means it. */
+static struct arg_info arg_meant(int arg, uint32_t wanted)
+{
+    struct arg_info info = arg_infos[arg];
+    size_t n = sizeof(selection_meanings) / sizeof(selection_meanings[0]);
+    for (size_t i = 0; (wanted & ARG_BIT(ARG_VERDICT)) != 0 && i < n; i++) {
+        if ((int)selection_meanings[i].arg == arg) {
+            info.value = selection_meanings[i].value;
+            info.help = selection_meanings[i].help;
+        }
+    }
+    return info;
+}
+
 void args_print_help(FILE *out, uint32_t wanted)
 {
     for (int i = 0; i < ARG_COUNT; i++) {
-        const struct arg_info *info = &arg_infos[i];
+        const struct arg_info meant = arg_meant(i, wanted), *info = &meant;
         if ((wanted & ARG_BIT(i)) == 0) {
             continue;
         }

@@ -35,6 +35,10 @@ enum arg {
     ARG_UNITS,
     ARG_FILTER,
     ARG_ALL,
+    ARG_HOOK,
+    ARG_VERDICT,
+    ARG_LINES,
+    ARG_LAST,
     ARG_COUNT,
 };
 
@@ -47,6 +51,12 @@ enum arg {
 #define ARGS_TRANSACTION                                                                           \
     (ARG_BIT(ARG_IP) | ARG_BIT(ARG_HOSTNAME) | ARG_BIT(ARG_HELO) | ARG_BIT(ARG_SENDER) |           \
         ARG_BIT(ARG_RECIPIENT) | ARG_BIT(ARG_MACRO))
+
+/* What selects among entries of the ring; those that ARGS_TRANSACTION has too mean another thing
+ * there. */
+#define ARGS_SELECTION                                                                             \
+    (ARG_BIT(ARG_IP) | ARG_BIT(ARG_SENDER) | ARG_BIT(ARG_RECIPIENT) | ARG_BIT(ARG_HOOK) |          \
+        ARG_BIT(ARG_VERDICT))
 
 struct arg_values {
     const char **items; /* borrowed from argv, in order; room for argc of them */

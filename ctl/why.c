@@ -9,15 +9,15 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/err.h"
+#include "common/conf.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "common/trace_entry.h"
 #include "common/trace_file.h"
 #include "ctl/command.h"
 #include "ctl/render.h"
-#include "ctl/server.h"
 #include "ctl/trace_entry.h"
+#include "ctl/trace_ring.h"
 #include "ctl/why_text.h"
 
 /* What one name may bring up: somebody may send a thousand messages with one Message-ID. */
@@ -238,18 +238,6 @@ static int fail_nothing(const struct why *why, const char *given)
     return EXIT_CODE_FOUND;
 }
 
-static int fail_no_ring(const struct why *why)
-{
-    if (why->error == -ERR_BAD) {
-        fprintf(stderr, "posternctl: %s is no ring of a front end (trace.file)\n", why->paths[1]);
-    } else {
-        errno = why->error_number;
-        fprintf(stderr, "posternctl: %s: %s (trace.file; written by postern-milterd)\n",
-            why->paths[1], err_text(why->error));
-    }
-    return EXIT_CODE_NO_SERVER;
-}
-
 static void print_found(const struct why *why, const json_t *found, bool is_json)
 {
     size_t i;
@@ -272,7 +260,8 @@ static int search(struct why *why, const char *given, bool is_json)
     why->wanted = without_brackets(slice_text(given));
     each_entry(why, note_name);
     if (why->error != 0 && why->oldest_us == 0) {
-        return fail_no_ring(why);
+        errno = why->error_number;
+        return trace_ring_fail(why->paths[1], why->error);
     }
     each_entry(why, take_entry);
     json_t *found = list_found(why);
@@ -284,14 +273,10 @@ static int search(struct why *why, const char *given, bool is_json)
 
 int command_why(const struct args *args)
 {
-    struct conf *conf = server_conf(args, true);
-    if (conf == NULL) {
-        return EXIT_CODE_USAGE;
-    }
-    if (!trace_is_on(conf)) {
-        fprintf(stderr, "posternctl: trace.size is 0: the front end keeps no ring\n");
-        conf_free(conf);
-        return EXIT_CODE_NO_SERVER;
+    struct conf *conf;
+    int rc = trace_ring_conf(args, &conf);
+    if (rc != EXIT_CODE_OK) {
+        return rc;
     }
     struct why why = {.messages = json_object(), .connections = json_object()};
     trace_path_old(conf, why.paths[0]);

@@ -37,6 +37,13 @@ class SystemTest(unittest.TestCase):
         self.addCleanup(self.postern.stop)
         return self.postern
 
+    def restart_milterd(self):
+        """Ends the front end in good order and starts it again; the log goes on."""
+        n = self.postern.milterd.output().count("listening on ")
+        self.assertEqual(self.postern.milterd.stop(), 0)
+        self.postern.start_milterd()
+        self.milterd_lines("listening on ", least=n + 1, seconds=30)
+
     def client(self, timeout=30.0):
         client = MilterClient(self.postern.spec, timeout * PATIENCE)
         self.addCleanup(client.close)

@@ -139,13 +139,8 @@ class Why(WhyTest):
 
     def test_the_process_before_is_remembered(self):
         self.send("Q11")
-        self.assertEqual(self.postern.milterd.stop(), 0)
-        self.assertEqual(self.one("Q11")["verdict"], "continue")
         for _ in range(2):  # the second start has nothing to keep
-            if self.postern.milterd.is_alive():
-                self.assertEqual(self.postern.milterd.stop(), 0)
-            self.postern.start_milterd()
-            self.postern.wait_ready()
+            self.restart_milterd()
             self.assertEqual(self.one("Q11")["verdict"], "continue")
         self.send("Q12")
         self.assertEqual(self.one("Q12")["verdict"], "continue")

@@ -2,11 +2,14 @@
  * The bare filter: the least that a libmilter filter can do for the same work, all in one process
  * and in C. The limit that Postern is compared with.
  *
- *   postern-bare [-g] [-s] -p SOCKET
- *     -g  parse with GMime at end of message, decode every leaf part, count the parts, refuse one
- * named *.exe -s  only the end of message is negotiated: the mail server sends no mail at all
- * Registers every callback without replies (SMFIP_NR_*), keeps header and body in memory, adds one
- * header.
+ *   postern-bare [-g] [-d] [-e] [-s] -p SOCKET
+ *     -g  parses with GMime at end of message, decodes every leaf part, counts the parts, refuses
+ *         one named *.exe
+ *     -d  the decoded content is kept in memory, part by part
+ *     -e  the mail server waits for a reply at each stage of the envelope
+ *     -s  only the end of message is negotiated: the mail server sends no mail at all
+ * Registers every callback, without replies (SMFIP_NR_*) but for -e, keeps header and body in
+ * memory, adds one header.
  */
 #include <getopt.h>
 #include <gmime/gmime.h>
@@ -28,7 +31,7 @@ struct found {
     bool is_bad;
 };
 
-static bool does_parse;
+static bool does_parse, does_keep, answers_envelope;
 
 static bool put(struct message *message, const void *data, size_t len)
 {
@@ -60,23 +63,29 @@ static sfsistat on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long 
 {
     (void)ctx, (void)unused2, (void)unused3;
     *actions_out = actions & SMFIF_ADDHDRS;
-    *steps_out =
-        steps & (SMFIP_NR_HDR | SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_RCPT |
-                    SMFIP_NR_DATA | SMFIP_NR_UNKN | SMFIP_NR_EOH | SMFIP_NR_BODY);
+    *steps_out = steps & (SMFIP_NR_HDR | SMFIP_NR_UNKN | SMFIP_NR_BODY);
+    if (!answers_envelope)
+        *steps_out |= steps & (SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_RCPT |
+                                  SMFIP_NR_DATA | SMFIP_NR_EOH);
     *out2 = *out3 = 0;
     return SMFIS_CONTINUE;
+}
+
+static sfsistat envelope_answer(void)
+{
+    return answers_envelope ? SMFIS_CONTINUE : SMFIS_NOREPLY;
 }
 
 static sfsistat on_connect(SMFICTX *ctx, char *host, _SOCK_ADDR *address)
 {
     (void)host, (void)address;
-    return message_of(ctx) != NULL ? SMFIS_NOREPLY : SMFIS_TEMPFAIL;
+    return message_of(ctx) != NULL ? envelope_answer() : SMFIS_TEMPFAIL;
 }
 
 static sfsistat on_helo(SMFICTX *ctx, char *name)
 {
     (void)ctx, (void)name;
-    return SMFIS_NOREPLY;
+    return envelope_answer();
 }
 
 static sfsistat on_mail(SMFICTX *ctx, char **args)
@@ -87,19 +96,19 @@ static sfsistat on_mail(SMFICTX *ctx, char **args)
     if (message == NULL)
         return SMFIS_TEMPFAIL;
     message->len = 0;
-    return SMFIS_NOREPLY;
+    return envelope_answer();
 }
 
 static sfsistat on_rcpt(SMFICTX *ctx, char **args)
 {
     (void)ctx, (void)args;
-    return SMFIS_NOREPLY;
+    return envelope_answer();
 }
 
 static sfsistat on_data(SMFICTX *ctx)
 {
     (void)ctx;
-    return SMFIS_NOREPLY;
+    return envelope_answer();
 }
 
 static sfsistat on_unknown(SMFICTX *ctx, const char *command)
@@ -121,7 +130,7 @@ static sfsistat on_eoh(SMFICTX *ctx)
 {
     struct message *message = message_of(ctx);
 
-    return message != NULL && put(message, "\r\n", 2) ? SMFIS_NOREPLY : SMFIS_TEMPFAIL;
+    return message != NULL && put(message, "\r\n", 2) ? envelope_answer() : SMFIS_TEMPFAIL;
 }
 
 static sfsistat on_body(SMFICTX *ctx, unsigned char *data, size_t len)
@@ -144,7 +153,7 @@ static void on_part(GMimeObject *parent, GMimeObject *object, gpointer context)
         found->is_bad = true;
     GMimeDataWrapper *content = g_mime_part_get_content(GMIME_PART(object));
     if (content != NULL) {
-        GMimeStream *sink = g_mime_stream_null_new();
+        GMimeStream *sink = does_keep ? g_mime_stream_mem_new() : g_mime_stream_null_new();
         ssize_t n = g_mime_data_wrapper_write_to_stream(content, sink);
         found->bytes += n > 0 ? (size_t)n : 0;
         g_object_unref(sink);
@@ -223,16 +232,20 @@ int main(int argc, char **argv)
     bool only_end = false;
     int c;
 
-    while ((c = getopt(argc, argv, "gsp:")) != -1) {
+    while ((c = getopt(argc, argv, "gdesp:")) != -1) {
         if (c == 'g')
             does_parse = true;
+        else if (c == 'd')
+            does_keep = true;
+        else if (c == 'e')
+            answers_envelope = true;
         else if (c == 's')
             only_end = true;
         else if (c == 'p')
             socket = optarg;
     }
     if (socket == NULL) {
-        fputs("usage: postern-bare [-g] [-s] -p SOCKET\n", stderr);
+        fputs("usage: postern-bare [-g] [-d] [-e] [-s] -p SOCKET\n", stderr);
         return 2;
     }
     g_mime_init();

@@ -82,6 +82,16 @@ def mixed(rng, name, filename, raw, text_size):
     return header(rng, name, 'multipart/mixed; boundary="=_outer_0001"') + multipart([inner, attachment], "=_outer_0001")
 
 
+def write_fields(folder, n):
+    """A small message with exactly n header fields; returns its path."""
+    rng = random.Random(n)
+    fields = [f"X-Field-{i}: {rng.choice(WORDS)} {rng.getrandbits(64):x}" for i in range(n)]
+    path = os.path.join(folder, f"fields{n}.eml")
+    with open(path, "w", newline="\r\n", encoding="utf-8") as file:
+        file.write("\n".join(fields) + "\n\n" + text(rng, 1450))
+    return path
+
+
 def write(folder):
     """Writes NAME.eml for each; returns {name: path}."""
     rng = random.Random(20260105)

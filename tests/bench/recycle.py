@@ -1,23 +1,29 @@
 """What recycling costs, behind tests/bench/run --recycle: Postern alone, one server for each limit, loaded in turn, round after round; ratios to the last limit."""
 
 import argparse
-import os
-import shutil
-import statistics
 import sys
-import tempfile
 
-import compare
-import corpus
+import report
+from measure import begin, bench_folder, cell
+from peers import Postern
 
 
-class Recycling(compare.Postern):
-    """Postern that recycles its workers after so many requests."""
-
-    def __init__(self, folder, limit):
-        self.name = f"recycle-{limit}"
-        self.recycle_requests = limit
-        super().__init__(folder)
+def measure(limits, rounds, seconds, case, connections):
+    """{"base": limit, "case", "connections", "rounds": [{limit: figures}]}, the limits as text."""
+    running = {}
+    with bench_folder() as (folder, mails):
+        try:
+            for limit in limits:
+                running[str(limit)] = Postern(folder, label=f"-recycle{limit}", options={"multiplexor.recycle_requests": limit})
+                begin(running[str(limit)], mails)
+            found = []
+            for number in range(rounds):
+                found.append({limit: cell(peer, mails[case], connections, seconds) for limit, peer in running.items()})
+                print(f"recycling: round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
+        finally:
+            for peer in running.values():
+                peer.stop()
+    return {"base": str(limits[-1]), "case": case, "connections": connections, "rounds": found}
 
 
 def main():
@@ -25,33 +31,11 @@ def main():
     parser.add_argument("limits", help="recycle_requests, separated by commas; the last one is what the others are compared with")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--case", default="small")
+    parser.add_argument("--case", default="small", choices=("small", "html", "attach", "big"))
     parser.add_argument("--connections", type=int, default=10)
-    options = parser.parse_args()
-    limits = [int(word) for word in options.limits.split(",")]
-    folder = tempfile.mkdtemp(prefix="postern-bench.", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    os.chmod(folder, 0o755)
-    peers = {}
-    try:
-        mails = corpus.write(os.path.join(folder, "mails"))
-        for limit in limits:
-            peers[limit] = Recycling(folder, limit)
-            compare.begin(peers[limit], mails)
-        rounds = []
-        for number in range(options.rounds):
-            rounds.append({limit: compare.cell(peers[limit], mails[options.case], options.connections, options.seconds) for limit in limits})
-            print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
-        print(f"{options.case}, {options.connections} connections, ratios to recycle_requests = {limits[-1]}\n")
-        print("| recycle_requests | msg/s | ratio | CPU ms/msg | p99 ms | unserved |")
-        print("| --- " * 6 + "|")
-        for limit in limits:
-            median = {key: statistics.median(r[limit][key] for r in rounds) for key in ("rate", "cpu_ms", "msg_p99")}
-            ratio = compare.spread([r[limit]["rate"] / r[limits[-1]]["rate"] for r in rounds])
-            print(f"| {limit} | {median['rate']:.0f} | {ratio} | {median['cpu_ms']:.2f} | {median['msg_p99']:.2f} | {sum(r[limit]['unserved'] for r in rounds):.0f} |")
-    finally:
-        for peer in peers.values():
-            peer.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    chosen = parser.parse_args()
+    limits = [int(word) for word in chosen.limits.split(",")]
+    print(report.recycle_table({"recycle": measure(limits, chosen.rounds, chosen.seconds, chosen.case, chosen.connections)}))
 
 
 if __name__ == "__main__":

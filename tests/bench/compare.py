@@ -70,6 +70,11 @@ def serving(names, kind):
     return [(name, PEERS[name].kinds[kind]) for name in names if kind in PEERS[name].kinds]
 
 
+def in_turn(names, number):
+    """Every second round goes the other way round, so that nobody always comes after the same."""
+    return names[::-1] if number % 2 else names
+
+
 def measure_load(result, names, plan):
     wanted = dict.fromkeys(pair for name, _ in plan for pair in serving(names, cases.CASES[name].kind))
     with bench_folder() as (folder, mails), fleet(folder, mails, wanted, result["missing"]) as running:
@@ -78,7 +83,7 @@ def measure_load(result, names, plan):
             for found in cells:
                 case = cases.CASES[found["case"]]
                 found["rounds"].append({name: cell(running[name, kind], mails[case.mail], found["connections"], result["seconds"] * case.seconds)
-                                        for name, kind in serving(names, case.kind) if (name, kind) in running})
+                                        for name, kind in in_turn(serving(names, case.kind), number) if (name, kind) in running})
             tell(f"round {number + 1} of {result['rounds']} done")
         result["cells"] += cells
 

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -12,12 +14,14 @@ from peer import RELEASE, CannotStart
 
 CHECKED = ("small", "html", "attach", "big")
 IDLE_SECS = 5
+SETTLE_SECS = 2        # a peer whose processes do not change for so long has all of them
 STARTS = 5
 
 
 @contextlib.contextmanager
 def bench_folder():
-    """A folder on tmpfs with the messages, {name: path}; gone afterwards."""
+    """A folder on tmpfs with the messages, {name: path}; gone afterwards. From here on SIGTERM ends the program in good order, so that its peers end too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = tempfile.mkdtemp(prefix="postern-bench.", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     try:
         os.chmod(folder, 0o755)
@@ -87,15 +91,27 @@ def start_ms(make, mail):
     return times
 
 
+def settle(peer):
+    """Until it has started all the processes that it starts."""
+    before, since = None, time.monotonic()
+    deadline = since + peer.start_secs
+    while time.monotonic() - since < SETTLE_SECS and time.monotonic() < deadline:
+        now = sorted(peer.pids())
+        if now != before:
+            before, since = now, time.monotonic()
+        time.sleep(0.05)
+
+
 def at_rest(peer, mails):
     """Memory after the first message and after a load, and what idling costs."""
     try:
         peer.start()
         wait_until_served(peer, mails["small"])
+        settle(peer)
         found = {"workers": peer.workers, "idle": peer.memory()}
         load(peer, [mails[name] for name in ("small", "html", "attach")], 10, messages=300)
+        settle(peer)
         found["loaded"] = peer.memory()
-        time.sleep(1)
         cpu, sleeps = peer.activity()
         time.sleep(IDLE_SECS)
         later, more_sleeps = peer.activity()

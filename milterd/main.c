@@ -20,7 +20,6 @@
 #include "milterd/watch.h"
 
 enum {
-    COMMAND_BYTES_MIN = 65535,
     COMMAND_TIME_MAX_MS = 300000, /* for the rest of a command that has begun */
 };
 
@@ -56,12 +55,9 @@ static void set_up_library(const struct conf *conf)
 {
     int64_t command_ms = conf->milterd.idle_time < COMMAND_TIME_MAX_MS ? conf->milterd.idle_time
                                                                        : COMMAND_TIME_MAX_MS;
-    int64_t command_bytes = conf->milterd.max_header_bytes + 1024;
 
     check(callbacks_register(&front), "registering with libmilter");
     (void)smfi_settimeout((int)(command_ms / 1000 > 0 ? command_ms / 1000 : 1));
-    (void)smfi_setmaxdatasize(
-        (size_t)(command_bytes > COMMAND_BYTES_MIN ? command_bytes : COMMAND_BYTES_MIN));
 }
 
 static void confine(const struct conf *conf)

@@ -46,7 +46,7 @@ int mi_wr_cmd(int fd, struct timeval *timeout, int command, char *data, size_t l
 enum { COMMAND_UNREADABLE = 6, COMMAND_FIRST = ' ' }; /* what mi_rd_cmd says instead of a command */
 enum { COMMAND_BYTES_MIN = 65535, COMMAND_NAME_BYTES = 1024 };
 enum { ENGINE_GOES_ON = 1 }; /* mi_engine: the session has not ended */
-enum { SESSION_TOKEN_BYTES = 16, SESSION_COMPLAIN_MS = 10000 };
+enum { SESSION_TOKEN_BYTES = 16, SESSION_COMPLAIN_MS = 10000, SESSION_REST_MS = 100 };
 
 enum session_mode { SESSION_UNTESTED = 0, SESSION_OURS, SESSION_POOL };
 
@@ -273,6 +273,17 @@ int sigwait(const sigset_t *restrict set, int *restrict sig)
         pause();
 }
 
+/* At most one line in ten seconds: who is turned away may knock often. */
+static bool may_complain(void)
+{
+    int64_t now = clock_now_ms();
+
+    if (now < atomic_load(&session.complained_ms))
+        return false;
+    atomic_store(&session.complained_ms, now + SESSION_COMPLAIN_MS);
+    return true;
+}
+
 static int to_ms(const struct timeval *timeout)
 {
     int64_t ms = (int64_t)timeout->tv_sec * 1000 + timeout->tv_usec / 1000;
@@ -340,6 +351,28 @@ int session_poll(struct pollfd *fds, nfds_t n_fds, int timeout_ms)
     return ppoll(fds, n_fds, timeout_ms < 0 ? NULL : &timeout, NULL);
 }
 
+/* By another name here, since headers declare its address as a transparent union. */
+int session_accept(int fd, struct sockaddr *address, socklen_t *len) __asm__("accept");
+
+/*
+ * libmilter's listener asks again at once when there is no descriptor or memory left, and the
+ * connection stays in the backlog: it would try for as long as that lasts. It rests here instead.
+ */
+int session_accept(int fd, struct sockaddr *address, socklen_t *len)
+{
+    const struct timespec rest = {.tv_nsec = SESSION_REST_MS * 1000000L};
+    int accepted = accept4(fd, address, len, SOCK_CLOEXEC), error = errno;
+
+    if (accepted < 0 &&
+        (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM)) {
+        if (may_complain())
+            log_warn("cannot accept: %s", strerror(error));
+        nanosleep(&rest, NULL);
+        errno = error;
+    }
+    return accepted;
+}
+
 /* Waits for the next command. False: the connection said nothing for too long. */
 static bool await_command(int fd)
 {
@@ -402,15 +435,10 @@ static bool is_allowed(int fd, char *ip, size_t ip_bytes)
     return network_list_has(session.options.allow, ip);
 }
 
-/* At most one line in ten seconds: who is turned away may knock often. */
 static void complain(const char *why, const char *ip)
 {
-    int64_t now = clock_now_ms();
-
-    if (now < atomic_load(&session.complained_ms))
-        return;
-    atomic_store(&session.complained_ms, now + SESSION_COMPLAIN_MS);
-    log_warn("connection%s%s turned away: %s", ip[0] != '\0' ? " from " : "", ip, why);
+    if (may_complain())
+        log_warn("connection%s%s turned away: %s", ip[0] != '\0' ? " from " : "", ip, why);
 }
 
 static const char *find_objection(SMFICTX *ctx, char *ip, size_t ip_bytes)

@@ -5,6 +5,7 @@
 #include "common/address.h"
 #include "common/err.h"
 #include "common/xalloc.h"
+#include "worker/job_find.h"
 #include "worker/mime.h"
 
 /*
@@ -207,6 +208,7 @@ void job_drop_actions(struct job *job, uint32_t n_added)
     if (n_added >= job->n_added)
         return;
     /* added_bytes stays: the arena still holds them. */
+    job_find_forget(job, job->earlier.n + n_added);
     job->n_added = n_added;
     job->has_plan = false;
     job->has_recipients = false;

@@ -19,6 +19,7 @@
 #include "common/wire.h"
 
 struct mime;
+struct job_finder;
 struct job_recipient;
 
 enum { JOB_CHANGES_MAX = 384 << 20, JOB_LOG_FIELDS_MAX = 8192 };
@@ -43,6 +44,7 @@ struct job {
     struct job_recipient *recipients; /* for job_recipients; stale when something was added */
     uint32_t n_recipients;
     bool has_recipients;
+    struct job_finder *finder;   /* NULL until an address is looked for */
     struct arena *plan_arena;    /* the present plan's own; emptied when it is rebuilt */
     struct arena *scratch_arena; /* for one call of the API: emptied at the next one */
     struct buf scratch;          /* bytes that must not leak when Lua runs out of memory */
@@ -110,7 +112,8 @@ int job_recipients(struct job *job, const struct job_recipient **list_out, uint3
  * Whether the message goes to this address: a recipient that was not refused, or one that was
  * added, and not deleted since. spelling_out is the address as the MTA knows it. One that is the
  * same (address_is_same) goes before one that differs in case only. Cost: in filter_recipient the
- * one being judged is found without reading the others.
+ * one being judged is found without reading the others; else the first look-up reads them all, and
+ * later ones look at those that differ in case.
  */
 bool job_find_recipient(struct job *job, struct slice address, struct slice *spelling_out);
 /* All recipients are known, there were some, and changes have deleted every one: the message will

@@ -133,66 +133,7 @@ int job_recipients(struct job *job, const struct job_recipient **list_out, uint3
     return 0;
 }
 
-/* ---- one of them by its address ---- */
-
-typedef bool (*same_address)(struct slice a, struct slice b);
-
-static bool find_received(
-    struct job *job, same_address is_same, struct slice address, struct slice *spelling_out)
-{
-    struct job_recipient judged;
-    if (job->request.hook == HOOK_RECIPIENT &&
-        job_recipient_at(job, job->request.recipient_number, &judged) &&
-        is_same(judged.address, address)) {
-        *spelling_out = judged.address;
-        return true;
-    }
-    if (job_need_recipients(job) != 0)
-        return false;
-    for (uint32_t i = 0; i < job->envelope.n_recipients; i++) {
-        const struct envelope_recipient *received = &job->envelope.recipients[i];
-        const struct slice known = address_strip(received->address);
-        if (!received->is_refused && is_same(known, address)) {
-            *spelling_out = known;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The last change that is about this address; NULL. */
-static const struct action *last_word(struct job *job, same_address is_same, struct slice address)
-{
-    for (uint32_t i = job->earlier.n + job->n_added; i > 0; i--) {
-        const struct action *action =
-            i > job->earlier.n ? &job->added[i - 1 - job->earlier.n] : &job->earlier.items[i - 1];
-        const bool is_about_recipient =
-            action->kind == ACTION_ADD_RECIPIENT || action->kind == ACTION_DELETE_RECIPIENT;
-        if (is_about_recipient && is_same(action->address, address))
-            return action;
-    }
-    return NULL;
-}
-
-static bool find(
-    struct job *job, same_address is_same, struct slice address, struct slice *spelling_out)
-{
-    if (find_received(job, is_same, address, spelling_out)) {
-        const struct action *last = last_word(job, address_is_same, *spelling_out);
-        return last == NULL || last->kind == ACTION_ADD_RECIPIENT;
-    }
-    const struct action *last = last_word(job, is_same, address);
-    if (last == NULL || last->kind != ACTION_ADD_RECIPIENT)
-        return false;
-    *spelling_out = last->address;
-    return true;
-}
-
-bool job_find_recipient(struct job *job, struct slice address, struct slice *spelling_out)
-{
-    return find(job, address_is_same, address, spelling_out) ||
-           find(job, slice_equal_nocase, address, spelling_out);
-}
+/* ---- all of them ---- */
 
 static bool has_delete(const struct action *actions, uint32_t n)
 {

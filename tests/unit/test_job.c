@@ -319,6 +319,30 @@ static void test_find_recipient(void **state)
     assert_true(job_find_recipient(&f->job, slice_text("boss@example.net"), &found));
 }
 
+/* Look-ups see each change at once, and none that was taken back. */
+static void test_find_after_drops(void **state)
+{
+    struct worker_fixture *f = *state;
+    struct slice found;
+    char address[64];
+    open_message(f, "Subject: x\n\nbody\n");
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 100; i++) {
+            snprintf(address, sizeof(address), "n%d-%d@example.org", i, round);
+            assert_false(job_find_recipient(&f->job, slice_text(address), &found));
+            add(f, ACTION_ADD_RECIPIENT, 0, NULL, address);
+            assert_true(job_find_recipient(&f->job, slice_text(address), &found));
+        }
+        add(f, ACTION_DELETE_RECIPIENT, 0, NULL, "n7-0@example.org");
+        assert_false(job_find_recipient(&f->job, slice_text("N7-0@example.org"), &found));
+        job_drop_actions(&f->job, 7);
+        for (int i = 0; i < 100; i++) {
+            snprintf(address, sizeof(address), "N%d-0@example.ORG", i);
+            assert_int_equal(job_find_recipient(&f->job, slice_text(address), &found), i < 7);
+        }
+    }
+}
+
 static void test_ten_thousand_recipients(void **state)
 {
     struct worker_fixture *f = *state;
@@ -336,8 +360,13 @@ static void test_ten_thousand_recipients(void **state)
     assert_int_equal(f->job.envelope.n_recipients, 1);
     assert_int_equal(fixture_job(f, HOOK_MESSAGE), 0);
     for (int i = 0; i < 10000; i += 2) {
-        snprintf(address, sizeof(address), "r%d@example.net", i);
+        struct slice found;
+        snprintf(address, sizeof(address), "R%d@example.net", i);
+        assert_true(job_find_recipient(&f->job, slice_text(address), &found));
+        assert_int_equal(found.data[0], 'r');
+        address[0] = 'r';
         add(f, ACTION_DELETE_RECIPIENT, 0, NULL, address);
+        assert_false(job_find_recipient(&f->job, slice_text(address), &found));
     }
     assert_int_equal(job_recipients(&f->job, &list, &n), 0);
     assert_int_equal(n, 5000);
@@ -428,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_recipients),
         cmocka_unit_test(test_recipients_fit),
         cmocka_unit_test(test_find_recipient),
+        cmocka_unit_test(test_find_after_drops),
         cmocka_unit_test(test_ten_thousand_recipients),
         cmocka_unit_test(test_sender),
         cmocka_unit_test(test_macros),

@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import termios
 import unittest
@@ -13,6 +12,7 @@ import unittest
 from common import CTL, ctl, lines_of, sample
 from harness.postern import Postern
 from harness.process import PATIENCE, wait_until
+from harness.terminal import Screen, is_there
 
 FILTER = """
 local async = require "postern.async"
@@ -22,36 +22,6 @@ function filter_message(msg)
     if msg.conn.helo == "slow.example" then async.sleep(4) end
 end
 """
-
-
-class Screen:
-    """A terminal of tmux with one program in it."""
-
-    def __init__(self, folder, columns, rows, *argv):
-        self.socket = folder("tmux.sock")
-        env = {key: value for key, value in os.environ.items() if key not in ("TMUX", "NO_COLOR")}
-        subprocess.run([*self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows)), *argv], check=True, env=env,
-                       stdin=subprocess.DEVNULL, timeout=30 * PATIENCE)
-
-    def tmux(self, *words):
-        return ["tmux", "-S", self.socket, *words]
-
-    def run(self, *words):
-        return subprocess.run(self.tmux(*words), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30 * PATIENCE)
-
-    def lines(self):
-        return self.run("capture-pane", "-p").stdout.splitlines()
-
-    def wait(self, pattern, seconds=10.0):
-        found = []
-
-        def there():
-            found[:] = self.lines()
-            return re.search(pattern, "\n".join(found), flags=re.M)
-        return wait_until(there, lambda: f"{pattern} on the screen:\n" + "\n".join(found), seconds, pause=0.05)
-
-    def is_over(self):
-        return self.run("has-session").returncode != 0
 
 
 class Top(unittest.TestCase):
@@ -64,10 +34,10 @@ class Top(unittest.TestCase):
         cls.postern.stop()
 
     def screen(self, columns, rows):
-        if shutil.which("tmux") is None:
+        if not is_there():
             self.skipTest("tmux is not installed")
         screen = Screen(self.postern.folder, columns, rows, CTL, "-c", self.postern.conf, "top")
-        self.addCleanup(screen.run, "kill-server")
+        self.addCleanup(screen.end)
         return screen
 
     def send(self, *words):
@@ -91,28 +61,28 @@ class Top(unittest.TestCase):
         self.assertEqual(slow.wait(60 * PATIENCE), 0)
         screen.wait(r"^messages continue 1")
 
-        screen.run("resize-window", "-x", "130", "-y", "30")
+        screen.resize(130, 30)
         screen.wait(r"^STATE.* RSS +PSS +LUA +AGE +GEN$")
         wait_until(lambda: len(screen.lines()) == 30 and screen.lines()[-1].startswith("q quit"), "the last line to move")
-        screen.run("send-keys", "s")
+        screen.keys("s")
         screen.wait(r"now PID\)")
         pids = [int(line.split()[1]) for line in screen.lines() if line.startswith(("idle", "busy"))]
         self.assertEqual(pids, sorted(pids))
-        screen.run("send-keys", "r")
+        screen.keys("r")
         wait_until(lambda: [int(line.split()[1]) for line in screen.lines() if line.startswith(("idle", "busy"))] == pids[::-1], "the order to turn")
-        screen.run("send-keys", "Left")
+        screen.keys("Left")
         screen.wait(r"now STATE\)")
-        screen.run("send-keys", "q")
+        screen.keys("q")
         wait_until(screen.is_over, "top to end")
 
     def test_tiny_windows(self):
         screen = self.screen(20, 4)
         screen.wait(r"^postern \d")
         for columns, rows in ((10, 2), (200, 60), (1, 1)):
-            screen.run("resize-window", "-x", str(columns), "-y", str(rows))
-        screen.run("resize-window", "-x", "80", "-y", "24")
+            screen.resize(columns, rows)
+        screen.resize(80, 24)
         screen.wait(r"^STATE +PID")
-        screen.run("send-keys", "q")
+        screen.keys("q")
         wait_until(screen.is_over, "top to end")
 
     def play(self, end):

@@ -25,6 +25,7 @@
 #define CONF_TYPE_NETWORKS struct network_list
 #define CONF_TYPE_LEVEL    enum log_level
 #define CONF_TYPE_TARGET   enum log_target
+#define CONF_TYPE_FORMAT   enum log_format
 #define CONF_TYPE_SANDBOX  enum sandbox_mode
 
 struct conf_setting { /* of [filter] */

@@ -19,6 +19,7 @@ union value {
     enum failure_answer answer;
     enum log_level level;
     enum log_target target;
+    enum log_format format;
     enum sandbox_mode sandbox;
     struct network_list networks;
 };
@@ -210,6 +211,8 @@ static const char *const target_words[] = {[LOG_TARGET_AUTO] = "auto",
     [LOG_TARGET_STDERR] = "stderr",
     [LOG_TARGET_SYSLOG] = "syslog",
     NULL};
+static const char *const format_words[] = {
+    [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
 static const char *const sandbox_words[] = {[SANDBOX_REQUIRED] = "required",
     [SANDBOX_AVAILABLE] = "available",
     [SANDBOX_OFF] = "off",
@@ -261,6 +264,17 @@ static int set_target(
     return 0;
 }
 
+static int set_format(
+    union value *value, const struct conf_option *option, const char *text, char *why)
+{
+    (void)option;
+    int found = find_word(format_words, text, why);
+    if (found < 0)
+        return -ERR_BAD;
+    value->format = (enum log_format)found;
+    return 0;
+}
+
 static int set_sandbox(
     union value *value, const struct conf_option *option, const char *text, char *why)
 {
@@ -285,6 +299,11 @@ static void level_text(const union value *value, char *out, size_t out_bytes)
 static void target_text(const union value *value, char *out, size_t out_bytes)
 {
     snprintf(out, out_bytes, "%s", target_words[value->target]);
+}
+
+static void format_text(const union value *value, char *out, size_t out_bytes)
+{
+    snprintf(out, out_bytes, "%s", format_words[value->format]);
 }
 
 static void sandbox_text(const union value *value, char *out, size_t out_bytes)
@@ -320,7 +339,8 @@ static void clear_networks(union value *value)
     network_list_clear(&value->networks);
 }
 
-static bool is_network(const struct network *network, int family, const uint8_t *address, int prefix)
+static bool is_network(
+    const struct network *network, int family, const uint8_t *address, int prefix)
 {
     return network->family == family && network->prefix == prefix &&
            memcmp(network->address, address, sizeof(network->address)) == 0;
@@ -373,6 +393,7 @@ static const struct type types[] = {
     {"ANSWER", sizeof(enum failure_answer), set_answer, answer_text, NULL, false},
     {"LEVEL", sizeof(enum log_level), set_level, level_text, NULL, false},
     {"TARGET", sizeof(enum log_target), set_target, target_text, NULL, false},
+    {"FORMAT", sizeof(enum log_format), set_format, format_text, NULL, false},
     {"SANDBOX", sizeof(enum sandbox_mode), set_sandbox, sandbox_text, NULL, false},
     {"NETWORKS", sizeof(struct network_list), set_networks, networks_text, clear_networks, false},
 };

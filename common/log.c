@@ -1,187 +1,64 @@
 /*
- * The process's log. Lines are made on the caller's stack and leave in one write(2) or one
- * datagram, so that threads need a lock for the syslog socket alone. Nothing here waits: what
- * cannot be written at once is counted and dropped. No malloc either: xalloc reports through here
- * when memory is out.
+ * The process's log: what a line says, as text or as JSON. Lines are made on the caller's stack,
+ * without malloc (xalloc reports through here when memory is out) but for those of many fields, and
+ * leave through log_out.h.
  */
 #include "common/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/un.h>
-#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/log_json.h"
+#include "common/log_out.h"
 #include "common/text.h"
 
-enum { CONTEXT_MAX = 256, PREFIX_MAX = 128 };
-
-static const char syslog_path[] = "/dev/log";
-
-/* How bytes get out of stderr without waiting. */
-enum stderr_kind {
-    STDERR_PLAIN = 0, /* terminal, file: asked with poll first */
-    STDERR_PIPE,      /* opened anew, not blocking */
-    STDERR_SOCKET,
+enum {
+    CONTEXT_MAX = 256,
+    FIELD_MAX = 1200,                /* bytes of a field's text, escaped */
+    FIELDS_MAX = LOG_LINE_MAX - 200, /* of an event's line */
 };
 
 static struct {
     const char *component; /* borrowed; NULL before log_open */
     pid_t pid;
     _Atomic int min_level;
-    enum log_target target;
-    enum stderr_kind stderr_kind;
-    bool is_journal;
-    int facility;
-    atomic_bool
-        is_line_cut; /* the last line went out in part: the next one starts with a line feed */
-    _Atomic uint64_t n_lost;
-    pthread_mutex_t syslog_mutex; /* guards syslog_fd */
-    int syslog_fd;                /* -1: not connected */
+    enum log_format format;
     char context[CONTEXT_MAX + 1];
     log_sink_cb sink;
     void *sink_context;
-} state = {
-    .min_level = LOG_LEVEL_INFO,
-    .target = LOG_TARGET_STDERR,
-    .facility = LOG_MAIL,
-    .syslog_mutex = PTHREAD_MUTEX_INITIALIZER,
-    .syslog_fd = -1,
-};
+} state = {.min_level = LOG_LEVEL_INFO};
 
-static const struct {
-    const char *text;
-    int priority;
-} levels[] = {
-    [LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG},
-    [LOG_LEVEL_INFO] = {"info", LOG_INFO},
-    [LOG_LEVEL_WARN] = {"warn", LOG_WARNING},
-    [LOG_LEVEL_ERROR] = {"error", LOG_ERR},
-    [LOG_LEVEL_FATAL] = {"fatal", LOG_CRIT},
-    [LOG_LEVEL_PANIC] = {"panic", LOG_ALERT},
+static const char *const level_names[] = {
+    [LOG_LEVEL_DEBUG] = "debug",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_WARN] = "warn",
+    [LOG_LEVEL_ERROR] = "error",
+    [LOG_LEVEL_FATAL] = "fatal",
+    [LOG_LEVEL_PANIC] = "panic",
 };
-
-static const struct {
-    const char *name;
-    int number;
-} facilities[] = {
-    {"mail", LOG_MAIL},
-    {"daemon", LOG_DAEMON},
-    {"user", LOG_USER},
-    {"auth", LOG_AUTH},
-    {"authpriv", LOG_AUTHPRIV},
-    {"cron", LOG_CRON},
-    {"ftp", LOG_FTP},
-    {"kern", LOG_KERN},
-    {"lpr", LOG_LPR},
-    {"news", LOG_NEWS},
-    {"syslog", LOG_SYSLOG},
-    {"uucp", LOG_UUCP},
-    {"local0", LOG_LOCAL0},
-    {"local1", LOG_LOCAL1},
-    {"local2", LOG_LOCAL2},
-    {"local3", LOG_LOCAL3},
-    {"local4", LOG_LOCAL4},
-    {"local5", LOG_LOCAL5},
-    {"local6", LOG_LOCAL6},
-    {"local7", LOG_LOCAL7},
-};
-
-int log_facility_from_text(const char *text, int *out)
-{
-    for (size_t i = 0; i < sizeof(facilities) / sizeof(facilities[0]); i++)
-        if (strcmp(facilities[i].name, text) == 0) {
-            *out = facilities[i].number;
-            return 0;
-        }
-    return -ERR_BAD;
-}
 
 const char *log_level_text(enum log_level level)
 {
-    return level <= LOG_LEVEL_PANIC ? levels[level].text : "?";
+    return level <= LOG_LEVEL_PANIC ? level_names[level] : "?";
 }
 
 int log_level_from_text(const char *text, enum log_level *out)
 {
     for (enum log_level level = LOG_LEVEL_DEBUG; level <= LOG_LEVEL_PANIC; level++)
-        if (strcmp(levels[level].text, text) == 0) {
+        if (strcmp(level_names[level], text) == 0) {
             *out = level;
             return 0;
         }
     return -ERR_BAD;
-}
-
-/* The journal names the device and inode of the socket it gave us; a redirected stderr is another
- * one. */
-static bool stderr_is_journal(const struct stat *st)
-{
-    const char *text = getenv("JOURNAL_STREAM");
-    char own[64];
-    if (text == NULL)
-        return false;
-    snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st->st_dev, (uintmax_t)st->st_ino);
-    return strcmp(own, text) == 0;
-}
-
-static bool is_dev_null(const struct stat *st)
-{
-    return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
-}
-
-/*
- * A pipe may be shared with processes that want it blocking, so O_NONBLOCK goes on an open file
- * description of our own, under the same number: children inherit it, and no further descriptor has
- * to be kept open for the log.
- */
-static bool reopen_stderr_nonblocking(void)
-{
-    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool is_done = dup2(fd, STDERR_FILENO) == STDERR_FILENO;
-    close(fd);
-    return is_done;
-}
-
-/* Number 2 must never become the number of something else that log lines would then go to. */
-static void open_null_as_stderr(void)
-{
-    int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || fd == STDERR_FILENO)
-        return;
-    if (dup2(fd, STDERR_FILENO) == STDERR_FILENO)
-        close(fd);
-}
-
-/* Looks at what stderr is; returns false when nobody can read it. */
-static bool inspect_stderr(void)
-{
-    struct stat st;
-    if (fstat(STDERR_FILENO, &st) != 0) {
-        open_null_as_stderr();
-        return false;
-    }
-    state.stderr_kind = STDERR_PLAIN;
-    state.is_journal = stderr_is_journal(&st);
-    if (S_ISFIFO(st.st_mode) && reopen_stderr_nonblocking())
-        state.stderr_kind = STDERR_PIPE;
-    else if (S_ISSOCK(st.st_mode))
-        state.stderr_kind = STDERR_SOCKET;
-    return !is_dev_null(&st);
 }
 
 void log_open(
@@ -190,12 +67,7 @@ void log_open(
     state.component = component;
     state.pid = getpid();
     atomic_store(&state.min_level, (int)min_level);
-    if (log_facility_from_text(facility, &state.facility) != 0)
-        state.facility = LOG_MAIL;
-    bool is_readable = inspect_stderr();
-    state.target = target;
-    if (target == LOG_TARGET_AUTO)
-        state.target = is_readable ? LOG_TARGET_STDERR : LOG_TARGET_SYSLOG;
+    log_out_open(target, facility);
     tzset(); /* reads a file, which a sandbox may forbid later */
     struct sigaction present;
     if (sigaction(SIGPIPE, NULL, &present) == 0 && present.sa_handler == SIG_DFL)
@@ -205,6 +77,11 @@ void log_open(
 void log_set_level(enum log_level min_level)
 {
     atomic_store(&state.min_level, (int)min_level);
+}
+
+void log_set_format(enum log_format format)
+{
+    state.format = format;
 }
 
 bool log_is_on(enum log_level level)
@@ -221,10 +98,7 @@ void log_reopen_child(const char *component)
 
 int log_fd(void)
 {
-    pthread_mutex_lock(&state.syslog_mutex);
-    int fd = state.syslog_fd;
-    pthread_mutex_unlock(&state.syslog_mutex);
-    return fd;
+    return log_out_fd();
 }
 
 void log_set_context(const char *context)
@@ -236,7 +110,7 @@ void log_set_context(const char *context)
 
 uint64_t log_lost_count(void)
 {
-    return atomic_load(&state.n_lost);
+    return log_out_n_lost();
 }
 
 void log_set_sink(log_sink_cb sink, void *context)
@@ -245,111 +119,75 @@ void log_set_sink(log_sink_cb sink, void *context)
     state.sink_context = context;
 }
 
-static void count_lost(void)
+static pid_t own_pid(void)
 {
-    atomic_fetch_add(&state.n_lost, 1);
+    return state.pid != 0 ? state.pid : getpid();
 }
 
-static int connect_syslog(void)
+static void write_out(enum log_level level, const char *text, bool is_bare)
 {
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -1;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, syslog_path, sizeof(syslog_path));
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
-        return fd;
-    close(fd);
-    return -1;
+    struct log_out_line line = {.level = level,
+        .component = state.component,
+        .pid = own_pid(),
+        .is_bare = is_bare,
+        .text = text};
+    log_out_write(&line);
 }
 
-/* The daemon behind the socket may have been started again since the last line: one further try
- * with a new socket. */
-static bool send_syslog(const char *line, size_t len)
+/* "uid=… hook=…" as members; a bare word is a hook. */
+static void add_context(struct log_json *json)
 {
-    for (int attempt = 0; attempt < 2; attempt++) {
-        if (state.syslog_fd < 0)
-            state.syslog_fd = connect_syslog();
-        if (state.syslog_fd < 0)
-            return false;
-        if (send(state.syslog_fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-            return true;
-        if (errno == EAGAIN || errno == ENOBUFS || errno == EMSGSIZE)
-            return false;
-        close(state.syslog_fd);
-        state.syslog_fd = -1;
+    for (const char *at = state.context + strspn(state.context, " "); *at != '\0';) {
+        size_t len = strcspn(at, " ");
+        size_t key = strcspn(at, "= ");
+        char name[16] = "hook";
+        if (key < len && key < sizeof(name)) {
+            memcpy(name, at, key);
+            name[key] = '\0';
+            log_json_text(json, name, slice_of(at + key + 1, len - key - 1), FIELD_MAX);
+        } else {
+            log_json_text(json, name, slice_of(at, len), FIELD_MAX);
+        }
+        at += len;
+        at += strspn(at, " ");
     }
-    return false;
 }
 
-static void write_syslog(enum log_level level, const char *text)
+static void begin_json(struct log_json *json, char *out, enum log_level level, struct slice text)
 {
-    static const char months[12][4] = {
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    char line[PREFIX_MAX + LOG_LINE_MAX];
-    time_t now = time(NULL);
-    struct tm tm;
-    localtime_r(&now, &tm);
-    int len = snprintf(line, sizeof(line), "<%d>%s %2d %02d:%02d:%02d postern%s%.32s[%d]: %s: %s",
-        state.facility | levels[level].priority, months[tm.tm_mon], tm.tm_mday, tm.tm_hour,
-        tm.tm_min, tm.tm_sec, state.component != NULL ? "-" : "",
-        state.component != NULL ? state.component : "", (int)state.pid, levels[level].text, text);
-    size_t bytes = (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1;
-    pthread_mutex_lock(&state.syslog_mutex);
-    bool is_sent = send_syslog(line, bytes);
-    pthread_mutex_unlock(&state.syslog_mutex);
-    if (!is_sent)
-        count_lost();
+    char time[LOG_TIME_MAX], program[64];
+    log_out_time(time);
+    snprintf(program, sizeof(program), "postern%s%.32s", state.component != NULL ? "-" : "",
+        state.component != NULL ? state.component : "");
+    log_json_begin(json, out, LOG_LINE_MAX);
+    log_json_text(json, "time", slice_text(time), FIELD_MAX);
+    log_json_text(json, "program", slice_text(program), FIELD_MAX);
+    log_json_number(json, "pid", (uint64_t)own_pid());
+    log_json_text(json, "level", slice_text(level_names[level]), FIELD_MAX);
+    log_json_text(json, "message", text, LOG_LINE_MAX);
+    add_context(json);
 }
 
-static ssize_t write_now(const char *bytes, size_t len)
+static void write_json(
+    enum log_level level, struct slice text, const struct log_field *fields, size_t n)
 {
-    if (state.stderr_kind == STDERR_SOCKET)
-        return send(STDERR_FILENO, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (state.stderr_kind == STDERR_PLAIN &&
-        (poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0))
-        return -1;
-    return write(STDERR_FILENO, bytes, len);
+    char line[LOG_LINE_MAX];
+    struct log_json json;
+    int saved_errno = errno;
+    begin_json(&json, line, level, text);
+    for (size_t i = 0; i < n; i++)
+        if (fields[i].is_number)
+            log_json_number(&json, fields[i].key, fields[i].number);
+        else if (fields[i].text.len > 0)
+            log_json_text(&json, fields[i].key, fields[i].text, FIELD_MAX);
+    log_json_end(&json);
+    write_out(level, line, true);
+    errno = saved_errno;
 }
 
-/* What stands before the text: for the journal a priority, which has its own clock; for everybody
- * else the time (UTC). */
-static int print_prefix(char *out, size_t out_bytes, enum log_level level)
+static bool is_json(void)
 {
-    const char *dash = state.component != NULL ? "-" : "";
-    const char *component = state.component != NULL ? state.component : "";
-    int pid = (int)(state.pid != 0 ? state.pid : getpid());
-    if (state.is_journal)
-        return snprintf(out, out_bytes, "<%d>postern%s%.32s[%d]: %s: ", levels[level].priority,
-            dash, component, pid, levels[level].text);
-    struct timespec now;
-    struct tm tm;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    return snprintf(out, out_bytes,
-        "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ postern%s%.32s[%d]: %s: ", tm.tm_year + 1900,
-        tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(now.tv_nsec / 1000000),
-        dash, component, pid, levels[level].text);
-}
-
-static void write_stderr(enum log_level level, const char *text)
-{
-    char line[1 + PREFIX_MAX + LOG_LINE_MAX + 1];
-    size_t len = 0;
-    if (atomic_exchange(&state.is_line_cut, false))
-        line[len++] = '\n';
-    len += (size_t)print_prefix(line + len, PREFIX_MAX, level);
-    size_t text_len = strlen(text);
-    memcpy(line + len, text, text_len);
-    len += text_len;
-    line[len++] = '\n';
-    ssize_t written = write_now(line, len);
-    if (written == (ssize_t)len)
-        return;
-    if (written > 0 || line[0] == '\n')
-        atomic_store(&state.is_line_cut, true);
-    count_lost();
+    return state.format == LOG_FORMAT_JSON && state.sink == NULL;
 }
 
 static void write_line(enum log_level level, const char *format, va_list args)
@@ -359,22 +197,60 @@ static void write_line(enum log_level level, const char *format, va_list args)
 {
     char raw[LOG_LINE_MAX], text[LOG_LINE_MAX];
     int saved_errno = errno; /* callers log and then return the error */
-    int context_len =
-        state.context[0] == '\0' ? 0 : snprintf(raw, sizeof(raw), "%s ", state.context);
+    int context_len = state.context[0] == '\0' || is_json()
+                          ? 0
+                          : snprintf(raw, sizeof(raw), "%s ", state.context);
     int len = vsnprintf(raw + context_len, sizeof(raw) - (size_t)context_len, format, args);
     size_t raw_len = (size_t)context_len + (len > 0 ? (size_t)len : 0);
     if (raw_len >= sizeof(raw)) {
         memcpy(raw + sizeof(raw) - 4, "...", 3);
         raw_len = sizeof(raw) - 1;
     }
+    if (is_json()) {
+        write_json(level, slice_of(raw, raw_len), NULL, 0);
+        errno = saved_errno;
+        return;
+    }
     text_escape_controls(text, sizeof(text), slice_of(raw, raw_len));
     if (state.sink != NULL)
         state.sink(level, text, state.sink_context);
-    else if (state.target == LOG_TARGET_SYSLOG)
-        write_syslog(level, text);
-    else if (state.target != LOG_TARGET_NONE)
-        write_stderr(level, text);
+    else
+        write_out(level, text, false);
     errno = saved_errno;
+}
+
+/* A pair of the line; the line simply ends where it is full. */
+static void put_field(struct buf *line, const struct log_field *field)
+{
+    char text[FIELD_MAX + 1];
+    if (field->is_number) {
+        (void)buf_printf(line, " %s=%" PRIu64, field->key, field->number);
+        return;
+    }
+    if (field->text.len == 0)
+        return;
+    text_escape(text, sizeof(text), field->text, '"');
+    if (strpbrk(text, " \"=") != NULL)
+        (void)buf_printf(line, " %s=\"%s\"", field->key, text);
+    else
+        (void)buf_printf(line, " %s=%s", field->key, text);
+}
+
+void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t n)
+{
+    struct buf line;
+    if (!log_is_on(level))
+        return;
+    if (is_json()) {
+        write_json(level, slice_text(event), fields, n);
+        return;
+    }
+    buf_init(&line, FIELDS_MAX);
+    (void)buf_printf(&line, "%s", event);
+    for (size_t i = 0; i < n; i++)
+        put_field(&line, &fields[i]);
+    log_at(level, "%.*s", (int)line.len, (const char *)line.data);
+    buf_clear(&line);
 }
 
 void log_at(enum log_level level, const char *format, ...)

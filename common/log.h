@@ -13,9 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/buf.h"
+
 enum { LOG_LINE_MAX = 8192 };
 
 enum log_level { LOG_LEVEL_DEBUG = 0, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_FATAL, LOG_LEVEL_PANIC };
+enum log_format { LOG_FORMAT_TEXT = 0, LOG_FORMAT_JSON };
 enum log_target { LOG_TARGET_AUTO = 0, LOG_TARGET_STDERR, LOG_TARGET_SYSLOG, LOG_TARGET_NONE };
 
 /* Exit codes of every program. */
@@ -35,6 +38,11 @@ enum exit_code { EXIT_CODE_OK = 0, EXIT_CODE_FOUND = 1, EXIT_CODE_USAGE = 2, EXI
  */
 void log_open(const char *component, enum log_target target, const char *facility, enum log_level min_level);
 void log_set_level(enum log_level min_level);
+/*
+ * How lines look from now on. LOG_FORMAT_JSON: each is one object with time, program, pid, level, message, what the context names, and the fields
+ * of log_fields; on syslog and in the journal it stands behind their own prefix. Before other threads start.
+ */
+void log_set_format(enum log_format format);
 bool log_is_on(enum log_level level);
 /* After a fork: the pid in the lines is taken anew, component may change (NULL keeps it). */
 void log_reopen_child(const char *component);
@@ -62,6 +70,19 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_at(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_fatal(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 void log_panic(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* A pair of a structured line. */
+struct log_field {
+    const char *key;   /* letters, digits, "_", "-", "."; borrowed */
+    struct slice text; /* any bytes */
+    bool is_number;    /* then number counts */
+    uint64_t number;
+};
+/*
+ * Writes a line about an event: "EVENT key=value key=\"a value\"" (a text that is empty is left out, as is what the line has no room for), or a
+ * JSON object whose message is the event and whose members are the fields.
+ */
+void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
 /* States an invariant of ours, in release builds too; never for input. */
 #define LOG_INVARIANT(cond)                                                                                            \

@@ -17,7 +17,8 @@ static const struct {
     const char *type, *word;
 } words[] = {{"STR", "text"}, {"BOOL", "yes | no"}, {"INT", "number"}, {"BYTES", "bytes"},
     {"MS", "duration"}, {"MODE", "mode"}, {"ANSWER", "answer"}, {"SOCKET", "socket"},
-    {"NETWORKS", "networks"}, {"LEVEL", "level"}, {"TARGET", "target"}, {"SANDBOX", "mode"}};
+    {"NETWORKS", "networks"}, {"LEVEL", "level"}, {"TARGET", "target"}, {"FORMAT", "format"},
+    {"SANDBOX", "mode"}};
 
 static const char *word_of(const char *type)
 {

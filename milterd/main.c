@@ -100,6 +100,7 @@ int main(int argc, char **argv)
     struct mux *mux;
 
     log_open("milterd", conf->log.target, conf->log.facility, conf->log.level);
+    log_set_format(conf->log.format);
     stop_block_signals();
     listener_open(&listener, conf);
     check(proc_drop_privileges(conf->milterd.user, conf->milterd.group), "milterd.user");

@@ -156,6 +156,7 @@ int main(int argc, char **argv)
     struct conf *conf = conf_from_args(&program, argc, argv, &rest);
     struct mux_sockets sockets;
     log_open("multiplexor", conf->log.target, conf->log.facility, conf->log.level);
+    log_set_format(conf->log.format);
     char *worker = find_worker_program(conf);
     open_sockets(conf, &sockets);
     sockets.max_clients = limit_clients(conf);

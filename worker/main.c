@@ -42,6 +42,7 @@ int main(int argc, char **argv)
         return usage();
     }
     log_open("nursery", conf->log.target, conf->log.facility, conf->log.level);
+    log_set_format(conf->log.format);
     int code = nursery_run(conf, (uint32_t)generation);
     conf_free(conf);
     return code;

@@ -57,7 +57,7 @@ class Postern:
     def wait_ready(self):
         """Until a generation serves and the milter socket listens; sets spec to what it really is."""
         self.milterd.wait_for_line("listening on ")
-        self.spec = re.findall(r"listening on (\S+)", self.milterd.output())[-1]
+        self.spec = re.findall(r'listening on ([^\s"]+)', self.milterd.output())[-1]
         wait_until(lambda: (self.status() or {}).get("generation"), lambda: "a generation to serve:\n" + self.logs())
 
     def ctl(self, *words, check=False):

@@ -39,6 +39,7 @@ KEEP_PLAIN(INT)
 KEEP_PLAIN(ANSWER)
 KEEP_PLAIN(LEVEL)
 KEEP_PLAIN(TARGET)
+KEEP_PLAIN(FORMAT)
 KEEP_PLAIN(SANDBOX)
 
 static const struct {
@@ -56,6 +57,7 @@ static const struct {
     {"ANSWER", keep_ANSWER},
     {"LEVEL", keep_LEVEL},
     {"TARGET", keep_TARGET},
+    {"FORMAT", keep_FORMAT},
     {"SANDBOX", keep_SANDBOX},
 };
 

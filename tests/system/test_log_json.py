@@ -107,6 +107,14 @@ class LogJson(SystemTest):
         (failed,) = [line for line in lines if line["level"] == "error" and line.get("uid") == second["uid"]]
         self.assertIn("order", failed["message"])
 
+    def test_a_reload_leaves_it_as_it_is(self):
+        self.start(FILTER)
+        with open(self.postern.conf, "a", encoding="utf-8") as file:
+            file.write("[log]\nformat = json\n")
+        self.assertTrue(self.postern.reload()["ok"])
+        self.worker_lines('log.format changes from "text" to "json" at the next start', least=1)
+        self.assertEqual(self.postern.status()["generation"], 2)
+
     def test_text_stays_the_default(self):
         self.start(FILTER)
         self.client().start().message(macros={"i": "Q1"})

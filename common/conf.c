@@ -9,6 +9,7 @@
 #include "common/conf_read.h"
 #include "common/conf_value.h"
 #include "common/err.h"
+#include "common/limit_spec.h"
 #include "common/text.h"
 #include "common/tick_spec.h"
 #include "common/xalloc.h"
@@ -317,6 +318,12 @@ static char *check_texts(const struct loading *loading, const char *name)
     if (tick_specs_read(conf->multiplexor.ticks, ticks, &n_ticks, why, sizeof(why)) != 0) {
         place_text(loading, find_option("multiplexor", "ticks"), name, place, sizeof(place));
         return xasprintf("%smultiplexor.ticks: %s", place, why);
+    }
+    struct limit_spec limits[LIMITS_MAX];
+    unsigned n_limits;
+    if (limit_specs_read(conf->multiplexor.limits, limits, &n_limits, why, sizeof(why)) != 0) {
+        place_text(loading, find_option("multiplexor", "limits"), name, place, sizeof(place));
+        return xasprintf("%smultiplexor.limits: %s", place, why);
     }
     return NULL;
 }

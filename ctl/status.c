@@ -119,6 +119,16 @@ static void print_generations(const json_t *data)
     }
 }
 
+static void print_limits(const json_t *data)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(find(data, "limits"), i, item)
+    {
+        print_object(i == 0 ? "limits" : "", item, true);
+    }
+}
+
 /* What the filter counts: not more of it than a screen takes. */
 static void print_user(const json_t *data)
 {
@@ -215,6 +225,7 @@ static void print_status(const json_t *data)
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         print_object(objects[i].label, find(data, objects[i].member), objects[i].has_zeros);
     }
+    print_limits(data);
     print_user(data);
     print_value("retries", find(data, "retries"));
     print_value("clients", find(data, "clients"));

@@ -77,6 +77,8 @@ static void put_message(
         return;
     request->uid = slice_text(message->uid);
     request->queue_id = slice_text(message->queue_id);
+    request->domain = slice_text(
+        info->subject == SUBJECT_RECIPIENT ? message->last_domain : message->first_domain);
     request->header_bytes = message->header_bytes;
     request->message_bytes = parcel_message_bytes(conn->parcel);
     request->msg_state = buf_slice(&message->state);
@@ -111,6 +113,7 @@ static void put_request(
         .chunk_offset = question->chunk_offset,
         .chunk_bytes = question->chunk_bytes,
         .conn_id = slice_text(conn->id),
+        .client = slice_text(conn->client_ip),
         .name = question->name,
         .argument = question->argument,
         .conn_state = buf_slice(&conn->state),

@@ -4,11 +4,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/address.h"
 #include "common/clock.h"
 #include "common/envelope.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/parcel.h"
+#include "common/text.h"
 #include "milterd/conn.h"
 #include "milterd/front.h"
 #include "milterd/generation.h"
@@ -135,11 +137,27 @@ void message_put_sender(struct conn *conn, char **argv)
         put_address(conn, envelope_put_sender, argv, STAGE_MAIL);
 }
 
+/* Keeps the domain that limits tell requests apart by. */
+static void note_domain(struct message *message, const char *address)
+{
+    struct slice domain = address_domain(address_strip(slice_text(address)));
+    size_t len =
+        domain.len < sizeof message->last_domain ? domain.len : sizeof message->last_domain - 1;
+
+    if (len > 0)
+        memcpy(message->last_domain, domain.data, len);
+    message->last_domain[len] = '\0';
+    text_lower(message->last_domain);
+    if (message->n_recipients == 0)
+        memcpy(message->first_domain, message->last_domain, len + 1);
+}
+
 bool message_put_recipient(struct conn *conn, char **argv, uint32_t *offset_out)
 {
     struct message *message = &conn->message;
 
     note(&message->to, argv[0] != NULL ? argv[0] : "");
+    note_domain(message, argv[0] != NULL ? argv[0] : "");
     if (conn->parcel == NULL)
         return false;
     *offset_out = (uint32_t)parcel_envelope_bytes(conn->parcel);

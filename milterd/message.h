@@ -46,6 +46,7 @@ struct message {
     char id_header[MESSAGE_ID_MAX + 1]; /* the first Message-ID field as received, cut; "" none */
     uint32_t generation;                /* it counts there; 0: not yet known */
     uint32_t n_recipients, n_refused;
+    char first_domain[256], last_domain[256]; /* of its recipients, in lower case */
     uint64_t header_bytes;
     uint64_t body_bytes;
     struct buf state;

@@ -132,6 +132,8 @@ static void put_workers(struct buf *out, const struct mux *mux)
 static void put_queue(struct buf *out, const struct mux *mux)
 {
     int64_t now_ms = clock_now_ms(), oldest_ms = queue_oldest_ms(&mux->lobby, now_ms);
+    int64_t parked_ms = limits_oldest_ms(&mux->limits, now_ms);
+    oldest_ms = parked_ms > oldest_ms ? parked_ms : oldest_ms;
     const struct generation *generation;
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
@@ -164,6 +166,7 @@ int metrics_put(const struct mux *mux, struct buf *out)
     put_counters(out, &mux->stats);
     put_front(out, &mux->fronts);
     put_histograms(out, &mux->stats);
+    limits_put(&mux->limits, out);
     counts_put(&mux->counts, out);
     return buf_printf(out, "# EOF\n");
 }

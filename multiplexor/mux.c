@@ -122,6 +122,7 @@ static void on_tend(evutil_socket_t fd, short what, void *context)
     struct mux *mux = context;
     struct generation *generation, *next;
     mux->is_awake = false;
+    limits_tend(mux);
     canary_tend(mux); /* before the queue of one that is of no use is given up */
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
@@ -299,6 +300,8 @@ struct mux *mux_new(
     reload_init(mux);
     canary_init(mux);
     ticks_init(mux);
+    limits_init(&mux->limits);
+    limits_configure(mux);
     mux_needs(mux, &mux->told);
     clients_open(mux, sockets->records, sockets->max_clients);
     ctl_open(mux, sockets->control, sockets->control_gid);
@@ -341,6 +344,7 @@ void mux_free(struct mux *mux)
     ctl_close(mux);
     http_close(mux);
     reload_clear(mux);
+    limits_clear(&mux->limits);
     for (int i = 0; i < MUX_SIGNALS; i++)
         if (event_initialized(&mux->signals[i]))
             event_del(&mux->signals[i]);

@@ -22,6 +22,7 @@
 #include "multiplexor/front.h"
 #include "multiplexor/generation.h"
 #include "multiplexor/http.h"
+#include "multiplexor/limits.h"
 #include "multiplexor/map.h"
 #include "multiplexor/queue.h"
 #include "multiplexor/reload.h"
@@ -45,6 +46,7 @@ struct mux {
     struct http http;
     struct maps maps;
     struct ticks ticks;
+    struct limits limits;
     struct fronts fronts;
     struct generation_list generations;
     struct generation *current; /* NULL: no filter has loaded */

@@ -7,6 +7,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "multiplexor/generation.h"
+#include "multiplexor/limits.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
 
@@ -151,7 +152,10 @@ static void dispatch(struct pool *pool)
     struct request *request;
     struct child *child;
     while ((child = TAILQ_FIRST(&pool->idle)) != NULL && (request = next_request(pool)) != NULL) {
-        if (child_assign(child, request) == -ERR_TIMEOUT)
+        struct limit_key *full = limits_full(request);
+        if (full != NULL)
+            request_hold_back(request, full);
+        else if (child_assign(child, request) == -ERR_TIMEOUT)
             request_fail(request, request->deaths != NULL ? OUTCOME_DIED : OUTCOME_OVERLOAD,
                 "too little of its time was left");
     }

@@ -207,6 +207,7 @@ void reload_take_over(struct generation *generation)
     event_del(&mux->reload.retry);
     mux->reload.retry_ms = 0;
     adopt_settings(mux, generation, old);
+    limits_configure(mux);
     log_info("generation %u is current: %s (%s)", generation->number, generation->filter,
         generation->sandbox != NULL && generation->sandbox[0] != '\0' ? generation->sandbox
                                                                       : "no sandbox");

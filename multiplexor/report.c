@@ -72,6 +72,8 @@ static json_t *workers_json(const struct mux *mux)
 static json_t *queue_json(const struct mux *mux)
 {
     int64_t now_ms = clock_now_ms(), oldest_ms = queue_oldest_ms(&mux->lobby, now_ms);
+    int64_t parked_ms = limits_oldest_ms(&mux->limits, now_ms);
+    oldest_ms = parked_ms > oldest_ms ? parked_ms : oldest_ms;
     const struct generation *generation;
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
@@ -181,6 +183,7 @@ json_t *report_status(struct mux *mux)
     json_object_set_new(status, "workers", workers_json(mux));
     json_object_set_new(status, "throttle", throttle_json(mux));
     json_object_set_new(status, "queue", queue_json(mux));
+    json_object_set_new(status, "limits", limits_json(mux));
     json_object_set_new(status, "ticks", ticks_json(&mux->ticks));
     json_object_set_new(status, "clients", json_integer(mux->clients.n));
     json_object_set_new(status, "front", fronts_json(&mux->fronts));

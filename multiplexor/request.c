@@ -1,6 +1,7 @@
 /* From record to answer: routing, time, second attempts, our own answers. */
 #include "multiplexor/request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "multiplexor/client.h"
 #include "multiplexor/death.h"
 #include "multiplexor/generation.h"
+#include "multiplexor/limits.h"
 #include "multiplexor/link.h"
 #include "multiplexor/mux.h"
 
@@ -39,6 +41,10 @@ static void request_set_state(struct request *request, enum request_state state)
         request->mux->n_common -= request->state == REQUEST_RUNNING ? 1 : 0;
         request->mux->n_common += state == REQUEST_RUNNING ? 1 : 0;
     }
+    if (request->state == REQUEST_RUNNING)
+        limits_on_end(request);
+    if (state == REQUEST_RUNNING)
+        limits_on_run(request);
     request->state = state;
 }
 
@@ -48,6 +54,7 @@ static void request_free(struct request *request)
     event_del(&request->timer);
     if (request->queue != NULL)
         queue_remove(request);
+    limits_leave(request);
     for (int i = 0; i < request->n_fds; i++)
         close(request->fds[i]);
     deaths_free(request->deaths);
@@ -67,6 +74,14 @@ static void arm(struct request *request, int64_t after_ms)
         after_ms = 0;
     struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
     event_add(&request->timer, &tv);
+}
+
+static void fail_over_limit(struct request *request, struct limit_key *key)
+{
+    char why[LIMIT_NAME_MAX + 32];
+    limit_key_count_refusal(key);
+    snprintf(why, sizeof(why), "over the limit %s", limit_key_name(key));
+    request_fail(request, OUTCOME_OVERLOAD, why);
 }
 
 /* Two workers are dead. */
@@ -91,7 +106,9 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
         return;
     }
     LOG_INVARIANT(request->state == REQUEST_QUEUED);
-    if (request->deaths != NULL)
+    if (request->limits != NULL && request->limits->parked_on != NULL)
+        fail_over_limit(request, request->limits->parked_on);
+    else if (request->deaths != NULL)
         request_fail(request, OUTCOME_DIED, "no worker was free for a second attempt in time");
     else if (request->queue == &request->mux->lobby)
         request_fail(request, OUTCOME_NOBODY, "no filter has loaded yet");
@@ -158,12 +175,13 @@ int request_new(
         record->received->fds[i] = -1;
     }
     evtimer_assign(&request->timer, mux->base, on_timer, request);
+    limits_join(request, decoded.client, decoded.domain);
     *out = request;
     return 0;
 }
 
-/* Puts it into a queue and starts its waiting time. */
-static void enter_queue(struct request *request, struct queue *queue, bool in_front)
+/* Starts its waiting time. */
+static void begin_waiting(struct request *request)
 {
     int64_t now_ms = clock_now_ms();
     int64_t left_ms = request->deadline_ms - now_ms;
@@ -172,11 +190,16 @@ static void enter_queue(struct request *request, struct queue *queue, bool in_fr
         wait_ms = request->mux->conf->multiplexor.queue_time;
     request_set_state(request, REQUEST_QUEUED);
     request->queued_us = clock_now_us();
+    arm(request, wait_ms);
+}
+
+static void enter_queue(struct request *request, struct queue *queue, bool in_front)
+{
+    begin_waiting(request);
     if (in_front)
         queue_push_front(queue, request);
     else
         queue_push(queue, request);
-    arm(request, wait_ms);
     mux_wake(request->mux);
 }
 
@@ -187,15 +210,38 @@ static bool has_room(const struct mux *mux, const struct generation *generation)
     return mux->n_queued < (uint64_t)mux->conf->multiplexor.queue_size;
 }
 
-/* A request of an earlier stage may give way. */
+/* One that a limit has set aside gives way to what can run, or one of an earlier stage. */
 static bool make_room(struct request *request, const struct queue *queue)
 {
-    struct request *least = queue_least(queue, request);
+    struct request *least = limits_youngest(&request->mux->limits);
+    if (least != NULL) {
+        fail_over_limit(least, least->limits->parked_on);
+        return true;
+    }
+    least = queue_least(queue, request);
     if (least == NULL)
         return false;
     request->mux->stats.displaced++;
     request_fail(least, OUTCOME_OVERLOAD, "it gave way to a later stage");
     return true;
+}
+
+/* It could be served, if there is room for it to wait. */
+static void take_in(struct request *request, struct generation *generation, struct queue *queue)
+{
+    struct mux *mux = request->mux;
+    struct limit_key *full = limits_full(request);
+    if (full != NULL &&
+        (limit_key_refuses(full) || mux->n_queued >= (uint64_t)mux->conf->multiplexor.queue_size)) {
+        fail_over_limit(request, full);
+    } else if (full != NULL) {
+        begin_waiting(request);
+        limits_park(request, full);
+    } else if (!has_room(mux, generation) && !make_room(request, queue)) {
+        request_fail(request, OUTCOME_OVERLOAD, "the queue is full");
+    } else {
+        enter_queue(request, queue, false);
+    }
 }
 
 /* The hook is not defined in the generation that serves the message: nothing to run. */
@@ -243,10 +289,36 @@ void request_route(struct request *request)
         answer_undefined(request, generation);
     else if (generation != NULL && pool_is_broken(&generation->pool))
         request_fail(request, OUTCOME_NOBODY, "no worker starts");
-    else if (!has_room(mux, generation) && !make_room(request, queue))
-        request_fail(request, OUTCOME_OVERLOAD, "the queue is full");
     else
-        enter_queue(request, queue, false);
+        take_in(request, generation, queue);
+}
+
+void request_hold_back(struct request *request, struct limit_key *key)
+{
+    if (limit_key_refuses(key)) {
+        fail_over_limit(request, key);
+        return;
+    }
+    queue_remove(request);
+    limits_park(request, key);
+}
+
+/* Its time goes on. A generation that would not have it says so as to any other. */
+void request_unpark(struct request *request)
+{
+    struct mux *mux = request->mux;
+    struct generation *generation = NULL;
+    enum reply_outcome outcome =
+        generation_choose(mux, request->asked_generation, request->negotiated, &generation);
+    if (!mux->is_stopping && outcome == OUTCOME_OK &&
+        (generation->needs.hooks & HOOK_BIT(request->hook->hook)) != 0) {
+        queue_push_front(&generation->queue, request);
+        mux_wake(mux);
+        return;
+    }
+    event_del(&request->timer);
+    request_set_state(request, REQUEST_NEW);
+    request_route(request);
 }
 
 void request_reroute(struct request *request)

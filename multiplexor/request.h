@@ -23,6 +23,8 @@ struct child;
 struct client;
 struct deaths;
 struct generation;
+struct limit_hold;
+struct limit_key;
 struct link_record;
 struct mux;
 struct queue;
@@ -36,7 +38,8 @@ enum request_state {
 };
 
 struct request {
-    TAILQ_ENTRY(request) entry; /* of its queue */
+    TAILQ_ENTRY(request) entry;        /* of its queue, or of the limit that it is set aside for */
+    TAILQ_ENTRY(request) parked_entry; /* of all that are set aside */
     struct mux *mux;
     struct client *client; /* NULL: cancelled */
     enum request_state state;
@@ -48,13 +51,14 @@ struct request {
     uint64_t client_id; /* of the client's record; the answer repeats it */
     uint32_t asked_generation;
     struct hook_needs negotiated;
-    uint8_t flags;         /* enum request_flag */
-    uint8_t attempt;       /* 1 or 2, of the run at hand */
-    struct deaths *deaths; /* workers that died on it here; NULL: none */
-    int64_t deadline_ms;   /* when the client's budget ends */
-    int64_t queued_us;     /* since when it waits */
-    int64_t sent_us;       /* when the worker got it */
-    int64_t queue_us;      /* waited in all */
+    uint8_t flags;             /* enum request_flag */
+    uint8_t attempt;           /* 1 or 2, of the run at hand */
+    struct limit_hold *limits; /* what it counts for; NULL: nothing */
+    struct deaths *deaths;     /* workers that died on it here; NULL: none */
+    int64_t deadline_ms;       /* when the client's budget ends */
+    int64_t queued_us;         /* since when it waits */
+    int64_t sent_us;           /* when the worker got it */
+    int64_t queue_us;          /* waited in all */
     char conn_id[33], uid[49], queue_id[65];
     int fds[SOCK_MAX_FDS]; /* parcel, annex: as they came */
     int n_fds;
@@ -81,6 +85,11 @@ int request_new(
 /* Finds the generation that serves it and queues it there, or answers at once. The request may be
  * gone afterwards. */
 void request_route(struct request *request);
+/* A limit keeps it from running now: set aside, out of its queue, or answered. The request may be
+ * gone afterwards. */
+void request_hold_back(struct request *request, struct limit_key *key);
+/* No limit is in its way any more: back into its generation's queue, before its like. */
+void request_unpark(struct request *request);
 /* Takes it out of a queue whose generation goes, and routes it again. */
 void request_reroute(struct request *request);
 

@@ -346,5 +346,23 @@ class Reserved(MilterdTest):
             self.assertEqual(self.mux.of_hook("MESSAGE")[-1]["flags"] & bit, expected, connect)
 
 
+class Keys(MilterdTest):
+    hooks = ALL
+
+    def test_what_limits_tell_requests_apart_by(self):
+        """The client's address with every hook; the domain of the recipient that is judged, later of the first; lower case, and cut."""
+        client = self.client()
+        client.negotiate()
+        client.connect(ip="192.0.2.9")
+        client.helo()
+        client.message(recipients=("<a@B.Example>", '<"x@y"@c.example>', "<postmaster>", f"<a@{'x' * 300}>"))
+        self.assertEqual({bytes(request["client"]) for request in self.mux.requests}, {b"192.0.2.9"})
+        domains = {hook: [bytes(request["domain"]) for request in self.mux.of_hook(hook)] for hook in ("HELO", "SENDER", "RECIPIENT", "MESSAGE")}
+        self.assertEqual(domains, {"HELO": [b""], "SENDER": [b""], "RECIPIENT": [b"b.example", b"c.example", b"", b"x" * 255], "MESSAGE": [b"b.example"]})
+        client.message(recipients=("<a@d.example>",))
+        self.assertEqual(bytes(self.mux.of_hook("SENDER")[-1]["domain"]), b"", "nothing of the message before")
+        self.assertEqual(bytes(self.mux.of_hook("MESSAGE")[-1]["domain"]), b"d.example")
+
+
 if __name__ == "__main__":
     unittest.main()

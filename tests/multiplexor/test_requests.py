@@ -230,10 +230,12 @@ class Deaths(MultiplexorTest):
         mux = self.start()
         client = self.client(mux)
         mux.wait_for_idle(2)
-        for _ in range(20):
+        for n in range(20):
             # Most often the request is not even charged with it; the kernel may have handed it to the dying worker, though.
             os.kill(mux.workers("idle")[0]["pid"], signal.SIGKILL)
             self.assertEqual(outcome(client.ask(uid="ok.1")), "OK")
+            # Two that are idle can be the one before its death is noticed, and the other.
+            mux.wait_for_counter("recycles", "died", value=n + 1)
             mux.wait_for_idle(2)
 
     def test_busy_worker_killed(self):

@@ -33,9 +33,14 @@ def machine():
             "system": "Linux " + ".".join(os.uname().release.split(".")[:2])}
 
 
+def git(*words):
+    return subprocess.run(["git", "-C", TOP, *words], capture_output=True, text=True, check=False).stdout.strip()
+
+
 def commit():
-    done = subprocess.run(["git", "-C", TOP, "describe", "--always", "--dirty", "--exclude=*"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """The commit that is measured; the documents, which the benchmark itself writes, don't count as changes to it."""
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/docs", ":!/*.md")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changes else "")
 
 
 def new_result(rounds, seconds):
@@ -123,7 +128,7 @@ def add(result, older):
         raise SystemExit("the older figures are of another machine or number of workers")
     joined = {**result, "cells": older["cells"], "recycle": result["recycle"] or older["recycle"], "busy": older["busy"] + result["busy"]}
     if older["commit"] != result["commit"]:
-        joined["commit"] = older["commit"] + " to " + result["commit"].split(" to ")[-1]
+        joined["commit"] = older["commit"].split(" to ")[0] + " to " + result["commit"]
     for key in ("missing", "rest", "start_ms"):
         joined[key] = {**older[key], **result[key]}
     for new in result["cells"]:

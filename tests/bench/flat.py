@@ -25,7 +25,7 @@ SWEEPS = {           # what grows: its values
     "recipients": (1, 10, 100, 1000, 10000),
     "header fields": (1, 10, 100, 1000, 10000),
 }
-COLOURS = {"postern": "#c0392b", "bare": "#2c6fbb"}
+LINES = {"postern": ("Postern", "#c0392b"), "bare": ("bare filter", "#2c6fbb")}
 FIGURES = ("cpu_ms", "rate", "p50", "p99", "unserved")
 
 
@@ -76,7 +76,7 @@ def measure(rounds, seconds):
             for peer in running.values():
                 peer.stop()
     result["busy"].append(round(os.getloadavg()[0], 1))
-    result["flat"] = {sweep: [{"n": n, **{name: medians(found[sweep, n, name]) for name in COLOURS if (sweep, n, name) in found}} for n in values]
+    result["flat"] = {sweep: [{"n": n, **{name: medians(found[sweep, n, name]) for name in LINES if (sweep, n, name) in found}} for n in values]
                       for sweep, values in SWEEPS.items()}
     return result
 
@@ -84,8 +84,8 @@ def measure(rounds, seconds):
 def panels(flat):
     out = []
     for sweep, rows in flat.items():
-        series = [plot.Series(name, colour, [(row["n"], row[name]["cpu_ms"] * 1000) for row in rows if name in row and row[name]["cpu_ms"] > 0])
-                  for name, colour in COLOURS.items()]
+        series = [plot.Series(title, colour, [(row["n"], row[name]["cpu_ms"] * 1000) for row in rows if name in row and row[name]["cpu_ms"] > 0])
+                  for name, (title, colour) in LINES.items()]
         out.append(plot.Panel(f"{sweep[0].upper()}{sweep[1:]}", f"number of {sweep}", "CPU, µs per message", [one for one in series if one.points]))
     return out
 

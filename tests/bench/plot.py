@@ -8,7 +8,7 @@ Series = namedtuple("Series", "name colour points")
 Panel = namedtuple("Panel", "title x_name y_name series")
 
 WIDTH, HEIGHT = 470, 330         # of a panel, with its margins
-LEFT, RIGHT, TOP, BOTTOM = 72, 18, 58, 52
+LEFT, RIGHT, TOP, BOTTOM = 72, 36, 58, 52
 GRID, INK = "#dddddd", "#333333"
 
 
@@ -20,6 +20,12 @@ def decades(low, high):
     """Powers of ten that enclose the values, at least one decade apart."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     return [10.0 ** n for n in range(first, max(last, first + 1) + 1)]
+
+
+def ticks(ends):
+    """The decades, with 2 and 5 between them when there is room."""
+    steps = (1, 2, 5) if len(ends) <= 3 else (1,)
+    return [low * step for low in ends[:-1] for step in steps] + [ends[-1]]
 
 
 def place(value, ends, start, length):
@@ -39,9 +45,9 @@ def line(x1, y1, x2, y2, colour=GRID):
 def axes(panel, xs, ys, x_at, y_at):
     right, base = WIDTH - RIGHT, HEIGHT - BOTTOM
     out = [text(LEFT, 22, panel.title, "start", 'font-weight="bold" font-size="14"')]
-    for y in ys:
+    for y in ticks(ys):
         out += [line(LEFT, y_at(y), right, y_at(y)), text(LEFT - 8, y_at(y) + 4, label(y), "end")]
-    for x in xs:
+    for x in ticks(xs):
         out += [line(x_at(x), TOP, x_at(x), base), text(x_at(x), base + 18, label(x))]
     out += [line(LEFT, base, right, base, INK), line(LEFT, TOP, LEFT, base, INK), text((LEFT + right) / 2, HEIGHT - 12, panel.x_name)]
     middle = (TOP + base) / 2

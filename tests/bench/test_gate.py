@@ -132,6 +132,11 @@ class Tables(unittest.TestCase):
         self.assertIn(f"Not measured: {PEERS['pymilter'].title}: there is no network", report.compare_table(result))
         self.assertIn("there is no network", report.everything(result))
 
+    def test_the_short_table(self):
+        lines = report.short_table(good_result()).splitlines()
+        self.assertEqual(lines[2], "| 3 KB text | 2,100 | 0.500 | 2.10 (2.00–2.20) | 42.0 (40.0–44.0) | 4.20 (4.00–4.40) | – |")
+        self.assertEqual([line.split(" | ")[5] for line in lines if line.startswith("| 40 KB html")], ["–"])
+
     def test_blocks_are_replaced_and_all_else_stays(self):
         text = "a\n<!-- bench:short -->\nold\nlines\n<!-- /bench -->\nb\n<!-- bench:goals -->\nkept\n<!-- /bench -->\nc\n"
         after = report.fill(text, {"short": "new", "other": "nowhere"})
@@ -182,6 +187,8 @@ class Plots(unittest.TestCase):
     def test_decades_enclose(self):
         self.assertEqual(plot.decades(3, 250), [1, 10, 100, 1000])
         self.assertEqual(plot.decades(10, 10), [10, 100])
+        self.assertEqual(plot.ticks([1, 10]), [1, 2, 5, 10])
+        self.assertEqual(plot.ticks([1, 10, 100, 1000]), [1, 10, 100, 1000])
         self.assertEqual(plot.label(0.01), "0.01")
         self.assertEqual(plot.label(10000.0), "10,000")
 

@@ -17,7 +17,7 @@ def unpacked(name, *programs):
         if not os.path.exists(os.path.join(UNPACKED, name, program)):
             try:
                 with open(os.path.join(UNPACKED, name + ".why"), encoding="utf-8", errors="replace") as file:
-                    return " ".join(file.read().split())[-200:] or f"{program} was not unpacked"
+                    return "; ".join(file.read().split("\n")[-3:-1])[-300:] or f"{program} was not unpacked"
             except OSError:
                 return f"{program} is not in {UNPACKED}; tests/bench/run fetches it"
     return None

@@ -122,12 +122,6 @@ static void run_checks(struct doctor *doctor)
     }
 }
 
-static const char *member(const json_t *finding, const char *name)
-{
-    const char *text = json_string_value(json_object_get(finding, name));
-    return text != NULL ? text : "";
-}
-
 static enum render_colour colour_of(const char *grade)
 {
     for (int i = 0; i < DOCTOR_N_GRADES; i++) {
@@ -141,15 +135,16 @@ static enum render_colour colour_of(const char *grade)
 static void print_finding(const json_t *finding, bool colour)
 {
     char check[64];
-    const char *mta = member(finding, "mta"), *grade = member(finding, "grade");
-    snprintf(check, sizeof(check), "%s%s%s", mta, mta[0] != 0 ? " " : "", member(finding, "check"));
+    const char *mta = render_text_of(finding, "mta"), *grade = render_text_of(finding, "grade");
+    snprintf(check, sizeof(check), "%s%s%s", mta, mta[0] != 0 ? " " : "",
+        render_text_of(finding, "check"));
     printf("%s%-8s%s %-23s ", render_begin(colour_of(grade), colour), grade, render_end(colour),
         check);
-    render_escaped(stdout, slice_text(member(finding, "text")));
+    render_escaped(stdout, slice_text(render_text_of(finding, "text")));
     putchar('\n');
-    if (member(finding, "mend")[0] != 0) {
+    if (render_text_of(finding, "mend")[0] != 0) {
         printf("%-32s %s-> ", "", render_begin(RENDER_DIM, colour));
-        render_escaped(stdout, slice_text(member(finding, "mend")));
+        render_escaped(stdout, slice_text(render_text_of(finding, "mend")));
         printf("%s\n", render_end(colour));
     }
 }

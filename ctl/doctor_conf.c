@@ -12,6 +12,7 @@
 #include "ctl/check.h"
 #include "ctl/doctor.h"
 #include "ctl/doctor_access.h"
+#include "ctl/render.h"
 #include "ctl/request.h"
 #include "ctl/server.h"
 
@@ -136,12 +137,6 @@ static bool filter_is_newer(const struct doctor *doctor)
            stat(doctor->conf->worker.filter, &st) == 0 && st.st_mtime > timegm(&tm);
 }
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "";
-}
-
 /* How many troubles were told. */
 static int tell_troubles(struct doctor *doctor)
 {
@@ -149,26 +144,27 @@ static int tell_troubles(struct doctor *doctor)
     int before = doctor->n[DOCTOR_PROBLEM] + doctor->n[DOCTOR_WARNING];
     if (json_integer_value(json_object_get(status, "generation")) == 0) {
         doctor_say(doctor, DOCTOR_PROBLEM, "correct the filter, then posternctl reload",
-            "no filter is in service: %s", text_of(status, "filter_error"));
-    } else if (text_of(status, "filter_error")[0] != 0) {
+            "no filter is in service: %s", render_text_of(status, "filter_error"));
+    } else if (render_text_of(status, "filter_error")[0] != 0) {
         doctor_say(doctor, DOCTOR_WARNING, "correct the filter, then posternctl reload",
             "the last reload failed, the filter before it serves: %.300s",
-            text_of(status, "filter_error"));
+            render_text_of(status, "filter_error"));
     }
     if (json_is_object(throttle)) {
         doctor_say(doctor, DOCTOR_PROBLEM,
             "the log has their last words; look at filter_init and the memory limits",
             "workers do not start (%lld times in a row): %.300s",
             (long long)json_integer_value(json_object_get(throttle, "failures")),
-            text_of(throttle, "error"));
+            render_text_of(throttle, "error"));
     }
     if (json_is_true(json_object_get(status, "is_draining"))) {
         doctor_say(
             doctor, DOCTOR_WARNING, "posternctl resume", "draining: new mail is turned away");
     }
-    if (strcmp(text_of(status, "version"), POSTERN_VERSION) != 0) {
+    if (strcmp(render_text_of(status, "version"), POSTERN_VERSION) != 0) {
         doctor_say(doctor, DOCTOR_WARNING, "restart the daemons",
-            "the server is version %.40s, this is " POSTERN_VERSION, text_of(status, "version"));
+            "the server is version %.40s, this is " POSTERN_VERSION,
+            render_text_of(status, "version"));
     }
     return doctor->n[DOCTOR_PROBLEM] + doctor->n[DOCTOR_WARNING] - before;
 }
@@ -183,7 +179,7 @@ void check_server(struct doctor *doctor)
     long long failures = json_integer_value(json_object_get(front, "failures"));
     if (tell_troubles(doctor) == 0) {
         doctor_say(doctor, DOCTOR_OK, NULL, "version %s, generation %lld in service",
-            text_of(doctor->status, "version"),
+            render_text_of(doctor->status, "version"),
             (long long)json_integer_value(json_object_get(doctor->status, "generation")));
     }
     if (failures > 0) {

@@ -41,12 +41,6 @@ json_t *poison_facts_read(int one)
         "{s:s}", "error", rc == 0 ? "its facts are not a JSON object" : "its facts cannot be read");
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : "";
-}
-
 char *poison_fault(const json_t *facts)
 {
     struct buf out;
@@ -55,7 +49,7 @@ char *poison_fault(const json_t *facts)
     buf_init(&out, FAULT_MAX);
     json_array_foreach(json_object_get(facts, "deaths"), i, death)
     {
-        if (buf_printf(&out, "%s%s", i > 0 ? ", " : "", text_of(death, "how")) != 0) {
+        if (buf_printf(&out, "%s%s", i > 0 ? ", " : "", render_text_of(death, "how")) != 0) {
             break;
         }
     }
@@ -73,8 +67,8 @@ static json_t *row_of(int folder, const struct poison_entry *entry)
     char *fault = poison_fault(facts);
     json_t *row = json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s}", "id", entry->id, "time_ms",
         (json_int_t)(entry->time_ns / 1000000), "bytes", (json_int_t)entry->bytes, "uid",
-        text_of(facts, "uid"), "queue_id", text_of(facts, "queue_id"), "sender",
-        text_of(facts, "sender"), "hook", text_of(facts, "hook"), "fault", fault);
+        render_text_of(facts, "uid"), "queue_id", render_text_of(facts, "queue_id"), "sender",
+        render_text_of(facts, "sender"), "hook", render_text_of(facts, "hook"), "fault", fault);
     json_object_set(row, "error", json_object_get(facts, "error"));
     free(fault);
     json_decref(facts);
@@ -101,11 +95,11 @@ static void add_row(struct render_table *table, const json_t *row)
     time_text(when, sizeof(when), json_integer_value(json_object_get(row, "time_ms")));
     render_table_add(table, when);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        const char *text = text_of(row, keys[i]);
+        const char *text = render_text_of(row, keys[i]);
         render_table_add(table, text[0] != 0 ? text : "-");
     }
-    const char *error = text_of(row, "error");
-    render_table_add(table, error[0] != 0 ? error : text_of(row, "fault"));
+    const char *error = render_text_of(row, "error");
+    render_table_add(table, error[0] != 0 ? error : render_text_of(row, "fault"));
 }
 
 static int list(const struct args *args, int folder)
@@ -177,12 +171,12 @@ static void say_envelope(const json_t *facts)
     const json_t *recipients = json_object_get(facts, "recipients");
     size_t i;
     json_t *recipient;
-    say("client", text_of(client, "ip"), text_of(client, "name"));
-    say("helo", text_of(facts, "helo"), "");
-    say("from", text_of(facts, "sender"), text_of(facts, "sender_arguments"));
+    say("client", render_text_of(client, "ip"), render_text_of(client, "name"));
+    say("helo", render_text_of(facts, "helo"), "");
+    say("from", render_text_of(facts, "sender"), render_text_of(facts, "sender_arguments"));
     json_array_foreach(recipients, i, recipient)
     {
-        say("to", text_of(recipient, "address"), text_of(recipient, "arguments"));
+        say("to", render_text_of(recipient, "address"), render_text_of(recipient, "arguments"));
     }
     json_int_t more = json_integer_value(json_object_get(facts, "n_recipients")) -
                       (json_int_t)json_array_size(recipients);
@@ -197,12 +191,12 @@ static void say_deaths(const json_t *facts)
     json_t *death;
     json_array_foreach(json_object_get(facts, "deaths"), i, death)
     {
-        const char *last = text_of(death, "last");
+        const char *last = render_text_of(death, "last");
         char pid[40];
         snprintf(pid, sizeof(pid),
             "%lld:", (long long)json_integer_value(json_object_get(death, "pid")));
         printf("  %-9s %s ", "worker", pid);
-        render_escaped(stdout, slice_text(text_of(death, "how")));
+        render_escaped(stdout, slice_text(render_text_of(death, "how")));
         if (last[0] != 0) {
             printf(", at ");
             render_escaped(stdout, slice_text(last));
@@ -229,15 +223,15 @@ static void say_all(const char *id, const json_t *facts, const char *header)
     char when[32];
     const json_t *answer = json_object_get(facts, "answer");
     printf("%s\n", id);
-    if (text_of(facts, "error")[0] != 0) {
-        say("error", text_of(facts, "error"), "");
+    if (render_text_of(facts, "error")[0] != 0) {
+        say("error", render_text_of(facts, "error"), "");
     }
     time_text(when, sizeof(when), json_integer_value(json_object_get(facts, "time_ms")));
     say("when", when, "");
-    say("queue id", text_of(facts, "queue_id"), "");
+    say("queue id", render_text_of(facts, "queue_id"), "");
     say_envelope(facts);
-    say("hook", text_of(facts, "hook"), "");
-    say("answer", text_of(answer, "verdict"), "");
+    say("hook", render_text_of(facts, "hook"), "");
+    say("answer", render_text_of(answer, "verdict"), "");
     say_deaths(facts);
     printf("  %-9s %lld bytes\n", "message",
         (long long)json_integer_value(json_object_get(facts, "message_bytes")));

@@ -113,6 +113,18 @@ json_t *render_json_text(struct slice text)
     return value != NULL ? value : json_string("");
 }
 
+const char *render_text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "";
+}
+
+int64_t render_number_of(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
 void render_duration(char *out, size_t out_bytes, int64_t seconds)
 {
     long long s = seconds > 0 ? seconds : 0;

@@ -38,6 +38,11 @@ char *render_value(const json_t *value);
 /* Bytes as a JSON string: text that is no UTF-8 is mended with U+FFFD. */
 json_t *render_json_text(struct slice text);
 
+/* A member of an object: its text, or ""; its whole number, or -1. What has no such member has the
+ * one or the other. */
+const char *render_text_of(const json_t *object, const char *name);
+int64_t render_number_of(const json_t *object, const char *name);
+
 /* "45s", "12m 05s", "3h 07m", "4d 02h". */
 void render_duration(char *out, size_t out_bytes, int64_t seconds);
 

@@ -7,6 +7,7 @@
 #include "common/text.h"
 #include "common/xalloc.h"
 #include "ctl/render.h"
+#include "ctl/top_head.h"
 
 enum { LINE_MAX_BYTES = 8192, CELL_BYTES = 160, WIDE_COLUMNS = 100, FLEXIBLE_MIN = 8 };
 
@@ -90,18 +91,6 @@ static void end_line(struct buf *frame)
     (void)buf_printf(frame, "\r\n");
 }
 
-static int64_t number(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    return json_is_integer(value) ? json_integer_value(value) : -1;
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "";
-}
-
 /* Those that work first, those that end last. */
 static int64_t rank_of(const char *state)
 {
@@ -116,23 +105,24 @@ static int64_t rank_of(const char *state)
 static void fill_row(const json_t *worker, struct row *row)
 {
     static const char prefix[] = "filter_";
-    const char *hook = text_of(worker, "hook"), *queue_id = text_of(worker, "queue_id");
+    const char *hook = render_text_of(worker, "hook"),
+               *queue_id = render_text_of(worker, "queue_id");
     *row = (struct row){
-        .pid = number(worker, "pid"),
-        .generation = number(worker, "generation"),
-        .state_ms = number(worker, "state_ms"),
-        .age_s = number(worker, "age_s"),
-        .requests = number(worker, "requests"),
-        .heap_kb = number(worker, "heap_kb"),
-        .rss_kb = number(worker, "rss_kb"),
-        .pss_kb = number(worker, "pss_kb"),
-        .state = text_of(worker, "state"),
+        .pid = render_number_of(worker, "pid"),
+        .generation = render_number_of(worker, "generation"),
+        .state_ms = render_number_of(worker, "state_ms"),
+        .age_s = render_number_of(worker, "age_s"),
+        .requests = render_number_of(worker, "requests"),
+        .heap_kb = render_number_of(worker, "heap_kb"),
+        .rss_kb = render_number_of(worker, "rss_kb"),
+        .pss_kb = render_number_of(worker, "pss_kb"),
+        .state = render_text_of(worker, "state"),
         .hook = strncmp(hook, prefix, strlen(prefix)) == 0 ? hook + strlen(prefix) : hook,
-        .message = queue_id[0] != 0 ? queue_id : text_of(worker, "uid"),
+        .message = queue_id[0] != 0 ? queue_id : render_text_of(worker, "uid"),
     };
     row->rank = rank_of(row->state);
     if (row->rss_kb < 0) {
-        row->rss_kb = number(worker, "resident_kb"); /* as the server last saw it */
+        row->rss_kb = render_number_of(worker, "resident_kb"); /* as the server last saw it */
     }
 }
 
@@ -241,87 +231,16 @@ static void table_line(const struct top_view *view, const struct row *row, char 
     }
 }
 
-/* "12 continue, 3 reject": the members that are not 0. */
-static void put_counts(struct buf *line, const char *label, const json_t *object)
-{
-    /* jansson iterates through a non-const pointer and changes nothing. */
-    json_t *members = json_deep_copy(object);
-    const char *name, *between = "";
-    json_t *value;
-    (void)buf_printf(line, "%-9s", label);
-    json_object_foreach(members, name, value)
-    {
-        if (json_integer_value(value) > 0) {
-            (void)buf_printf(
-                line, "%s%s %lld", between, name, (long long)json_integer_value(value));
-            between = ", ";
-        }
-    }
-    json_decref(members);
-    (void)buf_printf(line, "%s", between[0] == 0 ? "none" : "");
-}
-
-static void put_span(struct buf *line, const json_t *status, const char *span, const char *name)
-{
-    const json_t *latency = json_object_get(json_object_get(status, "latency_ms"), span);
-    const json_t *hook = json_object_get(latency, "hook");
-    (void)buf_printf(line, "%s %.1f/s p99 %.3g ms   ", name,
-        json_number_value(json_object_get(json_object_get(status, "rates"), span)),
-        json_number_value(json_object_get(hook, "p99")));
-}
-
-/* A line of the frame's head, by its number; false past the last. */
-static bool head_line(const json_t *status, int n, struct buf *line)
-{
-    const json_t *workers = json_object_get(status, "workers"),
-                 *queue = json_object_get(status, "queue");
-    char uptime[32];
-    switch (n) {
-    case 0:
-        render_duration(uptime, sizeof(uptime), number(status, "uptime_s"));
-        (void)buf_printf(line, "postern %s, up %s, generation %" PRId64 ", %s",
-            text_of(status, "version"), uptime, number(status, "generation"),
-            text_of(status, "filter"));
-        return true;
-    case 1:
-        (void)buf_printf(line,
-            "workers  %" PRId64 " busy, %" PRId64 " idle, %" PRId64 " starting, %" PRId64
-            " ending (%" PRId64 " to %" PRId64 ")   queue %" PRId64 " of %" PRId64
-            ", oldest %" PRId64 " ms",
-            number(workers, "busy"), number(workers, "idle"), number(workers, "starting"),
-            number(workers, "ending"), number(workers, "min"), number(workers, "max"),
-            number(queue, "length"), number(queue, "max"), number(queue, "oldest_ms"));
-        return true;
-    case 2:
-        (void)buf_printf(line, "hooks    ");
-        put_span(line, status, "10s", "10 s");
-        put_span(line, status, "1m", "1 m");
-        put_span(line, status, "10m", "10 m");
-        return true;
-    case 3:
-        put_counts(line, "messages", json_object_get(status, "messages"));
-        return true;
-    case 4:
-        put_counts(line, "outcomes", json_object_get(status, "outcomes"));
-        return true;
-    case 5:
-        put_counts(line, "recycles", json_object_get(status, "recycles"));
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* Returns the number of lines drawn. */
 static int draw_head(
     const struct top_view *view, const json_t *status, const char *trouble, struct buf *frame)
 {
-    char *error = xasprintf("not loaded: %s", text_of(status, "filter_error"));
+    char *error = xasprintf("not loaded: %s", render_text_of(status, "filter_error"));
     int n = 0;
     for (; n < view->rows - 1; n++) {
         struct buf line;
         buf_init(&line, LINE_MAX_BYTES);
-        bool is_there = status != NULL && head_line(status, n, &line);
+        bool is_there = status != NULL && top_head_put(status, n, &line);
         (void)buf_put_u8(&line, 0);
         if (is_there) {
             put_line(
@@ -333,9 +252,9 @@ static int draw_head(
             break;
         }
     }
-    const char *bad = trouble != NULL                           ? trouble
-                      : text_of(status, "filter_error")[0] != 0 ? error
-                                                                : "";
+    const char *bad = trouble != NULL                                  ? trouble
+                      : render_text_of(status, "filter_error")[0] != 0 ? error
+                                                                       : "";
     if (n < view->rows - 1) {
         put_line(view, frame, RENDER_RED, false, bad);
         end_line(frame);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/trace_file.h"
 #include "ctl/doctor.h"
 #include "ctl/doctor_users.h"
 #include "ctl/server.h"
@@ -18,9 +19,9 @@ enum { CONNECT_MS = 2000, MESSAGES_OF_ROOM = 10, INODES_FEW = 1000, STATE_ROOM =
 #define MAGIC_TMPFS 0x01021994L
 #define MAGIC_RAMFS 0x858458f6L
 
-/* Where a daemon will make its socket. True: it can. */
-static bool folder_takes_socket(
-    struct doctor *doctor, const char *path, const struct access_user *user)
+/* Where a daemon will make a socket or file. True: it can. */
+static bool folder_takes_file(struct doctor *doctor, enum doctor_grade grade, const char *path,
+    const struct access_user *user)
 {
     char folder[ACCESS_PATH_MAX], blocker[ACCESS_PATH_MAX], mend[ACCESS_PATH_MAX + 128];
     struct stat st;
@@ -33,15 +34,15 @@ static bool folder_takes_socket(
     if (stat(folder, &st) != 0) {
         snprintf(mend, sizeof(mend), "systemd-tmpfiles --create, or install -d -o %s %s",
             user->name, folder);
-        doctor_say(doctor, DOCTOR_PROBLEM, mend, "%s cannot be made: the folder %s is not there",
-            path, folder);
+        doctor_say(
+            doctor, grade, mend, "%s cannot be made: the folder %s is not there", path, folder);
         return false;
     }
     if (access_reach(user, path, blocker) != 0 || !access_is_granted(user, &st, 3)) {
         snprintf(
             mend, sizeof(mend), "chown %s %s, and x for each folder above", user->name, folder);
-        doctor_say(doctor, DOCTOR_PROBLEM, mend,
-            "%s cannot be made: user %s may not write the folder %s", path, user->name, folder);
+        doctor_say(doctor, grade, mend, "%s cannot be made: user %s may not write the folder %s",
+            path, user->name, folder);
         return false;
     }
     return true;
@@ -78,7 +79,7 @@ static void look_at_listener(struct doctor *doctor, const char *path, int type,
         return;
     }
     if (!is_there) {
-        if (folder_takes_socket(doctor, path, user)) {
+        if (folder_takes_file(doctor, DOCTOR_PROBLEM, path, user)) {
             doctor_say(doctor, absent, "start it", "%s is not there: %s does not run", path, who);
         }
         return;
@@ -237,5 +238,32 @@ void check_state(struct doctor *doctor)
     } else if (look_at_folder(doctor, "worker.state_dir", path, &user) &&
                look_at_room(doctor, "worker.state_dir", path, STATE_ROOM)) {
         doctor_say(doctor, DOCTOR_OK, NULL, "%s belongs to %s and has room", path, user.name);
+    }
+}
+
+void check_trace(struct doctor *doctor)
+{
+    char path[TRACE_PATH_MAX], folder[TRACE_PATH_MAX];
+    struct access_user user;
+    trace_path(doctor->conf, path);
+    if (!trace_is_on(doctor->conf)) {
+        doctor_say(doctor, DOCTOR_NOTE, "set trace.size",
+            "trace.size = 0: posternctl why and trace know nothing");
+        return;
+    }
+    users_of(doctor, USERS_MILTERD, &user);
+    if (!folder_takes_file(doctor, DOCTOR_WARNING, path, &user)) {
+        return;
+    }
+    snprintf(folder, sizeof(folder), "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL) {
+        slash[slash == folder ? 1 : 0] = 0;
+    }
+    if (is_memory(folder)) {
+        doctor_say(doctor, DOCTOR_OK, NULL, "%s is in memory", path);
+    } else {
+        doctor_say(doctor, DOCTOR_NOTE, "trace.file in a folder in memory, such as /run/postern",
+            "%s is on a disk, to which the kernel writes it now and then", path);
     }
 }

@@ -156,7 +156,9 @@ class Ours(Case):
 
     def test_spool(self):
         postern = self.make()
-        self.content(self.look(postern)[1], "spool")
+        # The checkout may lie in memory, or on a disk with little room.
+        mine = [f for f in self.look(postern, "-o", "milterd.max_message=64K")[1] if f["check"] == "spool"]
+        self.assertTrue(mine[0]["grade"] == "ok" or "is memory" in mine[0]["text"], mine)
         self.finds(self.look(self.make(milterd__spool="/nonexistent"))[1], "spool", "problem", "No such file")
         self.finds(self.look(self.make(milterd__user="nobody"))[1], "spool", "problem", "user nobody may not write there")
         self.finds(self.look(postern, prepare=f"mount -t tmpfs -o size=8m,mode=0700 tmpfs {postern.folder('spool')}")[1], "spool", "warning", "8M free")
@@ -174,6 +176,17 @@ class Ours(Case):
         self.finds(self.look(postern, *state)[1], "state folder", "ok", "has room")
         self.finds(self.look(postern, *state, "-o", "multiplexor.user=nobody")[1], "state folder", "problem", "user nobody may not write")
         self.finds(self.look(postern, "-o", "worker.state_dir=/nonexistent")[1], "state folder", "note", "is not there")
+
+
+    def test_trace_file(self):
+        postern = self.make()
+        tmpfs = postern.folder("memory")
+        os.mkdir(tmpfs)
+        ring = ("-o", f"trace.file={tmpfs}/trace")
+        self.finds(self.look(postern, *ring, prepare=f"mount -t tmpfs tmpfs {tmpfs}")[1], "trace file", "ok", "is in memory")
+        self.finds(self.look(postern, *ring, "-o", "milterd.user=nobody")[1], "trace file", "warning", "user nobody may not write the folder")
+        self.finds(self.look(postern, "-o", "trace.file=/nonexistent/trace")[1], "trace file", "warning", "the folder /nonexistent is not there")
+        self.finds(self.look(postern, "-o", "trace.size=0")[1], "trace file", "note", "know nothing")
 
 
 class Machine(Case):

@@ -7,8 +7,10 @@ With the word "write" it puts what the commands show now into the page, below ea
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 from common import CTL, SOURCE, ctl, sample
@@ -82,11 +84,12 @@ PLACES = (
     (r"\s+", " "),
     (r"\bN(?: N)+\b", "N"),
     (r"\buucp\b", "postfix"),
-    (r"^(front ends|recycles|ticks) .*", r"\1"),  # what there has been in the meantime; without what is 0
+    (r"^(front ends|recycles|ticks|sandbox) .*", r"\1"),  # what there has been in the meantime; without what is 0
     (r"^< N #?$", "< N"),
+    (r"^(N ok), N notes?, N warnings?, N problems?$", r"\1"),
 )
 # What these say is the machine's, not ours.
-OWN = re.compile(r"^(?:ok|note|warning|problem) (memory|descriptors|processes|kernel|sandbox|users) .*")
+OWN = re.compile(r"^(?:ok|note|warning|problem) (memory|descriptors|processes|kernel|sandbox|users|spool|state folder|trace file) .*")
 
 
 def shape(line):
@@ -102,11 +105,13 @@ class Stage:
     def __init__(self):
         self.mta = Postfix(settings=POSTFIX, name="doc")
         self.gate = self.mta.folder("gate")
+        # The ring belongs into memory, where there is such a folder.
+        self.memory = tempfile.mkdtemp(prefix="postern-doc.", dir="/dev/shm" if os.path.isdir("/dev/shm") else self.mta.folder.path)
         for name in ("state", "bin"):
             os.makedirs(self.mta.folder(name))
         options = {"worker.state_dir": self.mta.folder("state"), "milterd.socket_mode": "0660", "milterd.socket_group": "uucp",
                    "filter.gate": self.gate, "multiplexor.ticks": "expire=1s",
-                   "filter.modules": MODULES, "worker.read_paths": MODULES, "multiplexor.canary_latency": 0, "multiplexor.respawn_min": "10ms"}
+                   "trace.file": self.memory + "/trace", "filter.modules": MODULES, "worker.read_paths": MODULES, "multiplexor.canary_latency": 0, "multiplexor.respawn_min": "10ms"}
         self.postern = Postern(FILTER, options, folder=self.mta.folder)
         self.mta.spec = self.postern.spec
         self.mta.configure()
@@ -221,6 +226,7 @@ class Stage:
 
     def installed(self, line):
         """A line with the paths that an installed system would have."""
+        line = line.replace(self.memory, "/run/postern")
         for name, place in (("postern.conf", "/etc/postern/"), ("filter.lua", "/etc/postern/"), ("etc/", "/etc/postfix/"), ("spool", "/var/spool/postern"),
                             ("state", "/var/lib/postern"), ("", "/run/postern/")):
             line = line.replace(self.mta.folder(name), place + (name if "." in name else ""))
@@ -229,6 +235,7 @@ class Stage:
     def end(self):
         self.screen.end()
         self.postern.stop()
+        shutil.rmtree(self.memory)
         self.mta.folder.remove()
 
 

@@ -111,6 +111,7 @@ class Stage:
             os.makedirs(self.mta.folder(name))
         options = {"worker.state_dir": self.mta.folder("state"), "milterd.socket_mode": "0660", "milterd.socket_group": "uucp",
                    "filter.gate": self.gate, "multiplexor.ticks": "expire=1s",
+                   "multiplexor.limits": "filter_message=20, filter_recipient@domain=5, any@network=10:refuse",
                    "trace.file": self.memory + "/trace", "filter.modules": MODULES, "worker.read_paths": MODULES, "multiplexor.canary_latency": 0, "multiplexor.respawn_min": "10ms"}
         self.postern = Postern(FILTER, options, folder=self.mta.folder)
         self.mta.spec = self.postern.spec

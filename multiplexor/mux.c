@@ -151,6 +151,7 @@ static void on_housekeeping(evutil_socket_t fd, short what, void *context)
     {
         pool_check(&generation->pool, now_ms);
     }
+    status_line_check(mux, now_ms);
     mux_wake(mux);
 }
 
@@ -293,6 +294,7 @@ struct mux *mux_new(
     queue_init(&mux->lobby, &mux->n_queued);
     buf_init(&mux->encoded, WIRE_RECORD_MAX);
     stats_init(&mux->stats, clock_now_ms());
+    status_line_init(mux, clock_now_ms());
     event_assign(&mux->tend, base, -1, 0, on_tend, mux);
     event_assign(&mux->housekeeping, base, -1, EV_PERSIST, on_housekeeping, mux);
     evtimer_assign(&mux->drain, base, on_drain_end, mux);

@@ -27,6 +27,7 @@
 #include "multiplexor/queue.h"
 #include "multiplexor/reload.h"
 #include "multiplexor/stats.h"
+#include "multiplexor/status_line.h"
 #include "multiplexor/ticks.h"
 
 enum { MUX_SIGNALS = 4, MUX_ORPHANS = 64 };
@@ -67,6 +68,7 @@ struct mux {
     struct event tend, housekeeping, drain;
     struct event signals[MUX_SIGNALS];
     struct stats stats;
+    struct status_line status_line;
     struct counts counts; /* of filters */
     bool has_told_of_dropped_counts;
     int64_t overload_logged_ms;

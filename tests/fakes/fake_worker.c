@@ -44,6 +44,7 @@ struct fake {
     struct wire_request request;
     struct wire_reply reply;
     uint32_t heap_kb;
+    unsigned n_told;   /* requests of the deed "nth" */
     const char *value; /* behind "=" in the uid */
 };
 
@@ -324,6 +325,14 @@ static void do_budget(struct fake *fake)
     fake->reply.error = slice_text(text);
 }
 
+/* Tells how many it was asked before and this one. */
+static void do_nth(struct fake *fake)
+{
+    static char text[16];
+    snprintf(text, sizeof(text), "%u", ++fake->n_told);
+    fake->reply.error = slice_text(text);
+}
+
 /* Tells what the file "counts" beside the filter holds, as it is. */
 static void do_counts(struct fake *fake)
 {
@@ -346,6 +355,7 @@ static const struct {
     bool replies; /* afterwards, as usual */
 } deeds[] = {
     {"sleep", do_sleep, true},
+    {"nth", do_nth, true},
     {"hang", do_hang, false},
     {"exit-once", do_exit_once, true},
     {"exit", do_exit, false},

@@ -53,7 +53,7 @@ class Recycling(MultiplexorTest):
         client = self.client(mux)
         client.ask(uid="ok.1")
         self.assertEqual(mux.status()["recycles"]["memory"], 0)
-        pid = client.ask(uid="grow=700.1")["worker_pid"]
+        pid = client.ask(uid="grow=700.1", budget_ms=60000)["worker_pid"]
         mux.wait_for_counter("recycles", "memory", value=1)
         mux.wait(lambda: pid not in [row["pid"] for row in mux.workers()], "the large worker to be gone")
         self.assertEqual(outcome(client.ask(uid="ok.1")), "OK")

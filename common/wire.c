@@ -382,3 +382,8 @@ void wire_patch_reply(
     PATCH(record, reply, queue_us, queue_us);
     PATCH(record, reply, attempt, attempt);
 }
+
+void wire_patch_reply_flags(uint8_t *record, uint8_t flags)
+{
+    PATCH(record, reply, flags, flags);
+}

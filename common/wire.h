@@ -46,6 +46,7 @@ enum reply_flag {
     REPLY_HAS_MSG_STATE = 2,
     REPLY_NO_CHANGES = 4,      /* drop the pending changes of the message and take no more (on_error = accept) */
     REPLY_WHOLE_MESSAGE = 8,   /* a discard in filter_recipient that means the message */
+    REPLY_PARCEL_HELD = 16,    /* the multiplexor's: a shadow may still be reading the parcel, which is not to be used again */
 };
 
 struct wire_header {
@@ -107,5 +108,6 @@ const char *wire_outcome_name(unsigned outcome);
 void wire_patch_id(uint8_t *record, uint64_t id);
 void wire_patch_request(uint8_t *record, uint32_t budget_ms, uint32_t generation, uint8_t attempt);
 void wire_patch_reply(uint8_t *record, uint32_t generation, uint32_t worker_pid, uint32_t queue_us, uint8_t attempt);
+void wire_patch_reply_flags(uint8_t *record, uint8_t flags);
 
 #endif

@@ -175,6 +175,18 @@ static void print_canary(const json_t *data)
     }
 }
 
+/* The filter that runs beside, when there is one. */
+static void print_shadow(const json_t *data)
+{
+    json_t *shadow = json_copy((json_t *)(uintptr_t)find(data, "shadow"));
+    if (json_is_true(find(shadow, "is_running"))) {
+        json_object_del(shadow, "is_running");
+        json_object_del(shadow, "error");
+        print_object("shadow", shadow, true);
+    }
+    json_decref(shadow);
+}
+
 static double figure(const json_t *data, const char *a, const char *b, const char *c)
 {
     return json_number_value(find(find(find(data, a), b), c));
@@ -221,6 +233,7 @@ static void print_status(const json_t *data)
     print_filter(data);
     print_generations(data);
     print_canary(data);
+    print_shadow(data);
     print_spans(data);
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         print_object(objects[i].label, find(data, objects[i].member), objects[i].has_zeros);

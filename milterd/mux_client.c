@@ -208,8 +208,9 @@ static int await_reply(struct errand *errand, struct mux_link *link)
 /* After these a worker may have been killed without being seen to end: it might still read. */
 static bool left_no_reader(const struct wire_reply *reply)
 {
-    return reply->outcome != OUTCOME_DEADLINE && reply->outcome != OUTCOME_DIED &&
-           reply->outcome != OUTCOME_POISON && reply->attempt < MUX_ATTEMPTS;
+    return (reply->flags & REPLY_PARCEL_HELD) == 0 && reply->outcome != OUTCOME_DEADLINE &&
+           reply->outcome != OUTCOME_DIED && reply->outcome != OUTCOME_POISON &&
+           reply->attempt < MUX_ATTEMPTS;
 }
 
 /*

@@ -68,6 +68,13 @@ static void put_down(struct child *child)
         child_set_state(child, CHILD_KILLED);
 }
 
+/* The shadow's workers are not part of what is watched. */
+static void count_end(struct child *child, enum recycle cause)
+{
+    if (!child->generation->is_shadow)
+        child->mux->stats.recycles[cause]++;
+}
+
 void child_kill(struct child *child, enum recycle cause, const char *why)
 {
     LOG_INVARIANT(child->request == NULL);
@@ -76,7 +83,7 @@ void child_kill(struct child *child, enum recycle cause, const char *why)
     log_warn(
         "worker %d (generation %u) is killed: %s", (int)child->pid, child->generation->number, why);
     if (child->state != CHILD_QUITTING)
-        child->mux->stats.recycles[cause]++;
+        count_end(child, cause);
     put_down(child);
 }
 
@@ -88,7 +95,7 @@ static void lose(struct child *child, const char *how)
     enum child_state state = child->state;
     child->request = NULL;
     if (state == CHILD_IDLE || state == CHILD_BUSY)
-        child->mux->stats.recycles[RECYCLE_DIED]++;
+        count_end(child, RECYCLE_DIED);
     put_down(child);
     if (state == CHILD_IDLE || state == CHILD_BUSY)
         canary_note_death(child->generation);
@@ -243,6 +250,8 @@ static void on_counts(struct child *child, const struct link_record *record)
     struct wire_counts told;
     uint64_t n_dropped = 0;
     int err = wire_get_counts(slice_of(record->bytes, record->len), slice_of(NULL, 0), &told);
+    if (err == 0 && child->generation->is_shadow)
+        return; /* it must not mix with what the filter in service counts */
     if (err == 0)
         err = counts_add(
             &mux->counts, told.counts, (size_t)mux->conf->metrics.user_series, &n_dropped);
@@ -327,7 +336,7 @@ int child_start(struct generation *generation)
         child_free(child);
         return err;
     }
-    mux->stats.forks++;
+    mux->stats.forks += generation->is_shadow ? 0 : 1;
     arm(child, mux->conf->multiplexor.load_time + mux->conf->multiplexor.kill_grace);
     return 0;
 }
@@ -363,7 +372,7 @@ void child_quit(struct child *child, enum recycle cause)
     struct wire_quit quit = {0};
     int err = wire_put_quit(encoded, NULL, 0, 0, &quit);
     LOG_INVARIANT(err == 0);
-    child->mux->stats.recycles[cause]++;
+    count_end(child, cause);
     child_set_state(child, CHILD_QUITTING);
     arm(child, child->mux->conf->multiplexor.exit_time);
     log_debug("worker %d (generation %u) is asked to end: %s", (int)child->pid,
@@ -381,7 +390,7 @@ void child_on_deadline(struct child *child)
         return; /* a complete reply was in the socket, or it died by itself */
     log_error("worker %d (generation %u) did not end %s in time: killed", (int)child->pid,
         child->generation->number, child->doing);
-    child->mux->stats.recycles[RECYCLE_DEADLINE]++;
+    count_end(child, RECYCLE_DEADLINE);
     child->request = NULL;
     request_fail(request, OUTCOME_DEADLINE,
         "the hook did not end in time"); /* names the worker, so it goes first */

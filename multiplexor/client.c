@@ -2,6 +2,7 @@
 #include "multiplexor/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "common/sock.h"
 #include "common/xalloc.h"
 #include "multiplexor/generation.h"
+#include "multiplexor/limits.h"
 #include "multiplexor/link.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
@@ -220,19 +222,51 @@ void client_close_local(struct client *client)
     free(client);
 }
 
-int client_ask_local(struct client *client, const struct wire_request *request)
+/* The descriptors that go along, in their order; request_new takes them over. */
+static int gather(int parcel_fd, const struct buf *annex, struct sock_received *out)
 {
-    struct buf encoded;
-    struct sock_received none = {0};
+    *out = (struct sock_received){0};
+    if (parcel_fd >= 0) {
+        int fd = fcntl(parcel_fd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return -ERR_SYSTEM;
+        out->fds[out->n_fds++] = fd;
+    }
+    int err = annex->len > 0 ? annex_new(buf_slice(annex), &out->fds[out->n_fds]) : 0;
+    if (err != 0)
+        sock_close_fds(out);
+    else if (annex->len > 0)
+        out->n_fds++;
+    return err;
+}
+
+int client_ask_local(
+    struct client *client, const struct wire_request *request, int parcel_fd, bool is_shadow)
+{
+    struct buf encoded, annex;
+    struct sock_received received = {0};
+    struct link_record record = {.received = &received};
     LOG_INVARIANT(client->request == NULL);
     buf_init(&encoded, WIRE_RECORD_MAX);
-    int err = wire_put_request(&encoded, NULL, 0, 0, request);
-    struct link_record record = {.bytes = encoded.data, .len = encoded.len, .received = &none};
+    buf_init(&annex, WIRE_ANNEX_MAX);
+    int err = wire_put_request(&encoded, &annex, 0, parcel_fd >= 0 ? WIRE_PARCEL : 0, request);
+    if (err == 0)
+        err = gather(parcel_fd, &annex, &received);
+    record.bytes = encoded.data;
+    record.len = encoded.len;
+    if (err == 0)
+        err = wire_get_header(buf_slice(&encoded), ROLE_MILTERD, received.n_fds, &record.header);
     if (err == 0)
         err = request_new(client->mux, client, &record, &client->request);
+    sock_close_fds(&received);
     buf_clear(&encoded);
-    if (err == 0)
+    buf_clear(&annex);
+    if (err == 0) {
+        client->request->is_shadow = is_shadow;
+        if (is_shadow)
+            limits_leave(client->request); /* it takes nothing away from mail */
         request_route(client->request);
+    }
     return err;
 }
 

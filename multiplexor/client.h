@@ -55,8 +55,9 @@ struct client *client_open_local(struct mux *mux,
     void (*on_answer)(const struct wire_reply *reply, void *context), void *context);
 /* Its request is cancelled; nothing calls back any more. */
 void client_close_local(struct client *client);
-/* One at a time. on_answer may have been called already when this returns. 0 or the error of
- * encoding. */
-int client_ask_local(struct client *client, const struct wire_request *request);
+/* One at a time. on_answer may have been called already when this returns. parcel_fd: -1, or
+ * borrowed. is_shadow: the shadow is asked. 0 or the error of encoding. */
+int client_ask_local(
+    struct client *client, const struct wire_request *request, int parcel_fd, bool is_shadow);
 
 #endif

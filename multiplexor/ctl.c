@@ -36,7 +36,7 @@ struct ctl_connection {
 /* One command being run. */
 struct ctl_call {
     struct mux *mux;
-    json_t *args;                      /* checked: only names of the row, whole numbers */
+    json_t *args;                      /* checked: only names of the row, of its types */
     struct ctl_connection *connection; /* may be NULL */
     const char *error; /* borrowed; set when the function returns NULL and is_deferred is false */
     bool is_deferred;
@@ -118,6 +118,37 @@ static json_t *ctl_run_promote(struct ctl_call *call)
 static json_t *ctl_run_rollback(struct ctl_call *call)
 {
     return say_generation(call, canary_roll_back);
+}
+
+static json_t *ctl_run_shadow(struct ctl_call *call)
+{
+    json_t *data = shadow_json(call->mux);
+    if (!json_is_null(data))
+        return data;
+    json_decref(data);
+    call->error = "no shadow was started";
+    return NULL;
+}
+
+static json_t *ctl_run_shadow_start(struct ctl_call *call)
+{
+    const char *filter = json_string_value(json_object_get(call->args, "filter"));
+    if (call->connection == NULL || filter[0] != '/' || strchr(filter, '\n') != NULL) {
+        call->error = "filter is an absolute path";
+        return NULL;
+    }
+    call->is_deferred = true;
+    shadow_start(call->mux, filter, &call->connection->waiter);
+    return NULL;
+}
+
+static json_t *ctl_run_shadow_stop(struct ctl_call *call)
+{
+    if (!shadow_stop(call->mux)) {
+        call->error = "no shadow runs";
+        return NULL;
+    }
+    return json_object();
 }
 
 /* Marks the workers with this pid, or all when pid is NULL; the number of them. */
@@ -229,15 +260,18 @@ static json_t *data_answer(json_t *data)
     return json_pack("{s:i, s:b, s:o}", "v", (int)CTL_VERSION, "ok", 1, "data", data);
 }
 
-/* Walks the words of a row's arguments: the next one's name and whether it may be left out. False
- * at the end. */
-static bool next_argument(const char **at, char *name, size_t name_bytes, bool *is_optional)
+/* Walks the words of a row's arguments: the next one's name, whether it is a text, and whether it
+ * may be left out. False at the end. */
+static bool next_argument(
+    const char **at, char *name, size_t name_bytes, bool *is_text, bool *is_optional)
 {
     size_t n = strcspn(*at, " ");
     if (n == 0)
         return false;
     *is_optional = (*at)[n - 1] == '?';
     size_t len = n - *is_optional;
+    *is_text = (*at)[len - 1] == '$';
+    len -= *is_text;
     LOG_INVARIANT(len < name_bytes);
     memcpy(name, *at, len);
     name[len] = '\0';
@@ -250,14 +284,14 @@ static const char *check_arguments(const struct ctl_command *command, const json
 {
     const char *at = command->arguments;
     char name[32];
-    bool is_optional;
+    bool is_text, is_optional;
     size_t n_known = 0;
-    while (next_argument(&at, name, sizeof(name), &is_optional)) {
+    while (next_argument(&at, name, sizeof(name), &is_text, &is_optional)) {
         const json_t *value = json_object_get(args, name);
         if (value == NULL && !is_optional)
             return "an argument is missing";
-        if (value != NULL && !json_is_integer(value))
-            return "arguments are whole numbers";
+        if (value != NULL && !(is_text ? json_is_string(value) : json_is_integer(value)))
+            return is_text ? "the argument is a text" : "arguments are whole numbers";
         n_known += value != NULL;
     }
     return json_object_size(args) == n_known ? NULL : "an argument is not known to this command";

@@ -18,6 +18,7 @@
 #include "multiplexor/nursery.h"
 #include "multiplexor/reload.h"
 #include "multiplexor/request.h"
+#include "multiplexor/shadow.h"
 
 enum {
     QUIET_MS = 5000
@@ -26,7 +27,7 @@ enum {
 const char *generation_state_name(enum generation_state state)
 {
     static const char *const names[] = {
-        "loading", "warming", "candidate", "current", "lingering", "retiring"};
+        "loading", "warming", "candidate", "current", "lingering", "shadow", "retiring"};
     return names[state];
 }
 
@@ -34,12 +35,13 @@ static void generation_set_state(struct generation *generation, enum generation_
 {
     static const uint8_t allowed[] = {
         [GENERATION_LOADING] = 1 << GENERATION_WARMING | 1 << GENERATION_RETIRING,
-        [GENERATION_WARMING] =
-            1 << GENERATION_CANDIDATE | 1 << GENERATION_CURRENT | 1 << GENERATION_RETIRING,
+        [GENERATION_WARMING] = 1 << GENERATION_CANDIDATE | 1 << GENERATION_CURRENT |
+                               1 << GENERATION_SHADOW | 1 << GENERATION_RETIRING,
         [GENERATION_CANDIDATE] =
             1 << GENERATION_CURRENT | 1 << GENERATION_LINGERING | 1 << GENERATION_RETIRING,
         [GENERATION_CURRENT] = 1 << GENERATION_LINGERING | 1 << GENERATION_RETIRING,
         [GENERATION_LINGERING] = 1 << GENERATION_CURRENT | 1 << GENERATION_RETIRING,
+        [GENERATION_SHADOW] = 1 << GENERATION_RETIRING,
         [GENERATION_RETIRING] = 0,
     };
     LOG_INVARIANT((allowed[generation->state] & 1 << state) != 0);
@@ -54,6 +56,11 @@ bool generation_is_serving(const struct generation *generation)
 bool generation_takes_new(const struct generation *generation)
 {
     return generation->state == GENERATION_CANDIDATE || generation->state == GENERATION_CURRENT;
+}
+
+bool generation_is_staffed(const struct generation *generation)
+{
+    return generation_takes_new(generation) || generation->state == GENERATION_SHADOW;
 }
 
 bool generation_can_fork(const struct generation *generation)
@@ -130,6 +137,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
         break;
     case GENERATION_CANDIDATE:
     case GENERATION_CURRENT:
+    case GENERATION_SHADOW:
         break;
     }
 }
@@ -151,6 +159,8 @@ static void lose_nursery(struct generation *generation, const char *why)
         generation_fail(generation, why);
     else if (generation_is_serving(generation))
         log_error("generation %u lost its nursery: %s", generation->number, why);
+    else if (generation->state == GENERATION_SHADOW)
+        shadow_on_failed(generation, why);
     if (generation->state == GENERATION_CURRENT)
         reload_on_nursery_lost(generation->mux);
     mux_wake(generation->mux);
@@ -219,13 +229,14 @@ static void on_down(int err, void *context)
 static const struct link_events events = {.on_record = on_record, .on_down = on_down};
 
 /* Everything but the process; the conf in force is the generation's own, or the multiplexor's. */
-static struct generation *generation_new(struct mux *mux, struct conf *conf)
+static struct generation *generation_new(struct mux *mux, struct conf *conf, bool is_shadow)
 {
     struct generation *generation = xcalloc(1, sizeof(*generation));
     const struct conf *in_force = conf != NULL ? conf : mux->conf;
     *generation = (struct generation){
         .mux = mux,
         .number = ++mux->last_generation,
+        .is_shadow = is_shadow,
         .conf = conf,
         .filter = xstrdup(in_force->worker.filter),
         .link = {.fd = -1},
@@ -233,35 +244,47 @@ static struct generation *generation_new(struct mux *mux, struct conf *conf)
         .used_ms = clock_now_ms(),
     };
     pool_init(&generation->pool, generation);
-    queue_init(&generation->queue, &mux->n_queued);
+    queue_init(&generation->queue, is_shadow ? &mux->shadow.n_queued : &mux->n_queued);
     evtimer_assign(&generation->timer, mux->base, on_timer, generation);
     TAILQ_INSERT_TAIL(&mux->generations, generation, entry);
     return generation;
 }
 
-struct generation *generation_start(struct mux *mux, struct conf *conf)
+static void load(struct generation *generation)
 {
-    struct generation *generation = generation_new(mux, conf);
-    const struct conf *in_force = conf != NULL ? conf : mux->conf;
+    struct mux *mux = generation->mux;
+    const struct conf *in_force = generation->conf != NULL ? generation->conf : mux->conf;
     char name[48];
     int fd;
-    mux->loading = generation;
     log_info("generation %u: loading %s", generation->number, generation->filter);
-    int err =
-        nursery_spawn(mux->worker_program, in_force, generation->number, &generation->nursery, &fd);
+    int err = nursery_spawn(mux->worker_program, in_force, generation->number,
+        generation->is_shadow, &generation->nursery, &fd);
     if (err != 0) {
         generation_fail(generation, "its nursery could not be started");
-        return generation;
+        return;
     }
     snprintf(name, sizeof(name), "nursery %d", (int)generation->nursery);
     err = link_open(&generation->link, mux->base, fd, ROLE_NURSERY, generation->number,
         mux->scratch, name, &events, generation);
     if (err != 0) {
         generation_fail(generation, "no connection to its nursery");
-        return generation;
+        return;
     }
     /* Nursery and worker keep load_time themselves, and say where the filter was then. */
     arm(generation, in_force->multiplexor.load_time + in_force->multiplexor.kill_grace);
+}
+
+struct generation *generation_start(struct mux *mux, struct conf *conf)
+{
+    struct generation *generation = mux->loading = generation_new(mux, conf, false);
+    load(generation);
+    return generation;
+}
+
+struct generation *generation_start_shadow(struct mux *mux, struct conf *conf)
+{
+    struct generation *generation = mux->shadow.generation = generation_new(mux, conf, true);
+    load(generation);
     return generation;
 }
 
@@ -270,7 +293,15 @@ void generation_on_worker_ready(struct generation *generation)
     if (generation->state != GENERATION_WARMING)
         return;
     event_del(&generation->timer);
-    reload_on_loaded(generation);
+    if (generation->is_shadow)
+        shadow_on_loaded(generation);
+    else
+        reload_on_loaded(generation);
+}
+
+void generation_become_shadow(struct generation *generation)
+{
+    generation_set_state(generation, GENERATION_SHADOW);
 }
 
 void generation_become_candidate(struct generation *generation)
@@ -293,7 +324,10 @@ void generation_fail(struct generation *generation, const char *why)
     if (was_loading)
         kill_nursery(generation); /* it may hang in the file's top level, and there is nothing yet
                                      to end in good order */
-    reload_on_failed(generation, why);
+    if (generation->is_shadow)
+        shadow_on_failed(generation, why);
+    else
+        reload_on_failed(generation, why);
 }
 
 void generation_linger(struct generation *generation)

@@ -7,7 +7,8 @@
  * CURRENT → LINGERING (another one is current) → RETIRING (no new requests; its processes end). A
  * load that fails goes from LOADING or WARMING to RETIRING and changes nothing else. Between
  * WARMING and CURRENT it may be a CANDIDATE (canary.h), and may go to LINGERING from there; a
- * LINGERING one may become CURRENT again.
+ * LINGERING one may become CURRENT again. A shadow's (shadow.h) goes from WARMING to SHADOW and
+ * from there to RETIRING, and serves nobody.
  */
 #ifndef POSTERN_MULTIPLEXOR_GENERATION_H
 #define POSTERN_MULTIPLEXOR_GENERATION_H
@@ -34,6 +35,7 @@ enum generation_state {
     GENERATION_CANDIDATE,
     GENERATION_CURRENT,
     GENERATION_LINGERING,
+    GENERATION_SHADOW,
     GENERATION_RETIRING
 };
 
@@ -44,6 +46,7 @@ struct generation {
     struct mux *mux;
     uint32_t number; /* from 1 */
     enum generation_state state;
+    bool is_shadow;
     bool was_current;
     bool is_kept; /* while it lingers it stays although nobody needs it, so that it can be current
                      again */
@@ -69,9 +72,12 @@ TAILQ_HEAD(generation_list, generation);
 /* Starts a nursery with conf (ownership moves here; NULL: the multiplexor's). Never NULL: a nursery
  * that cannot be started is a load that fails. */
 struct generation *generation_start(struct mux *mux, struct conf *conf);
-/* The load failed: retires the generation and tells reload.c. */
+/* The same for the shadow, which the generation becomes when it is ready. */
+struct generation *generation_start_shadow(struct mux *mux, struct conf *conf);
+/* The load failed: retires the generation and tells reload.c or shadow.c. */
 void generation_fail(struct generation *generation, const char *why);
-/* By canary.c and reload.c, which see to the rest. */
+/* By canary.c, reload.c and shadow.c, which see to the rest. */
+void generation_become_shadow(struct generation *generation);
 void generation_become_candidate(struct generation *generation);
 void generation_become_current(struct generation *generation);
 /* Another one is current. */
@@ -88,6 +94,8 @@ bool generation_is_serving(
     const struct generation *generation); /* CANDIDATE, CURRENT or LINGERING */
 /* New messages come to it: CANDIDATE or CURRENT. */
 bool generation_takes_new(const struct generation *generation);
+/* Its workers are kept at a number, and replaced: it takes new messages, or is the shadow. */
+bool generation_is_staffed(const struct generation *generation);
 bool generation_can_fork(const struct generation *generation);
 /* A lingering one that nobody needs any more: released by every watcher, nothing queued or running.
  */

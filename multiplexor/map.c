@@ -111,7 +111,7 @@ static bool ask(struct map_connection *connection, const char *text, size_t len)
         .argument = slice_of(blank + 1, len - name_len - 1),
     };
     connection->is_asking = true;
-    if (client_ask_local(connection->asker, &request) != 0) {
+    if (client_ask_local(connection->asker, &request, -1, false) != 0) {
         connection->is_asking = false;
         put_netstring(connection, slice_text("TEMP the look-up cannot be made"));
     }

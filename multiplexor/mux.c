@@ -30,7 +30,7 @@ unsigned mux_n_live(const struct mux *mux)
     unsigned n = 0;
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
-        n += pool_n_live(&generation->pool);
+        n += generation->is_shadow ? 0 : pool_n_live(&generation->pool);
     }
     return n;
 }
@@ -47,7 +47,7 @@ unsigned mux_n_busy(const struct mux *mux)
     unsigned n = 0;
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
-        n += generation->pool.n_in[CHILD_BUSY];
+        n += generation->is_shadow ? 0 : generation->pool.n_in[CHILD_BUSY];
     }
     return n;
 }
@@ -152,6 +152,7 @@ static void on_housekeeping(evutil_socket_t fd, short what, void *context)
         pool_check(&generation->pool, now_ms);
     }
     status_line_check(mux, now_ms);
+    shadow_check(mux, now_ms);
     mux_wake(mux);
 }
 
@@ -249,6 +250,7 @@ void mux_stop(struct mux *mux)
     maps_stop_listening(mux);
     ticks_stop(mux);
     reload_stop(mux);
+    shadow_stop(mux);
     retire_all(mux);
     event_add(&mux->drain, &tv);
     mux_wake(mux);
@@ -304,6 +306,7 @@ struct mux *mux_new(
     ticks_init(mux);
     limits_init(&mux->limits);
     limits_configure(mux);
+    shadow_init(mux);
     mux_needs(mux, &mux->told);
     clients_open(mux, sockets->records, sockets->max_clients);
     ctl_open(mux, sockets->control, sockets->control_gid);
@@ -347,6 +350,7 @@ void mux_free(struct mux *mux)
     http_close(mux);
     reload_clear(mux);
     limits_clear(&mux->limits);
+    shadow_clear(mux);
     for (int i = 0; i < MUX_SIGNALS; i++)
         if (event_initialized(&mux->signals[i]))
             event_del(&mux->signals[i]);

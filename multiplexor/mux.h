@@ -26,6 +26,7 @@
 #include "multiplexor/map.h"
 #include "multiplexor/queue.h"
 #include "multiplexor/reload.h"
+#include "multiplexor/shadow.h"
 #include "multiplexor/stats.h"
 #include "multiplexor/status_line.h"
 #include "multiplexor/ticks.h"
@@ -59,6 +60,7 @@ struct mux {
     unsigned n_common;  /* requests running that are not reserved */
     struct reload reload;
     struct canary canary;
+    struct shadow shadow;
     struct wire_needs told; /* what the watchers know */
     struct orphan orphans[MUX_ORPHANS];
     unsigned next_orphan;
@@ -103,7 +105,7 @@ void mux_wake(struct mux *mux);
 void mux_stop(struct mux *mux);
 
 void mux_needs(const struct mux *mux, struct wire_needs *out);
-unsigned mux_n_live(const struct mux *mux); /* workers of all generations */
+unsigned mux_n_live(const struct mux *mux); /* workers of all generations but the shadow's */
 /* Whether a worker may be given a request that is not reserved. */
 bool mux_may_run_common(const struct mux *mux);
 unsigned mux_n_busy(const struct mux *mux); /* those of them that run a request */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/err.h"
@@ -15,12 +16,14 @@
 #include "common/sock.h"
 #include "common/xalloc.h"
 
-enum { NURSERY_FD = 3 };
+enum { NURSERY_FD = 3, SHADOW_NICE = 10 };
 
 /* The argument list, made before the fork; pointers into conf. */
-static char **make_arguments(const char *program, const struct conf *conf, char *number)
+static char **make_arguments(
+    const char *program, const struct conf *conf, bool is_shadow, char *number)
 {
-    static char conf_flag[] = "-c", override_flag[] = "-o", nursery_flag[] = "--nursery";
+    static char conf_flag[] = "-c", override_flag[] = "-o", nursery_flag[] = "--nursery",
+                shadow_flag[] = "--shadow";
     size_t n = 0;
     char **arguments = xcalloc((size_t)(2 * conf->n_overrides) + 6, sizeof(*arguments));
     arguments[n++] = (char *)(uintptr_t)program;
@@ -32,7 +35,7 @@ static char **make_arguments(const char *program, const struct conf *conf, char 
         arguments[n++] = override_flag;
         arguments[n++] = conf->overrides[i];
     }
-    arguments[n++] = nursery_flag;
+    arguments[n++] = is_shadow ? shadow_flag : nursery_flag;
     arguments[n] = number;
     return arguments;
 }
@@ -49,11 +52,13 @@ static void reset_signals(void)
 
 /* In the child: never returns. Its own process group keeps a terminal's Ctrl-C from the workers,
  * which end in good order after us. */
-static void become_nursery(char **arguments, int fd, pid_t parent)
+static void become_nursery(char **arguments, int fd, pid_t parent, bool is_shadow)
 {
     static const int keep[] = {NURSERY_FD};
     reset_signals();
     (void)setpgid(0, 0);
+    if (is_shadow)
+        (void)setpriority(PRIO_PROCESS, 0, SHADOW_NICE); /* the processors are the others' first */
     if (proc_die_with_parent(SIGKILL, parent) != 0)
         _exit(EXIT_CODE_SYSTEM);
     if (fd == NURSERY_FD ? fcntl(fd, F_SETFD, 0) != 0 : dup2(fd, NURSERY_FD) < 0)
@@ -69,8 +74,8 @@ static void become_nursery(char **arguments, int fd, pid_t parent)
     _exit(EXIT_CODE_SYSTEM);
 }
 
-int nursery_spawn(
-    const char *program, const struct conf *conf, uint32_t generation, pid_t *pid_out, int *fd_out)
+int nursery_spawn(const char *program, const struct conf *conf, uint32_t generation, bool is_shadow,
+    pid_t *pid_out, int *fd_out)
 {
     int pair[2];
     char number[16];
@@ -79,11 +84,11 @@ int nursery_spawn(
         return -ERR_SYSTEM;
     }
     snprintf(number, sizeof(number), "%u", generation);
-    char **arguments = make_arguments(program, conf, number);
+    char **arguments = make_arguments(program, conf, is_shadow, number);
     pid_t parent = getpid();
     pid_t pid = sock_set_record_buffers(pair[1]) == 0 ? fork() : -1;
     if (pid == 0)
-        become_nursery(arguments, pair[1], parent);
+        become_nursery(arguments, pair[1], parent, is_shadow);
     int error = errno;
     free(arguments);
     close(pair[1]);

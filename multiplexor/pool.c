@@ -184,6 +184,8 @@ static unsigned portion(const struct pool *pool, int64_t n_workers)
 unsigned pool_target(const struct pool *pool)
 {
     const struct conf *conf = pool->generation->mux->conf;
+    if (pool->generation->state == GENERATION_SHADOW)
+        return (unsigned)conf->multiplexor.shadow_workers;
     return scale_target(&pool->scale, (unsigned)conf->multiplexor.scale_load,
         portion(pool, conf->multiplexor.min_workers), portion(pool, conf->multiplexor.max_workers));
 }
@@ -209,6 +211,8 @@ static bool wants_one_more(const struct pool *pool)
         /* Those to be replaced do not count, so that the new one comes before the old one goes. */
         return live - pool->n_marked < pool_target(pool) || n_starting(pool) < pool->n_owed ||
                (is_short(pool) && has_room(pool, live));
+    case GENERATION_SHADOW:
+        return live - pool->n_marked < pool_target(pool) || n_starting(pool) < pool->n_owed;
     case GENERATION_LINGERING: /* one can always be had, whatever the others use */
         return is_short(pool) &&
                (live < 1 || mux_n_live(mux) < (unsigned)conf->multiplexor.max_workers);
@@ -260,7 +264,7 @@ static void flush_broken(struct pool *pool)
 void pool_tend(struct pool *pool)
 {
     const struct mux *mux = pool->generation->mux;
-    if (generation_takes_new(pool->generation))
+    if (generation_is_staffed(pool->generation))
         end_marked(pool); /* before they are given more to do */
     dispatch(pool);
     start_workers(pool);
@@ -281,6 +285,9 @@ void pool_tend(struct pool *pool)
     case GENERATION_LOADING:
     case GENERATION_WARMING:
     case GENERATION_CANDIDATE:
+        break;
+    case GENERATION_SHADOW:
+        end_idle(pool, pool_target(pool) + pool->n_marked, RECYCLE_ASKED);
         break;
     }
 }
@@ -323,7 +330,7 @@ void pool_check(struct pool *pool, int64_t now_ms)
     /* As long again without a failure as the pause was: what starts now, stays. */
     if (pool->pause_ms > 0 && n_ready(pool) > 0 && now_ms >= pool->paused_until_ms + pool->pause_ms)
         unthrottle(pool);
-    if (!generation_takes_new(pool->generation))
+    if (!generation_is_staffed(pool->generation))
         return;
     TAILQ_FOREACH(child, &pool->children, entry)
     {
@@ -338,16 +345,31 @@ void pool_check(struct pool *pool, int64_t now_ms)
         child_quit(child, child->mark != RECYCLE_NONE ? child->mark : RECYCLE_IDLE);
 }
 
+static void kill_child(struct child *child, const char *why)
+{
+    struct request *request = child->request;
+    child->request = NULL;
+    if (request != NULL)
+        request_fail(request, OUTCOME_NOBODY, "stopping");
+    child_kill(child, RECYCLE_NONE, why);
+}
+
 void pool_kill(struct pool *pool)
 {
     struct child *child, *next;
     for (child = TAILQ_FIRST(&pool->children); child != NULL; child = next) {
         next = TAILQ_NEXT(child, entry);
-        struct request *request = child->request;
-        child->request = NULL;
-        if (request != NULL)
-            request_fail(request, OUTCOME_NOBODY, "stopping");
-        child_kill(child, RECYCLE_NONE, "it did not end in time");
+        kill_child(child, "it did not end in time");
+    }
+}
+
+void pool_kill_busy(struct pool *pool, const char *why)
+{
+    struct child *child, *next;
+    for (child = TAILQ_FIRST(&pool->children); child != NULL; child = next) {
+        next = TAILQ_NEXT(child, entry);
+        if (child->state == CHILD_BUSY)
+            kill_child(child, why);
     }
 }
 
@@ -370,7 +392,9 @@ static void throttle(struct pool *pool, int64_t longest_ms, const char *why)
 {
     const struct conf *conf = pool->generation->mux->conf;
     int64_t now_ms = clock_now_ms();
-    if (!generation_is_serving(pool->generation) || pool->is_paused)
+    bool is_of_use =
+        generation_is_serving(pool->generation) || pool->generation->state == GENERATION_SHADOW;
+    if (!is_of_use || pool->is_paused)
         return;
     int64_t pause_ms = pool->pause_ms > 0 ? pool->pause_ms * 2 : conf->multiplexor.respawn_min;
     if (pause_ms > longest_ms)
@@ -390,7 +414,7 @@ void pool_on_early_death(struct generation *generation, const char *why)
     /* The cause may be a message: whoever sends such must not stop the mail of others for long. */
     const struct conf *conf = generation->mux->conf;
     int64_t longest_ms = conf->multiplexor.respawn_min * EARLY_DEATH_PAUSES;
-    generation->mux->stats.start_failures++;
+    generation->mux->stats.start_failures += generation->is_shadow ? 0 : 1;
     if (longest_ms > conf->multiplexor.respawn_max)
         longest_ms = conf->multiplexor.respawn_max;
     throttle(&generation->pool, longest_ms, why);
@@ -398,7 +422,7 @@ void pool_on_early_death(struct generation *generation, const char *why)
 
 void pool_on_start_failed(struct generation *generation, const char *why)
 {
-    generation->mux->stats.start_failures++;
+    generation->mux->stats.start_failures += generation->is_shadow ? 0 : 1;
     generation->pool.n_failures++;
     if (generation->state == GENERATION_WARMING)
         generation_fail(generation, why);

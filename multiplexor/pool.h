@@ -62,6 +62,8 @@ void pool_check(struct pool *pool, int64_t now_ms);
 void pool_mark(struct child *child, enum recycle cause);
 /* Ends everything at once; requests that run are answered. For a stop that took too long. */
 void pool_kill(struct pool *pool);
+/* Ends those that run a request, which is answered, at once. */
+void pool_kill_busy(struct pool *pool, const char *why);
 
 /* Told by child.c. */
 void pool_on_state(struct pool *pool, struct child *child, enum child_state next);

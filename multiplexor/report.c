@@ -57,7 +57,7 @@ static json_t *workers_json(const struct mux *mux)
     const struct generation *generation;
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
-        for (int i = 0; i < CHILD_STATE_COUNT; i++)
+        for (int i = 0; i < CHILD_STATE_COUNT && !generation->is_shadow; i++)
             n[i] += generation->pool.n_in[i];
     }
     return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "total", (int)mux_n_live(mux),
@@ -153,6 +153,7 @@ static void put_filter(json_t *status, const struct mux *mux)
     json_object_set_new(status, "generations", generations_json(mux));
     json_object_set_new(status, "canary", canary_json(mux));
     json_object_set_new(status, "canary_last", canary_last_json(mux));
+    json_object_set_new(status, "shadow", shadow_brief_json(mux));
 }
 
 static void put_counts(json_t *status, struct mux *mux)

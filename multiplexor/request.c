@@ -18,6 +18,7 @@
 #include "multiplexor/limits.h"
 #include "multiplexor/link.h"
 #include "multiplexor/mux.h"
+#include "multiplexor/shadow.h"
 
 enum {
     ANSWER_RESERVE_MAX_MS = 100, /* kept of the budget for the way back */
@@ -51,6 +52,7 @@ static void request_set_state(struct request *request, enum request_state state)
 static void request_free(struct request *request)
 {
     request_set_state(request, REQUEST_DONE);
+    shadow_forget_live(request);
     event_del(&request->timer);
     if (request->queue != NULL)
         queue_remove(request);
@@ -267,10 +269,25 @@ static bool begins_something(const struct request *request)
            (request->hook->subject != SUBJECT_NONE && (request->flags & REQUEST_NEW_MESSAGE) != 0);
 }
 
+/* A request to the shadow, which has a queue of its own, short because each that is in it is
+ * counted before. */
+static void route_to_shadow(struct request *request)
+{
+    struct generation *generation = request->mux->shadow.generation;
+    if (generation == NULL || pool_is_broken(&generation->pool))
+        request_fail(request, OUTCOME_NOBODY, "no shadow runs");
+    else
+        enter_queue(request, &generation->queue, false);
+}
+
 void request_route(struct request *request)
 {
     struct mux *mux = request->mux;
     struct generation *generation = NULL;
+    if (request->is_shadow) {
+        route_to_shadow(request);
+        return;
+    }
     if (mux->is_stopping) {
         request_fail(request, OUTCOME_NOBODY, "stopping");
         return;
@@ -283,6 +300,8 @@ void request_route(struct request *request)
         generation_choose(mux, request->asked_generation, request->negotiated, &generation);
     bool is_waiting_for_first = outcome == OUTCOME_NOBODY && mux->loading != NULL;
     struct queue *queue = generation != NULL ? &generation->queue : &mux->lobby;
+    if (generation != NULL)
+        shadow_begin(request);
     if (outcome != OUTCOME_OK && !is_waiting_for_first)
         request_fail(request, outcome, "no generation serves it");
     else if (generation != NULL && (generation->needs.hooks & HOOK_BIT(request->hook->hook)) == 0)
@@ -368,9 +387,27 @@ static void deliver(struct request *request, struct slice record, unsigned outco
     struct client *client = request->client;
     enum hook hook = request->hook->hook;
     int64_t queue_us = request->queue_us;
+    bool is_shadow = request->is_shadow;
     request_free(request);
-    if (client != NULL && client_answer(client, record, annex_fd))
+    if (client != NULL && client_answer(client, record, annex_fd) && !is_shadow)
         stats_answered(&mux->stats, hook, outcome, verdict, queue_us, hook_us, clock_now_ms());
+}
+
+/* Gives the shadow's part in it the answer to compare with; spilled fields have to be opened again.
+ */
+static void tell_shadow(
+    struct request *request, struct slice record, const struct wire_reply *reply, int annex_fd)
+{
+    struct wire_reply opened = *reply;
+    struct slice annex = {0};
+    if (request->shadow == NULL)
+        return;
+    if (annex_fd >= 0 && (annex_open(annex_fd, WIRE_ANNEX_MAX, &annex) != 0 ||
+                             wire_get_reply(record, annex, &opened) != 0))
+        shadow_forget_live(request);
+    else
+        shadow_note_live(request, &opened);
+    annex_close(annex);
 }
 
 void request_answer(struct request *request, uint8_t *record, size_t len,
@@ -387,6 +424,9 @@ void request_answer(struct request *request, uint8_t *record, size_t len,
     }
     wire_patch_id(record, request->client_id);
     wire_patch_reply(record, generation, pid, (uint32_t)request->queue_us, request->attempt);
+    tell_shadow(request, slice_of(record, len), reply, annex_fd);
+    if (request->is_parcel_held)
+        wire_patch_reply_flags(record, reply->flags | REPLY_PARCEL_HELD);
     deliver(request, slice_of(record, len), reply->outcome, reply->verdict, hook_us, annex_fd);
 }
 
@@ -436,14 +476,14 @@ static void log_failure(struct request *request, enum reply_outcome outcome, con
     enum log_level level =
         LOG_LEVEL_DEBUG; /* milterd's line of the message tells what it was answered */
     if (outcome == OUTCOME_POISON || outcome == OUTCOME_DIED)
-        level = LOG_LEVEL_ERROR;
-    if (outcome == OUTCOME_OVERLOAD &&
+        level = request->is_shadow ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR;
+    if (outcome == OUTCOME_OVERLOAD && !request->is_shadow &&
         clock_now_ms() - mux->overload_logged_ms >= OVERLOAD_LOG_MS) {
         mux->overload_logged_ms = clock_now_ms();
         level = LOG_LEVEL_WARN;
     }
-    log_at(level, "%s uid=%s conn=%s: answered %s: %s", request->hook->name, request->uid,
-        request->conn_id, wire_outcome_name(outcome), why);
+    log_at(level, "%s%s uid=%s conn=%s: answered %s: %s", request->is_shadow ? "shadow: " : "",
+        request->hook->name, request->uid, request->conn_id, wire_outcome_name(outcome), why);
 }
 
 /* The one that runs it, or in whose queue it waits; NULL: neither. */
@@ -496,6 +536,8 @@ void request_fail(struct request *request, enum reply_outcome outcome, const cha
     struct generation *generation = generation_of(request);
     if (generation != NULL)
         canary_note(generation, request->hook->hook, outcome, verdict, hook_us);
+    shadow_note_live(request, &reply);
+    reply.flags |= request->is_parcel_held ? REPLY_PARCEL_HELD : 0;
     log_failure(request, outcome, why);
     if (request->state == REQUEST_QUEUED)
         request->queue_us += clock_now_us() - request->queued_us;
@@ -539,7 +581,7 @@ void request_worker_died(struct request *request, struct child *child, const cha
         request_fail(request, OUTCOME_DIED, "the worker died, and no time is left");
     else {
         request->attempt = 2;
-        request->mux->stats.retries++;
+        request->mux->stats.retries += request->is_shadow ? 0 : 1;
         request_return(request, child->generation);
     }
 }
@@ -555,7 +597,7 @@ void request_worker_ended(struct request *request, struct child *child, const ch
 void request_cancel(struct request *request)
 {
     request->client = NULL;
-    request->mux->stats.cancelled++;
+    request->mux->stats.cancelled += request->is_shadow ? 0 : 1;
     if (request->state != REQUEST_RUNNING)
         request_free(request);
 }

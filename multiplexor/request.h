@@ -28,6 +28,7 @@ struct limit_key;
 struct link_record;
 struct mux;
 struct queue;
+struct shadow_run;
 
 enum request_state {
     REQUEST_NEW = 0,
@@ -59,6 +60,10 @@ struct request {
     int64_t queued_us;         /* since when it waits */
     int64_t sent_us;           /* when the worker got it */
     int64_t queue_us;          /* waited in all */
+    bool is_shadow;            /* the shadow is asked: nobody gets the answer, nothing is counted */
+    bool is_shadowed;          /* the shadow was told of it */
+    bool is_parcel_held;       /* the shadow may still be reading the parcel */
+    struct shadow_run *shadow; /* the shadow's part in it, which waits for the answer; or NULL */
     char conn_id[33], uid[49], queue_id[65];
     int fds[SOCK_MAX_FDS]; /* parcel, annex: as they came */
     int n_fds;

@@ -98,7 +98,7 @@ static void run(struct tick *tick, int64_t now_ms)
     tick->mux->ticks.n_running++;
     tick->started_ms = now_ms;
     tick->last_at = time(NULL);
-    int err = client_ask_local(tick->asker, &request);
+    int err = client_ask_local(tick->asker, &request, -1, false);
     LOG_INVARIANT(err == 0); /* it is ours, and short */
 }
 

@@ -34,16 +34,18 @@ int main(int argc, char **argv)
     unsetenv("LD_BIND_NOW"); /* the multiplexor's, for this process alone: programs that a filter
                                 starts are not slowed */
     struct conf *conf = conf_from_args(&program, argc, argv, &rest);
-    bool is_nursery = argc - rest == 2 && strcmp(argv[rest], "--nursery") == 0 &&
+    bool is_shadow = argc - rest == 2 && strcmp(argv[rest], "--shadow") == 0;
+    bool is_nursery = argc - rest == 2 && (is_shadow || strcmp(argv[rest], "--nursery") == 0) &&
                       text_to_i64(argv[rest + 1], 1, UINT32_MAX, &generation) == 0 &&
                       fcntl(NURSERY_FD, F_GETFD) >= 0;
     if (!is_nursery) {
         conf_free(conf);
         return usage();
     }
-    log_open("nursery", conf->log.target, conf->log.facility, conf->log.level);
+    log_open(is_shadow ? "shadow-nursery" : "nursery", conf->log.target, conf->log.facility,
+        conf->log.level);
     log_set_format(conf->log.format);
-    int code = nursery_run(conf, (uint32_t)generation);
+    int code = nursery_run(conf, (uint32_t)generation, is_shadow ? "shadow" : "worker");
     conf_free(conf);
     return code;
 }

@@ -27,8 +27,9 @@ struct nursery {
     struct script *script;
     struct sandbox *sandbox;
     uint32_t generation;
-    int64_t init_ms;   /* what loading left of load_time: for filter_init */
-    pid_t multiplexor; /* parent of the nursery and of all workers */
+    const char *worker_name; /* in the log */
+    int64_t init_ms;         /* what loading left of load_time: for filter_init */
+    pid_t multiplexor;       /* parent of the nursery and of all workers */
     struct buf out;
     uint8_t *record;
 };
@@ -69,7 +70,7 @@ static int become_worker(struct nursery *nursery, int fd)
     }
     const int keep[] = {fd, sandbox_fd(nursery->sandbox)};
     proc_close_fds_except(keep, sizeof keep / sizeof keep[0]);
-    log_reopen_child("worker");
+    log_reopen_child(nursery->worker_name);
     snprintf(name, sizeof name, "postern-w%u", nursery->generation);
     prctl(PR_SET_NAME, name, 0, 0, 0);
     if (sandbox_enter_worker(nursery->sandbox) != 0) {
@@ -195,10 +196,11 @@ static void ignore_group_signals(void)
     }
 }
 
-int nursery_run(const struct conf *conf, uint32_t generation)
+int nursery_run(const struct conf *conf, uint32_t generation, const char *worker_name)
 {
     struct nursery nursery = {.conf = conf,
         .generation = generation,
+        .worker_name = worker_name,
         .multiplexor = getppid(),
         .record = xmalloc(WIRE_RECORD_MAX)};
     buf_init(&nursery.out, WIRE_RECORD_MAX);

@@ -13,7 +13,7 @@
 enum { NURSERY_FD = 3 }; /* the record socket, as the multiplexor hands it over */
 
 /* Runs to the end, in the nursery and, after a fork, in the worker. Returns the exit code of
- * whichever it is. */
-int nursery_run(const struct conf *conf, uint32_t generation);
+ * whichever it is. worker_name: of a worker in the log; borrowed. */
+int nursery_run(const struct conf *conf, uint32_t generation, const char *worker_name);
 
 #endif

@@ -215,20 +215,31 @@ class Stage:
             self.deadly = json.loads(rows[0])["id"]
         return self.deadly
 
+    def shadow(self, command):
+        """Another filter beside; some messages that both have seen."""
+        lines = self.run(command)
+        if lines[:1] and lines[0].startswith("shadow: generation"):
+            self.load(5)
+            wait_until(lambda: self.postern.control("shadow")["data"]["actions"] >= 5, "the comparisons", pause=0.05)
+        return lines
+
     def here(self, command):
-        """A command of the page with the ids of this stage."""
+        """A command of the page with the ids and paths of this stage."""
+        if command.startswith("posternctl shadow /"):
+            self.mta.folder.write("new.lua", FILTER.replace('"yes"', '"very well"'))
+            return command.replace("/etc/postern/new.lua", self.mta.folder("new.lua"))
         if command.startswith("posternctl poison"):
             return re.sub(r"\bm[0-9a-z]{10,}\.\d+", self.poisoned(), command)
         return command
 
     def play(self, command):
-        live = {"top": self.top, "reload": self.reload, "trace": self.trace}
+        live = {"top": self.top, "reload": self.reload, "trace": self.trace, "shadow": self.shadow}
         return live.get((*command.split(), "")[1], self.run)(self.here(command))
 
     def installed(self, line):
         """A line with the paths that an installed system would have."""
         line = line.replace(self.memory, "/run/postern")
-        for name, place in (("postern.conf", "/etc/postern/"), ("filter.lua", "/etc/postern/"), ("etc/", "/etc/postfix/"), ("spool", "/var/spool/postern"),
+        for name, place in (("postern.conf", "/etc/postern/"), ("filter.lua", "/etc/postern/"), ("new.lua", "/etc/postern/"), ("etc/", "/etc/postfix/"), ("spool", "/var/spool/postern"),
                             ("state", "/var/lib/postern"), ("", "/run/postern/")):
             line = line.replace(self.mta.folder(name), place + (name if "." in name else ""))
         return line.replace("uucp", "postfix").rstrip()

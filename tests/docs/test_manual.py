@@ -116,7 +116,7 @@ class Protocol(unittest.TestCase):
         entries = re.findall(r"^\.It Cm (\w+)([^\n]*)\n(.*?)(?=^\.It |^\.El)", shown, flags=re.M | re.S)
         self.assertEqual([entry[0] for entry in entries], [row[0] for row in table])
         for (word, rest, text), (_, arguments, access) in zip(entries, table):
-            names = "".join(f" Op Ar {name[:-1]}" if name.endswith("?") else f" Ar {name}" for name in arguments.split())
+            names = "".join(f" Op Ar {name[:-1]}" if name.endswith("?") else f" Ar {name}" for name in arguments.replace("$", "").split())
             self.assertEqual(rest, names, word)
             self.assertIn(f"Access: {access.lower()}.", text, word)
 

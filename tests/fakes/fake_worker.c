@@ -4,6 +4,8 @@
  * whose lines say how to load and start; the uid of a request says how to serve it: the first row
  * of `deeds` whose name begins it, up to a dot or the end ("sleep=200.17").
  *
+ * A line "always DEED" says it for every request.
+ *
  * Lines: hooks NAME… · load ok|fail|die|hang|version · init ok|fail|die|hang|slow · quit ok|hang
  * The nursery reads the file when it starts, each worker once more when it is forked.
  */
@@ -34,7 +36,7 @@ struct fake {
     int fd;
     uint32_t generation;
     const char *filter;
-    char load[16], init[16], quit[16];
+    char load[16], init[16], quit[16], always[32];
     uint32_t hooks;
     struct buf out, annex;
     uint8_t *record;
@@ -80,6 +82,7 @@ static void read_filter(struct fake *fake)
         (void)sscanf(line, "load %15s", fake->load);
         (void)sscanf(line, "init %15s", fake->init);
         (void)sscanf(line, "quit %15s", fake->quit);
+        (void)sscanf(line, "always %31s", fake->always);
         if (strncmp(line, "hooks ", 6) == 0)
             read_hooks(fake, line + 6);
     }
@@ -387,6 +390,8 @@ static void serve(struct fake *fake)
 {
     char uid[64], *dot, *equals;
     snprintf(uid, sizeof(uid), "%.*s", (int)fake->request.uid.len, fake->request.uid.data);
+    if (fake->always[0] != '\0')
+        snprintf(uid, sizeof(uid), "%s", fake->always);
     if ((dot = strchr(uid, '.')) != NULL)
         *dot = '\0';
     equals = strchr(uid, '=');
@@ -510,7 +515,7 @@ int main(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], "-o") == 0 && strncmp(argv[i + 1], "worker.filter=", 14) == 0)
             fake.filter = argv[i + 1] + 14;
-        if (strcmp(argv[i], "--nursery") == 0)
+        if (strcmp(argv[i], "--nursery") == 0 || strcmp(argv[i], "--shadow") == 0)
             fake.generation = (uint32_t)atoi(argv[i + 1]);
     }
     if (fake.filter == NULL || fake.generation == 0)

@@ -95,7 +95,8 @@ class Commands(MultiplexorTest):
         mux = self.start()
         self.assertEqual(mux.call("ping"), {"v": 1, "ok": True, "data": {"pid": mux.process.pid}})
         words = [row["command"] for row in mux.call("help")["data"]["commands"]]
-        self.assertEqual(words, ["ping", "status", "workers", "histogram", "metrics", "config", "reload", "promote", "rollback", "recycle", "scale", "drain", "resume", "help"])
+        self.assertEqual(words, ["ping", "status", "workers", "histogram", "metrics", "config", "reload", "promote", "rollback", "shadow", "shadow_start", "shadow_stop",
+                                 "recycle", "scale", "drain", "resume", "help"])
 
     def test_several_on_one_connection_in_order(self):
         mux = self.start()

@@ -13,7 +13,7 @@
 #include "milterd/mux_link.h"
 
 enum {
-    MUX_IDLE_MAX = 32,
+    MUX_IDLE_MAX = 256, /* as many requests at once open no connection anew */
     MUX_ATTEMPTS = 2,
     MUX_HELLO_MS = 2000, /* a multiplexor that listens but does not speak */
     MUX_RETRY_MIN_MS = 20,

@@ -152,8 +152,9 @@ static void test_globals(void **state)
         "local t = rawset({}, 'x', 1) assert(t.x == 1 and rawget(t, 'x') == 1)",
         "local _ENV = {x = 1} x = 2",
         "local f = load('x = 1; return x', 'c', 't', {}) assert(f() == 1)",
-        "assert(not pcall(rawset)) assert(not pcall(rawset, {}, nil, 1)) assert(not pcall(rawset, "
-        "1, 1, 1)) assert(not pcall(rawset, {}, 0/0, 1)) assert(not pcall(rawset, {}, 1))",
+        "assert(not pcall(rawset)) assert(not pcall(rawset, {}, nil, 1))",
+        "assert(not pcall(rawset, 1, 1, 1)) assert(not pcall(rawset, {}, 1))",
+        "assert(not pcall(rawset, {}, 0/0, 1))",
     };
     (void)state;
     CHECK_ERRORS(globals);

@@ -9,6 +9,8 @@ from common import BUILD, PAGES, SOURCE, Folder, ctl, items, page, read, rows, s
 
 TYPES = {"U8": "u8", "U16": "u16", "U32": "u32", "U64": "u64", "TEXT": "text", "SPILL": "spill"}
 
+GUIDES = ("getting-started.md", "filter-guide.md", "operations.md", "coming-from-mimedefang.md", "sendmail.md", "postfix.md")
+
 
 class Lint(unittest.TestCase):
     def test_mandoc_has_no_warning(self):
@@ -70,7 +72,7 @@ class Options(unittest.TestCase):
         known = {f"{row[0]}.{row[1]}" for row in rows(read("common", "options.def"), "OPTION")}
         sections = {name.split(".")[0] for name in known}
         texts = {name: page(name) for name in PAGES}
-        for name in ("getting-started.md", "filter-guide.md", "sendmail.md", "postfix.md"):
+        for name in GUIDES:
             texts[name] = read("docs", name)
         for name, text in texts.items():
             for match in re.finditer(rf"\b({'|'.join(sections)})\.([a-z_]+)\b", text):
@@ -150,6 +152,12 @@ class Posternctl(unittest.TestCase):
                 shown = f"Fl -{option}"
                 is_known = shown in entry or option in ("help", "version") or ("Ar transaction" in entry and shown in transaction)
                 self.assertTrue(is_known, f"{word} --{option}")
+
+    def test_commands_named_anywhere_exist(self):
+        texts = {name: read("docs", name) for name in GUIDES} | {"README.md": read("README.md")}
+        for name, text in texts.items():
+            for word in re.findall(r"posternctl ([a-z]+)\b", re.sub(r"```.*?```", "", text, flags=re.S)):
+                self.assertIn(word, self.commands(), name)
 
     def test_every_action_and_outcome(self):
         shown = section(self.text, "The JSON of run", "Ss")

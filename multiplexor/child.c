@@ -18,6 +18,7 @@
 #include "common/text.h"
 #include "common/xalloc.h"
 #include "multiplexor/generation.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
 
@@ -53,7 +54,7 @@ static void child_set_state(struct child *child, enum child_state state)
 static void arm(struct child *child, int64_t after_ms)
 {
     struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
-    event_add(&child->timer, &tv);
+    loop_add(&child->timer, &tv);
 }
 
 /* Ends the process if it still runs, and our side of its connection. Says nothing, counts nothing.

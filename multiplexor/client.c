@@ -17,6 +17,7 @@
 #include "multiplexor/generation.h"
 #include "multiplexor/limits.h"
 #include "multiplexor/link.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
 
@@ -345,7 +346,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *context)
             struct timeval pause = {.tv_usec = NO_DESCRIPTORS_PAUSE_US};
             log_warn("cannot accept: %s", strerror(errno));
             event_del(&mux->clients.acceptable);
-            event_add(&mux->clients.resume, &pause);
+            loop_add(&mux->clients.resume, &pause);
         }
         return;
     }
@@ -357,7 +358,7 @@ static void on_resume(evutil_socket_t fd, short what, void *context)
     (void)what;
     struct mux *mux = context;
     if (mux->clients.fd >= 0)
-        event_add(&mux->clients.acceptable, NULL);
+        loop_add(&mux->clients.acceptable, NULL);
 }
 
 void clients_open(struct mux *mux, int fd, unsigned max)
@@ -369,8 +370,7 @@ void clients_open(struct mux *mux, int fd, unsigned max)
     event_assign(&clients->acceptable, mux->base, fd, EV_READ | EV_PERSIST, on_acceptable, mux);
     if (fd < 0)
         return;
-    (void)sock_set_nonblocking(fd, true);
-    event_add(&clients->acceptable, NULL);
+    loop_listen(&clients->acceptable, fd);
 }
 
 void clients_stop_listening(struct mux *mux)

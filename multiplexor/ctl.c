@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/sock.h"
 #include "common/xalloc.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/report.h"
 
@@ -510,9 +511,8 @@ void ctl_open(struct mux *mux, int fd, gid_t group)
     TAILQ_INIT(&ctl->list);
     if (fd < 0)
         return;
-    (void)sock_set_nonblocking(fd, true);
     event_assign(&ctl->acceptable, mux->base, fd, EV_READ | EV_PERSIST, on_acceptable, mux);
-    event_add(&ctl->acceptable, NULL);
+    loop_listen(&ctl->acceptable, fd);
 }
 
 void ctl_stop_listening(struct mux *mux)

@@ -14,6 +14,7 @@
 #include "common/xalloc.h"
 #include "multiplexor/canary.h"
 #include "multiplexor/client.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/nursery.h"
 #include "multiplexor/reload.h"
@@ -73,7 +74,7 @@ static void arm(struct generation *generation, int64_t after_ms)
     if (after_ms < 0)
         after_ms = 0;
     struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
-    event_add(&generation->timer, &tv);
+    loop_add(&generation->timer, &tv);
 }
 
 static void kill_nursery(struct generation *generation)

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/sock.h"
 #include "common/xalloc.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/metrics.h"
 #include "multiplexor/mux.h"
 
@@ -182,9 +183,8 @@ void http_open(struct mux *mux, int fd, bool is_inet)
     TAILQ_INIT(&http->list);
     if (fd < 0)
         return;
-    (void)sock_set_nonblocking(fd, true);
     event_assign(&http->acceptable, mux->base, fd, EV_READ | EV_PERSIST, on_acceptable, mux);
-    event_add(&http->acceptable, NULL);
+    loop_listen(&http->acceptable, fd);
 }
 
 void http_close(struct mux *mux)

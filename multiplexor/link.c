@@ -247,8 +247,7 @@ int link_send(struct link *link, struct slice record, const int *fds, int n_fds)
         return -ERR_SYSTEM;
     TAILQ_INSERT_TAIL(&link->out, out, entry);
     link->n_out++;
-    event_add(&link->writable, NULL);
-    return 0;
+    return event_add(&link->writable, NULL) == 0 ? 0 : -ERR_SYSTEM;
 }
 
 int link_open(struct link *link, struct event_base *base, int fd, enum wire_role role,

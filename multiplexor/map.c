@@ -13,6 +13,7 @@
 #include "common/sock.h"
 #include "common/xalloc.h"
 #include "multiplexor/client.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 
 enum {
@@ -205,9 +206,8 @@ void maps_open(struct mux *mux, int fd)
     TAILQ_INIT(&maps->list);
     if (fd < 0)
         return;
-    (void)sock_set_nonblocking(fd, true);
     event_assign(&maps->acceptable, mux->base, fd, EV_READ | EV_PERSIST, on_acceptable, mux);
-    event_add(&maps->acceptable, NULL);
+    loop_listen(&maps->acceptable, fd);
 }
 
 void maps_stop_listening(struct mux *mux)

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/proc.h"
 #include "common/xalloc.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/request.h"
 
 enum { HOUSEKEEPING_MS = 500 };
@@ -252,7 +253,7 @@ void mux_stop(struct mux *mux)
     reload_stop(mux);
     shadow_stop(mux);
     retire_all(mux);
-    event_add(&mux->drain, &tv);
+    loop_add(&mux->drain, &tv);
     mux_wake(mux);
 }
 
@@ -273,7 +274,7 @@ static void watch_signals(struct mux *mux)
     static const int numbers[MUX_SIGNALS] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM};
     for (int i = 0; i < MUX_SIGNALS; i++) {
         evsignal_assign(&mux->signals[i], mux->base, numbers[i], on_signal, mux);
-        event_add(&mux->signals[i], NULL);
+        loop_add(&mux->signals[i], NULL);
     }
 }
 
@@ -300,7 +301,7 @@ struct mux *mux_new(
     event_assign(&mux->tend, base, -1, 0, on_tend, mux);
     event_assign(&mux->housekeeping, base, -1, EV_PERSIST, on_housekeeping, mux);
     evtimer_assign(&mux->drain, base, on_drain_end, mux);
-    event_add(&mux->housekeeping, &housekeeping);
+    loop_add(&mux->housekeeping, &housekeeping);
     reload_init(mux);
     canary_init(mux);
     ticks_init(mux);
@@ -334,6 +335,8 @@ void mux_run(struct mux *mux)
     reload_first(mux);
     proc_notify("READY=1\nSTATUS=loading the filter");
     event_base_dispatch(mux->base);
+    if (!mux->is_stopping)
+        log_fatal(EXIT_CODE_SYSTEM, "the event loop has failed: %s", strerror(errno));
     block_signals();
     log_info("stopped after %llu requests", (unsigned long long)mux->stats.requests);
 }

@@ -8,6 +8,7 @@
 #include "common/proc.h"
 #include "common/xalloc.h"
 #include "multiplexor/canary.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
 #include "multiplexor/settings.h"
@@ -19,7 +20,7 @@ static void arm(struct event *timer, int64_t after_ms)
     if (after_ms < 0)
         after_ms = 0;
     struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
-    event_add(timer, &tv);
+    loop_add(timer, &tv);
 }
 
 static void add_waiter(struct reload_waiter_list *list, struct reload_waiter *waiter)
@@ -98,7 +99,22 @@ static void set_error(struct reload *reload, const char *error)
     reload->error = error != NULL ? xstrdup(error) : NULL;
 }
 
-/* A load that changed nothing: said to the log, to status and to those who wait. */
+static void retry_later(struct mux *mux)
+{
+    const struct conf *conf = mux->conf;
+    int64_t pause_ms =
+        mux->reload.retry_ms > 0 ? mux->reload.retry_ms * 2 : conf->multiplexor.respawn_min;
+    if (pause_ms > conf->multiplexor.respawn_max)
+        pause_ms = conf->multiplexor.respawn_max;
+    mux->reload.retry_ms = pause_ms;
+    arm(&mux->reload.retry, pause_ms);
+}
+
+/*
+ * A load that changed nothing: said to the log, to status and to those who wait. Where nothing
+ * serves, or nothing can be forked any more, it is tried again: what failed may have been the
+ * system and not the filter, and nobody may be there to ask.
+ */
 static void fail(struct mux *mux, const char *why)
 {
     if (mux->current != NULL)
@@ -108,6 +124,8 @@ static void fail(struct mux *mux, const char *why)
     mux->stats.load_failures++;
     set_error(&mux->reload, why);
     answer_waiters(&mux->reload.waiting, 0, why);
+    if (mux->current == NULL || !generation_can_fork(mux->current))
+        retry_later(mux);
 }
 
 /* Not to be called while a load is under way. */
@@ -250,17 +268,6 @@ void reload_on_loaded(struct generation *generation)
     mux_wake(mux);
 }
 
-static void retry_later(struct mux *mux)
-{
-    const struct conf *conf = mux->conf;
-    int64_t pause_ms =
-        mux->reload.retry_ms > 0 ? mux->reload.retry_ms * 2 : conf->multiplexor.respawn_min;
-    if (pause_ms > conf->multiplexor.respawn_max)
-        pause_ms = conf->multiplexor.respawn_max;
-    mux->reload.retry_ms = pause_ms;
-    arm(&mux->reload.retry, pause_ms);
-}
-
 void reload_on_failed(struct generation *generation, const char *why)
 {
     struct mux *mux = generation->mux;
@@ -272,8 +279,6 @@ void reload_on_failed(struct generation *generation, const char *why)
     fail(mux, why);
     empty_lobby(mux);
     notify(mux);
-    if (mux->current != NULL && !generation_can_fork(mux->current))
-        retry_later(mux);
     mux_wake(mux);
 }
 

@@ -33,8 +33,8 @@ struct reload {
     bool is_pending;
     int canary, pending_canary; /* share that was asked for, in percent; RELOAD_CANARY_OPTION */
     char *error;                /* why the last load failed; NULL: it did not */
-    int64_t retry_ms; /* pause before the current generation's lost nursery is replaced; 0: none was
-                         lost */
+    int64_t retry_ms; /* pause before the next try, while nothing is loaded or the current
+                         generation's nursery is lost; 0: neither */
     struct event patience; /* the load under way gives way to the pending one */
     struct event retry;
 };

@@ -17,6 +17,7 @@
 #include "multiplexor/generation.h"
 #include "multiplexor/limits.h"
 #include "multiplexor/link.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/shadow.h"
 
@@ -75,7 +76,7 @@ static void arm(struct request *request, int64_t after_ms)
     if (after_ms < 0)
         after_ms = 0;
     struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
-    event_add(&request->timer, &tv);
+    loop_add(&request->timer, &tv);
 }
 
 static void fail_over_limit(struct request *request, struct limit_key *key)

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "multiplexor/client.h"
+#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 
 enum {
@@ -52,7 +53,7 @@ static void arm(struct mux *mux)
     if (wait_ms == INT64_MAX || mux->is_stopping || !has_hook(mux))
         return;
     struct timeval tv = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
-    event_add(&ticks->timer, &tv);
+    loop_add(&ticks->timer, &tv);
 }
 
 static void skip(struct tick *tick)

@@ -1,0 +1,23 @@
+#include "multiplexor/loop.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/sock.h"
+
+void loop_add(struct event *event, const struct timeval *after)
+{
+    if (event_add(event, after) != 0) {
+        log_fatal(EXIT_CODE_SYSTEM, "the event loop takes no further event: %s", strerror(errno));
+    }
+}
+
+void loop_listen(struct event *event, int fd)
+{
+    if (sock_set_nonblocking(fd, true) != 0) {
+        log_fatal(EXIT_CODE_SYSTEM, "a listening socket cannot be made non-blocking: %s",
+            strerror(errno));
+    }
+    loop_add(event, NULL);
+}

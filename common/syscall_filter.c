@@ -14,8 +14,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include "common/bpf_program.h"
 #include "common/err.h"
 #include "common/syscall_narrow.h"
 #include "common/xalloc.h"
@@ -29,6 +31,7 @@ enum {
     ANY = WORKER | MILTERD | MUX,
     /* Binary search over the numbers in place of a chain. */
     OPTIMIZE_TREE = 2,
+    COMPILE_SECS = 2, /* it takes some milliseconds */
 };
 
 #define NEW_NAMESPACES                                                                             \
@@ -175,6 +178,30 @@ static int take_program(scmp_filter_ctx filter, struct syscall_filter *out)
     return err;
 }
 
+/* libseccomp 2.5 has been seen to say that all went well when it had no memory for a rule. */
+static int check(
+    const struct sock_fprog *program, enum syscall_role role, struct syscall_grants grants)
+{
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        int number = seccomp_syscall_resolve_name(calls[i].name);
+        uint32_t wanted = is_for(calls[i].who, role, grants)
+                              ? SECCOMP_RET_ALLOW
+                              : (SECCOMP_RET_ERRNO | (uint32_t)EPERM);
+        if (number >= 0 && bpf_program_action(program, number) != wanted) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+/* Another thing that it does without memory is to go round and round: then the process ends, and is
+ * started again by whoever started it. In CPU time, since a busy machine is no reason. */
+static void limit_compiling(int secs)
+{
+    const struct itimerval limit = {.it_value = {.tv_sec = secs}};
+    (void)setitimer(ITIMER_VIRTUAL, &limit, NULL);
+}
+
 static int compile(enum syscall_role role, struct syscall_grants grants, struct syscall_filter *out)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -185,6 +212,7 @@ static int compile(enum syscall_role role, struct syscall_grants grants, struct 
     err = err == 0 ? seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, OPTIMIZE_TREE) : err;
     err = err == 0 ? add_rules(filter, role, grants) : err;
     err = err == 0 ? take_program(filter, out) : err;
+    err = err == 0 ? check(&out->program, role, grants) : err;
     seccomp_release(filter);
     return err;
 }
@@ -206,7 +234,9 @@ int syscall_filter_new(
     if (role == SYSCALLS_WORKER) {
         narrow(grants, filter);
     } else {
+        limit_compiling(COMPILE_SECS);
         err = compile(role, grants, filter);
+        limit_compiling(0);
     }
     if (err != 0) {
         syscall_filter_free(filter);

@@ -47,10 +47,14 @@ class Stack(unittest.TestCase):
     options = {}
 
     def setUp(self):
-        self.postern = Postern(FILTER.replace("@DEEDS@", self.deeds), options=settings(**self.options), name="fault")
+        self.postern = Postern(FILTER.replace("@DEEDS@", self.deeds), options=settings(**self.options), name="fault", env=self.env())
         self.filter_text = FILTER.replace("@DEEDS@", self.deeds)
         self.is_stopped = False
         self.addCleanup(self.stop)
+
+    def env(self):
+        """Further variables of the daemons' environment, made before they start."""
+        return {}
 
     def stop(self):
         """In good order; fails when a daemon does not end with 0 or leaves a process. After a failed test it ends them at once."""

@@ -15,9 +15,11 @@ class Postern:
 
     options: {"section.key": value}, e.g. {"multiplexor.min_workers": 4}.
     socket:  the milter's socket spec; default a UNIX socket in the folder.
+    env:     further variables of both daemons' environment.
     """
 
-    def __init__(self, filter_text, options=None, socket_spec=None, folder=None, start=True, name="postern"):
+    def __init__(self, filter_text, options=None, socket_spec=None, folder=None, start=True, name="postern", env=None):
+        self.env = env
         self.folder = folder or Folder(name)
         self.owns_folder = folder is None
         self.filter = self.folder.write("filter.lua", filter_text)
@@ -49,10 +51,10 @@ class Postern:
             self.wait_ready()
 
     def start_multiplexor(self):
-        self.multiplexor = Process([os.path.join(BIN, "postern-multiplexor"), "-c", self.conf], self.folder("multiplexor.log"))
+        self.multiplexor = Process([os.path.join(BIN, "postern-multiplexor"), "-c", self.conf], self.folder("multiplexor.log"), env=self.env)
 
     def start_milterd(self):
-        self.milterd = Process([os.path.join(BIN, "postern-milterd"), "-c", self.conf], self.folder("milterd.log"))
+        self.milterd = Process([os.path.join(BIN, "postern-milterd"), "-c", self.conf], self.folder("milterd.log"), env=self.env)
 
     def wait_ready(self):
         """Until a generation serves and the milter socket listens; sets spec to what it really is."""

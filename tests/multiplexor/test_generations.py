@@ -63,7 +63,7 @@ class Loads(MultiplexorTest):
         self.assertIn("multiplexor.max_clients changes", mux.log())
 
     def test_first_start_with_a_broken_filter(self):
-        mux = self.start(filter_text=HOOKS + "load fail\n", wait=False)
+        mux = self.start({"multiplexor.respawn_min": "30s"}, filter_text=HOOKS + "load fail\n", wait=False)
         mux.wait(lambda: mux.status()["filter_error"], "the error")
         client, watcher = self.client(mux), self.watcher(mux)
         self.assertEqual(watcher.needs["generation"], 0)
@@ -73,6 +73,14 @@ class Loads(MultiplexorTest):
         self.assertEqual(mux.call("reload")["data"], {"generation": 2})
         self.assertEqual(outcome(client.ask(uid="ok.1")), "OK")
         watcher.wait_for_generation(2)
+
+    def test_first_start_is_tried_again(self):
+        """What failed may have been the system: nobody has to ask."""
+        mux = self.start(filter_text=HOOKS + "load fail\n", wait=False)
+        mux.wait(lambda: mux.status()["counters"]["load_failures"] > 1, "a second try")
+        mux.set_filter(HOOKS)
+        mux.wait(lambda: mux.status()["generation"], "the filter to load")
+        self.assertEqual(outcome(self.client(mux).ask(uid="ok.1")), "OK")
 
     def test_worker_program_that_is_not_there(self):
         mux = self.start(program="/nonexistent/postern-worker", wait=False)

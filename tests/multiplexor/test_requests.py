@@ -111,7 +111,8 @@ class Queue(MultiplexorTest):
         first.start(uid=f"sleep={2000 * PATIENCE}.0", budget_ms=30000)
         mux.wait(lambda: mux.status()["workers"]["busy"] == 1, "one busy worker")
         began = time.monotonic()
-        self.assertEqual(outcome(second.ask(uid="ok.1", budget_ms=400)), "OVERLOAD")
+        reply = second.ask(uid="ok.1", budget_ms=400)
+        self.assertEqual((outcome(reply), reply["worker_pid"], reply["hook_us"]), ("OVERLOAD", 0, 0), "it was not started")
         self.assertLess(time.monotonic() - began, 0.4 + PATIENCE)
         self.assertEqual(outcome(second.ask(uid="ok.1", budget_ms=0)), "OVERLOAD")
 

@@ -26,8 +26,9 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
         "a configuration file with every option and its default"},
     [ARG_MANUAL] = {"--manual", 0, NULL, true,
         "the options as the manual page lists them, in mdoc"},
-    [ARG_OUTPUT] = {"--output", 0, "DIR", false,
-        "write each message as it would leave to DIR/NAME.eml"},
+    [ARG_OUTPUT] = {"--output", 0, "PATH", false,
+        "run: write each message as it would leave to PATH/NAME.eml; profile: write a flame graph "
+        "(SVG) to PATH"},
     [ARG_IP] = {"--ip", 0, "ADDRESS", false, "client's address, or \"local\" (192.0.2.1)"},
     [ARG_HOSTNAME] = {"--hostname", 0, "NAME", false,
         "client's verified name, or \"[ADDRESS]\" (client.example.org; [ADDRESS] when --ip is "
@@ -54,7 +55,8 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
         "folder of systemd units (those of the system and of the package)"},
     [ARG_FILTER] = {"--filter", 0, "FILE", false, "another filter than worker.filter"},
     [ARG_ALL] = {"--all", 0, NULL, true, "all of them"},
-    [ARG_HOOK] = {"--hook", 0, "NAME", false, "only what this hook judged"},
+    [ARG_HOOK] = {"--hook", 0, "NAME", false,
+        "trace: only what this hook judged; profile: only what happens in it"},
     [ARG_VERDICT] = {"--verdict", 0, "NAME", false,
         "only what ended in continue, accept, reject, tempfail, discard or aborted"},
     [ARG_LINES] = {"--count", 0, "N", false, "end after so many lines"},

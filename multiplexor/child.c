@@ -138,6 +138,7 @@ static void enter_service(struct child *child)
     event_del(&child->timer);
     child_set_state(child, CHILD_IDLE);
     log_debug("worker %d (generation %u) is ready", (int)child->pid, child->generation->number);
+    profile_on_worker(child);
     pool_on_ready(child->generation);
 }
 
@@ -244,6 +245,16 @@ static void drop_counts(struct mux *mux, uint64_t n)
     }
 }
 
+/* What it told besides its replies is not as it should be. */
+static void lose_for_bad(struct child *child, const char *what, int err)
+{
+    char how[96];
+    log_error("worker %d (generation %u) sent bad %s: %s: killed", (int)child->pid,
+        child->generation->number, what, err_text(err));
+    snprintf(how, sizeof(how), "killed for bad %s (%s)", what, err_text(err));
+    lose(child, how);
+}
+
 /* What its filter has counted, in whatever state it is. */
 static void on_counts(struct child *child, const struct link_record *record)
 {
@@ -256,15 +267,19 @@ static void on_counts(struct child *child, const struct link_record *record)
     if (err == 0)
         err = counts_add(
             &mux->counts, told.counts, (size_t)mux->conf->metrics.user_series, &n_dropped);
-    if (err != 0) {
-        char how[96];
-        log_error("worker %d (generation %u) sent bad counts: %s: killed", (int)child->pid,
-            child->generation->number, err_text(err));
-        snprintf(how, sizeof(how), "killed for bad counts (%s)", err_text(err));
-        lose(child, how);
-        return;
-    }
-    drop_counts(mux, n_dropped + told.dropped);
+    if (err == 0)
+        drop_counts(mux, n_dropped + told.dropped);
+    else
+        lose_for_bad(child, "counts", err);
+}
+
+static void on_samples(struct child *child, const struct link_record *record)
+{
+    struct wire_samples samples;
+    int err = wire_get_samples(slice_of(record->bytes, record->len), slice_of(NULL, 0), &samples);
+    err = err != 0 ? err : profile_on_samples(child->mux, &samples);
+    if (err != 0)
+        lose_for_bad(child, "samples", err);
 }
 
 static void on_record(const struct link_record *record, void *context)
@@ -272,6 +287,8 @@ static void on_record(const struct link_record *record, void *context)
     struct child *child = context;
     if (record->header.type == WIRE_COUNTS)
         on_counts(child, record);
+    else if (record->header.type == WIRE_SAMPLES)
+        on_samples(child, record);
     else if (record->header.type == WIRE_READY)
         on_ready(child, record);
     else if (record->header.type == WIRE_REPLY)

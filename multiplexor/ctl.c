@@ -31,7 +31,8 @@ struct ctl_connection {
     struct bufferevent *stream;
     enum ctl_access access;
     struct reload_waiter waiter; /* in a list while the answer of a reload is awaited */
-    bool is_closing;             /* when everything is written */
+    struct profile_waiter profile;
+    bool is_closing; /* when everything is written */
 };
 
 /* One command being run. */
@@ -51,6 +52,13 @@ struct ctl_command {
 };
 
 static const struct ctl_command *command_at(size_t i); /* NULL past the last */
+
+/* An answer comes later: what else it asks waits. */
+static bool is_waiting(const struct ctl_connection *connection)
+{
+    return connection->waiter.list != NULL ||
+           profile_is_awaited(connection->mux, &connection->profile);
+}
 
 static json_t *ctl_run_ping(struct ctl_call *call)
 {
@@ -218,6 +226,22 @@ static json_t *ctl_run_resume(struct ctl_call *call)
     return set_draining(call->mux, false);
 }
 
+static json_t *ctl_run_profile(struct ctl_call *call)
+{
+    json_int_t seconds = json_integer_value(json_object_get(call->args, "seconds"));
+    if (seconds < 1 || seconds > PROFILE_SECONDS_MAX)
+        call->error = "seconds must be from 1 to 600";
+    else if (call->connection == NULL)
+        call->error = "nobody is there to wait for the answer";
+    else if (call->mux->is_stopping)
+        call->error = "stopping";
+    else if (!profile_start(call->mux, (unsigned)seconds, &call->connection->profile))
+        call->error = "another profile is being made";
+    else
+        call->is_deferred = true;
+    return NULL;
+}
+
 static json_t *ctl_run_help(struct ctl_call *call)
 {
     (void)call;
@@ -346,6 +370,7 @@ static void connection_free(struct ctl_connection *connection)
 {
     struct ctl *ctl = &connection->mux->ctl;
     reload_forget(&connection->waiter);
+    profile_forget(connection->mux, &connection->profile);
     TAILQ_REMOVE(&ctl->list, connection, entry);
     ctl->n--;
     bufferevent_free(connection->stream);
@@ -378,7 +403,7 @@ static void answer_lines(struct ctl_connection *connection)
     struct evbuffer *out = bufferevent_get_output(connection->stream);
     size_t len;
     char *line;
-    while (!connection->is_closing && connection->waiter.list == NULL &&
+    while (!connection->is_closing && !is_waiting(connection) &&
            (line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF)) != NULL) {
         bool is_last = false;
         json_t *answer = len <= CTL_LINE_MAX ? ctl_run(connection->mux, slice_of(line, len),
@@ -394,11 +419,27 @@ static void answer_lines(struct ctl_connection *connection)
             return;
         }
     }
-    if (!connection->is_closing && connection->waiter.list == NULL &&
+    if (!connection->is_closing && !is_waiting(connection) &&
         evbuffer_get_length(in) > CTL_LINE_MAX) {
         write_answer(connection, error_answer("the line is too long"));
         close_after_writing(connection);
     }
+}
+
+/* What else was asked meanwhile is looked at from the loop: this may run inside answer_lines. */
+static void look_again(struct ctl_connection *connection)
+{
+    bufferevent_trigger(
+        connection->stream, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}
+
+static void on_profiled(struct profile_waiter *waiter, json_t *data)
+{
+    struct ctl_connection *connection =
+        (struct ctl_connection *)(void *)((char *)waiter -
+                                          offsetof(struct ctl_connection, profile));
+    write_answer(connection, data_answer(data));
+    look_again(connection);
 }
 
 static void on_reloaded(struct reload_waiter *waiter, uint32_t generation, const char *error)
@@ -411,10 +452,7 @@ static void on_reloaded(struct reload_waiter *waiter, uint32_t generation, const
         json_object_set_new(data, "canary", json_integer(canary->share));
     write_answer(connection, error != NULL ? error_answer(error) : data_answer(json_incref(data)));
     json_decref(data);
-    /* What else was asked meanwhile is looked at from the loop: this may run inside answer_lines.
-     */
-    bufferevent_trigger(
-        connection->stream, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+    look_again(connection);
 }
 
 static void on_read(struct bufferevent *stream, void *context)
@@ -426,7 +464,7 @@ static void on_read(struct bufferevent *stream, void *context)
 static void on_written(struct bufferevent *stream, void *context)
 {
     struct ctl_connection *connection = context;
-    if (connection->is_closing && connection->waiter.list == NULL &&
+    if (connection->is_closing && !is_waiting(connection) &&
         evbuffer_get_length(bufferevent_get_output(stream)) == 0)
         connection_free(connection);
 }
@@ -434,12 +472,13 @@ static void on_written(struct bufferevent *stream, void *context)
 static void on_event(struct bufferevent *stream, short what, void *context)
 {
     struct ctl_connection *connection = context;
-    bool is_waiting = connection->waiter.list != NULL;
+    bool has_profile = profile_is_awaited(connection->mux, &connection->profile);
     bool has_output = evbuffer_get_length(bufferevent_get_output(stream)) > 0;
     bool is_reading = (what & BEV_EVENT_READING) != 0;
-    if (is_reading && (what & BEV_EVENT_EOF) != 0 && (is_waiting || has_output))
+    if (is_reading && (what & BEV_EVENT_EOF) != 0 && !has_profile &&
+        (is_waiting(connection) || has_output))
         close_after_writing(connection); /* it has said all; the answers are still due */
-    else if (is_reading && (what & BEV_EVENT_TIMEOUT) != 0 && is_waiting)
+    else if (is_reading && (what & BEV_EVENT_TIMEOUT) != 0 && is_waiting(connection))
         bufferevent_enable(stream, EV_READ); /* a long reload is no reason to hang up */
     else
         connection_free(connection);
@@ -488,6 +527,7 @@ static void take(struct mux *mux, int fd)
     struct ctl_connection *connection = xcalloc(1, sizeof(*connection));
     *connection = (struct ctl_connection){.mux = mux, .stream = stream, .access = access};
     connection->waiter.done = on_reloaded;
+    connection->profile.done = on_profiled;
     TAILQ_INSERT_TAIL(&mux->ctl.list, connection, entry);
     mux->ctl.n++;
     bufferevent_setcb(stream, on_read, on_written, on_event, connection);

@@ -250,6 +250,7 @@ void mux_stop(struct mux *mux)
     ctl_stop_listening(mux);
     maps_stop_listening(mux);
     ticks_stop(mux);
+    profile_finish(mux);
     reload_stop(mux);
     shadow_stop(mux);
     retire_all(mux);
@@ -308,6 +309,7 @@ struct mux *mux_new(
     limits_init(&mux->limits);
     limits_configure(mux);
     shadow_init(mux);
+    profile_init(mux);
     mux_needs(mux, &mux->told);
     clients_open(mux, sockets->records, sockets->max_clients);
     ctl_open(mux, sockets->control, sockets->control_gid);
@@ -348,6 +350,7 @@ void mux_free(struct mux *mux)
     clients_stop_listening(mux);
     maps_close(mux);
     ticks_clear(mux);
+    profile_clear(mux);
     clients_close(mux);
     ctl_close(mux);
     http_close(mux);

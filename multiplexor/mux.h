@@ -24,6 +24,7 @@
 #include "multiplexor/http.h"
 #include "multiplexor/limits.h"
 #include "multiplexor/map.h"
+#include "multiplexor/profile.h"
 #include "multiplexor/queue.h"
 #include "multiplexor/reload.h"
 #include "multiplexor/shadow.h"
@@ -49,6 +50,7 @@ struct mux {
     struct maps maps;
     struct ticks ticks;
     struct limits limits;
+    struct profile profile;
     struct fronts fronts;
     struct generation_list generations;
     struct generation *current; /* NULL: no filter has loaded */

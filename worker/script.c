@@ -159,6 +159,7 @@ void script_free(struct script *script)
     buf_clear(&script->reply_changes);
     buf_clear(&script->reply_states[0]);
     buf_clear(&script->reply_states[1]);
+    script_profile(script, 0);
     tally_free(script->tally);
     free(script->path);
     free(script->folder);

@@ -19,6 +19,7 @@
 struct script;
 struct job;
 struct lua_State;
+struct profile;
 struct tally;
 
 /*
@@ -64,6 +65,14 @@ void script_fill_failure(const struct conf *conf, const struct wire_request *req
     enum reply_outcome outcome, const char *error, struct script_failure_texts *texts,
     struct wire_reply *reply);
 
+/*
+ * Profiles: number 0 ends one. From the next call on, samples gather in script_samples (borrowed;
+ * NULL: no profile is made). `tell` is called now and then while a hook runs long, from inside of
+ * it: it may take the samples, and nothing else.
+ */
+void script_profile(struct script *script, uint32_t number);
+struct profile *script_samples(struct script *script);
+void script_profile_watch(struct script *script, void (*tell)(void *context), void *context);
 /* What the filter has counted and nobody was told yet; borrowed. */
 struct tally *script_tally(struct script *script);
 /* The present Lua heap in KiB. */

@@ -278,6 +278,7 @@ void script_call(struct script *script, struct script_call *call)
     script->n_unyieldable = 0;
     script->running = NULL;
     script_alarm_set(script);
+    script_profile_begin(script);
     lua_pushcfunction(L, run);
     lua_pushlightuserdata(L, call);
     int status = lua_pcall(L, 1, 0, 0);

@@ -40,19 +40,24 @@ int script_deadline_raise(lua_State *L)
     return lua_error(L);
 }
 
-static void on_count(lua_State *L, lua_Debug *ar)
+static void on_event(lua_State *L, lua_Debug *ar);
+
+static int event_mask(const struct script *script)
 {
-    (void)ar;
-    struct script *script = script_of(L);
+    return script->profile == NULL ? LUA_MASKCOUNT : LUA_MASKCOUNT | LUA_MASKCALL | LUA_MASKRET;
+}
+
+static void on_count(lua_State *L, struct script *script)
+{
     if (!script->is_expired && clock_now_ms() < script->deadline_ms) {
         if (lua_gethookcount(L) == 1) { /* left over from an earlier hook that was too slow */
-            lua_sethook(L, on_count, LUA_MASKCOUNT, SCRIPT_HOOK_COUNT);
+            script_deadline_watch(L);
         }
         return;
     }
     bool is_first = !script->is_expired;
     script->is_expired = true;
-    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    lua_sethook(L, on_event, LUA_MASKCOUNT, 1);
     if (is_first && script->n_unyieldable == 0 && lua_isyieldable(L)) {
         deadline_text_push(L);
         lua_pop(L, 1);
@@ -62,9 +67,25 @@ static void on_count(lua_State *L, lua_Debug *ar)
     script_deadline_raise(L);
 }
 
+/* Calls and returns are for the profile only; a coroutine that outlives it drops them. */
+static void on_event(lua_State *L, lua_Debug *ar)
+{
+    struct script *script = script_of(L);
+    if (script->profile != NULL) {
+        script_profile_event(script, L, ar);
+    } else if (ar->event != LUA_HOOKCOUNT) {
+        script_deadline_watch(L);
+    }
+    if (ar->event == LUA_HOOKCOUNT) {
+        on_count(L, script);
+    }
+}
+
 void script_deadline_watch(lua_State *co)
 {
-    lua_sethook(co, on_count, LUA_MASKCOUNT, SCRIPT_HOOK_COUNT);
+    const struct script *script = script_of(co);
+    int count = script->profile == NULL ? SCRIPT_HOOK_COUNT : SCRIPT_SAMPLE_COUNT;
+    lua_sethook(co, on_event, event_mask(script), count);
 }
 
 /* ---- pcall and xpcall ---- */

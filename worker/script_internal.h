@@ -5,8 +5,9 @@
  * Who owns what: script.c the life cycle; script_load.c the filter's file; script_run.c one
  * request; script_call.c the call gate and waiting; script_deadline.c the deadline and the
  * functions of Lua that could swallow it; script_alarm.c what it cannot stop; script_alloc.c
- * memory; script_libs.c which libraries a filter sees; script_require.c modules; script_globals.c
- * strict globals and `config`; script_unknown.c names that nobody defines.
+ * memory; script_profile.c samples of where the time goes; script_libs.c which libraries a filter
+ * sees; script_require.c modules; script_globals.c strict globals and `config`; script_unknown.c
+ * names that nobody defines.
  */
 #ifndef POSTERN_WORKER_SCRIPT_INTERNAL_H
 #define POSTERN_WORKER_SCRIPT_INTERNAL_H
@@ -26,6 +27,7 @@
 enum {
     SCRIPT_FILE_MAX = 16 << 20, /* bytes of one Lua file */
     SCRIPT_HOOK_COUNT = 1000,   /* instructions between two looks at the clock */
+    SCRIPT_SAMPLE_COUNT = 100,  /* the same while a profile is made */
     SCRIPT_MEMORY_RESERVE =
         256 << 10,            /* what the gate may use over the limit while it tells of an error */
     SCRIPT_STATE_MAX = 32768, /* bytes of conn.state and msg.state, each */
@@ -80,6 +82,13 @@ struct script {
 
     struct tally *tally; /* what postern.metrics has counted */
 
+    /* the profile */
+    struct profile *profile; /* NULL: none is made */
+    int64_t sampled_us;      /* monotonic clock: all before is accounted for */
+    int64_t told_us;         /* when samples were last told */
+    void (*tell_samples)(void *context);
+    void *tell_samples_context;
+
     /* the API */
     uint32_t box_serial;      /* boxes with another one are stale */
     const char *verdict_name; /* of the newest verdict made in this hook; NULL: none */
@@ -122,8 +131,12 @@ void script_globals_push(lua_State *L);
 
 /* script_deadline.c */
 void script_deadline_open(lua_State *L);   /* replaces pcall, xpcall, coroutine.* [-0, +0, m] */
-void script_deadline_watch(lua_State *co); /* sets the count hook */
+void script_deadline_watch(lua_State *co); /* sets the hook, for the profile too */
 int script_deadline_raise(lua_State *L);   /* "the hook did not end in time", with file and line */
+
+/* script_profile.c: only while script->profile is not NULL */
+void script_profile_begin(struct script *script); /* a call begins: what was before is not its */
+void script_profile_event(struct script *script, lua_State *L, const lua_Debug *ar);
 
 /* script_alarm.c: the log is told where a call is that its deadline did not end. */
 void script_alarm_set(struct script *script); /* for the call that begins, from deadline_ms */

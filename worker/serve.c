@@ -10,6 +10,7 @@
 #include "common/version.h"
 #include "common/xalloc.h"
 #include "worker/job.h"
+#include "worker/profile.h"
 #include "worker/serve_parcel.h"
 #include "worker/tally.h"
 
@@ -108,6 +109,34 @@ static int send_counts(struct serve *serve)
         tally_take(tally, &counts);
         err = wire_put_counts(&serve->out, NULL, 0, 0, &counts);
         err = err != 0 ? err : send_out(serve);
+    }
+    return err;
+}
+
+/* Samples of a profile, if one is made; a hook that runs long tells of itself by this, too. */
+static void send_samples(void *context)
+{
+    struct serve *serve = context;
+    struct profile *profile = script_samples(serve->script);
+    struct wire_samples samples;
+    if (profile == NULL || !profile_has_news(profile)) {
+        return;
+    }
+    profile_take(profile, &samples);
+    int err = wire_put_samples(&serve->out, NULL, 0, 0, &samples);
+    err = err != 0 ? err : send_out(serve);
+    if (err != 0 && err != -ERR_PEER) { /* a profile is worth no more; the reply will tell */
+        log_warn("samples of the profile: %s", err_text(err));
+    }
+}
+
+static int take_profile(struct serve *serve)
+{
+    struct wire_profile profile;
+    int err =
+        wire_get_profile(slice_of(serve->record, serve->record_bytes), slice_of(NULL, 0), &profile);
+    if (err == 0) {
+        script_profile(serve->script, profile.profile);
     }
     return err;
 }
@@ -214,6 +243,7 @@ static int serve_request(struct serve *serve)
         err = run_request(serve, &request, &job, &is_open, &texts, &reply);
     }
     if (err == 0) {
+        send_samples(serve);
         err = send_counts(serve);
     }
     if (err == 0) {
@@ -263,7 +293,9 @@ static int serve_record(struct serve *serve)
         return EXIT_CODE_OK;
     }
     if (err == 0) {
-        err = serve->header.type == WIRE_REQUEST ? serve_request(serve) : -ERR_BAD;
+        err = serve->header.type == WIRE_REQUEST   ? serve_request(serve)
+              : serve->header.type == WIRE_PROFILE ? take_profile(serve)
+                                                   : -ERR_BAD;
         sock_close_fds(&serve->received);
     }
     if (err == 0) {
@@ -289,10 +321,12 @@ int serve_run(
     buf_init(&serve.out, WIRE_RECORD_MAX);
     buf_init(&serve.annex, WIRE_ANNEX_MAX);
     serve_parcels_init(&serve.parcels, (size_t)conf->milterd.parcel_keep);
+    script_profile_watch(script, send_samples, &serve);
     int code = start(&serve, init_ms);
     while (code < 0) {
         code = serve_record(&serve);
     }
+    script_profile_watch(script, NULL, NULL);
     serve_parcels_clear(&serve.parcels);
     buf_clear(&serve.out);
     buf_clear(&serve.annex);

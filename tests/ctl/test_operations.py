@@ -30,6 +30,19 @@ local function is_held()
     return file ~= nil
 end
 
+local words = {}
+for i = 1, 400 do words[i] = "unwanted word " .. i end
+
+local function find_word(text)
+    for i = 1, #words do
+        if text:find(words[i], 1, true) then return words[i] end
+    end
+end
+
+local function looks_like_link(text)
+    return text:find("h.-t.-t.-p.-:.-$") ~= nil
+end
+
 function filter_sender(msg)
 end
 
@@ -46,6 +59,10 @@ function filter_message(msg)
     mails:inc()
     msg:log("score", 1.5)
     msg:add_header("X-Checked", "yes")
+    if msg.conn.helo == "busy.example" then
+        local text = ("hatatapa "):rep(8)
+        local found = find_word(text) or looks_like_link(text)
+    end
     if msg.conn.helo == "deadly.example" then
         package.cpath = config.modules .. "/?.so"
         require("deadly").abort()
@@ -120,7 +137,7 @@ class Stage:
             services = file.read()
         self.mta.folder.write("etc/master.cf", re.sub(r"^\S+:\d+ inet", "smtp inet", services))
         # Where the programs would look by themselves, were they installed.
-        self.mta.folder.write("bin/posternctl", f'#!/bin/sh\nword=$1\nshift\ncase $word in\ndoctor) set -- "$@" --postfix {self.mta.folder("etc")} ;;\nesac\n'
+        self.mta.folder.write("bin/posternctl", f'#!/bin/sh\nword=$1\nshift\ncase $word in\nprofile) cd {self.mta.folder.path} ;;\ndoctor) set -- "$@" --postfix {self.mta.folder("etc")} ;;\nesac\n'
                               f'exec {CTL} -c {self.postern.conf} "$word" "$@"\n', 0o755)
         self.screen = Screen(self.mta.folder, COLUMNS, ROWS, "bash", "--norc", "--noprofile",
                              env={"PATH": self.mta.folder("bin") + ":" + os.environ["PATH"], "PS1": "$ ", "HISTFILE": ""})
@@ -207,6 +224,13 @@ class Stage:
         wait_until(lambda: self.shown(command)[1], "the trace to end", pause=0.05)
         return self.shown(command)[0]
 
+    def profile(self, command):
+        """Messages that keep the filter busy as long as it looks."""
+        self.type(command)
+        while not self.shown(command)[1]:
+            self.load(5, "--helo", "busy.example")
+        return self.shown(command)[0]
+
     def poisoned(self):
         """The id of a message that has killed two workers."""
         if self.deadly is None:
@@ -233,7 +257,7 @@ class Stage:
         return command
 
     def play(self, command):
-        live = {"top": self.top, "reload": self.reload, "trace": self.trace, "shadow": self.shadow}
+        live = {"top": self.top, "reload": self.reload, "trace": self.trace, "shadow": self.shadow, "profile": self.profile}
         return live.get((*command.split(), "")[1], self.run)(self.here(command))
 
     def installed(self, line):

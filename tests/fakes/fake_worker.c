@@ -47,6 +47,7 @@ struct fake {
     struct wire_reply reply;
     uint32_t heap_kb;
     unsigned n_told;   /* requests of the deed "nth" */
+    uint32_t profile;  /* as PROFILE told */
     const char *value; /* behind "=" in the uid */
 };
 
@@ -336,19 +337,33 @@ static void do_nth(struct fake *fake)
     fake->reply.error = slice_text(text);
 }
 
-/* Tells what the file "counts" beside the filter holds, as it is. */
-static void do_counts(struct fake *fake)
+/* What the file of this name beside the filter holds; lives until the next call. */
+static struct slice read_beside(const struct fake *fake, const char *name)
 {
     static char bytes[60000];
     char path[TEXT_MAX];
     const char *slash = strrchr(fake->filter, '/');
-    snprintf(path, sizeof(path), "%.*s/counts", (int)(slash - fake->filter), fake->filter);
+    snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - fake->filter), fake->filter, name);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         _exit(7);
     size_t n = fread(bytes, 1, sizeof(bytes), file);
     fclose(file);
-    wire_put_counts(&fake->out, NULL, 0, 0, &(struct wire_counts){.counts = slice_of(bytes, n)});
+    return slice_of(bytes, n);
+}
+
+static void do_counts(struct fake *fake)
+{
+    struct wire_counts counts = {.counts = read_beside(fake, "counts")};
+    wire_put_counts(&fake->out, NULL, 0, 0, &counts);
+    send_out(fake);
+}
+
+static void do_samples(struct fake *fake)
+{
+    struct wire_samples samples = {.profile = fake->profile + (uint32_t)atoi(fake->value),
+        .samples = read_beside(fake, "samples")};
+    wire_put_samples(&fake->out, NULL, 0, 0, &samples);
     send_out(fake);
 }
 
@@ -383,6 +398,7 @@ static const struct {
     {"parcel", do_parcel, true},
     {"budget", do_budget, true},
     {"counts", do_counts, true},
+    {"samples", do_samples, true},
     {"", do_nothing, true},
 };
 
@@ -426,6 +442,13 @@ static void send_ready(struct fake *fake)
         exit(EXIT_CODE_FOUND);
 }
 
+static void take_profile(struct fake *fake)
+{
+    struct wire_profile profile;
+    if (wire_get_profile(slice_of(fake->record, fake->len), slice_of(NULL, 0), &profile) == 0)
+        fake->profile = profile.profile;
+}
+
 static int take_request(struct fake *fake)
 {
     struct slice annex = {0};
@@ -450,6 +473,10 @@ static int worker(struct fake *fake, int fd)
     while (receive(fake)) {
         if (fake->header.type == WIRE_QUIT && strcmp(fake->quit, "hang") == 0)
             wait_for_ever();
+        if (fake->header.type == WIRE_PROFILE) {
+            take_profile(fake);
+            continue;
+        }
         if (fake->header.type != WIRE_REQUEST)
             return fake->header.type == WIRE_QUIT ? EXIT_CODE_OK : EXIT_CODE_PROTOCOL;
         int code = take_request(fake);

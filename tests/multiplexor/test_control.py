@@ -96,7 +96,7 @@ class Commands(MultiplexorTest):
         self.assertEqual(mux.call("ping"), {"v": 1, "ok": True, "data": {"pid": mux.process.pid}})
         words = [row["command"] for row in mux.call("help")["data"]["commands"]]
         self.assertEqual(words, ["ping", "status", "workers", "histogram", "metrics", "config", "reload", "promote", "rollback", "shadow", "shadow_start", "shadow_stop",
-                                 "recycle", "scale", "drain", "resume", "help"])
+                                 "recycle", "scale", "drain", "resume", "profile", "help"])
 
     def test_several_on_one_connection_in_order(self):
         mux = self.start()

@@ -16,9 +16,12 @@ enum { ENOUGH_MS = 30000, ENDS_WITHIN_MS = 40000 };
 
 /* ---- what ends a hook ---- */
 
+static uint32_t profile_number; /* of the profile that is made meanwhile; 0: none */
+
 static void run_for(struct worker_fixture *f, const char *code, int64_t budget_ms)
 {
     fixture_filter(f, code);
+    script_profile(f->script, profile_number);
     assert_int_equal(fixture_job(f, HOOK_MESSAGE), 0);
     int64_t start_ms = clock_now_ms();
     script_run(f->script, &f->job, start_ms + budget_ms, &f->reply);
@@ -87,6 +90,19 @@ static void test_deadline(void **state)
         }
         assert_serves(f);
     }
+}
+
+/* The deadline and the profile share one hook function. */
+static void test_deadline_in_a_profile(void **state)
+{
+    struct worker_fixture *f = *state;
+    profile_number = 1;
+    test_deadline(state);
+    assert_non_null(script_samples(f->script));
+    script_profile(f->script, 0);
+    assert_null(script_samples(f->script));
+    profile_number = 0;
+    assert_serves(f);
 }
 
 /* What the hook failed for is told, though its __close then ran into the deadline. */
@@ -284,6 +300,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SCRIPT_TEST(test_deadline),
+        SCRIPT_TEST(test_deadline_in_a_profile),
         SCRIPT_TEST(test_endless_close),
         SCRIPT_TEST(test_memory),
         SCRIPT_TEST(test_errors),

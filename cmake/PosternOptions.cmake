@@ -30,6 +30,7 @@ if(POSTERN_FUZZ)
 endif()
 if(POSTERN_COVERAGE)
     target_compile_options(postern_options INTERFACE --coverage)
+    target_compile_definitions(postern_options INTERFACE POSTERN_COVERAGE_DIR="${CMAKE_BINARY_DIR}")
     target_link_options(postern_options INTERFACE --coverage)
 endif()
 

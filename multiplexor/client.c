@@ -16,6 +16,7 @@
 #include "common/xalloc.h"
 #include "multiplexor/generation.h"
 #include "multiplexor/limits.h"
+#include "multiplexor/kin.h"
 #include "multiplexor/link.h"
 #include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
@@ -309,6 +310,10 @@ static void take(struct mux *mux, int fd)
     struct clients *clients = &mux->clients;
     if (!sock_peer_is_trusted(fd)) {
         refuse(mux, fd, "it is neither ours nor root");
+        return;
+    }
+    if (kin_is_peer(fd)) {
+        refuse(mux, fd, "it is a worker, or a program of its");
         return;
     }
     if (clients->n >= clients->max) {

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/sock.h"
 #include "common/xalloc.h"
+#include "multiplexor/kin.h"
 #include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/report.h"
@@ -502,6 +503,8 @@ static enum ctl_access access_of(const struct ctl *ctl, int fd)
     uid_t uid;
     gid_t gid;
     pid_t pid;
+    if (kin_is_peer(fd))
+        return CTL_NONE;
     if (sock_peer_is_trusted(fd))
         return CTL_CHANGE;
     if (ctl->group == (gid_t)-1 || sock_peer(fd, &uid, &gid, &pid) != 0)
@@ -515,7 +518,7 @@ static void take(struct mux *mux, int fd)
     enum ctl_access access = access_of(&mux->ctl, fd);
     struct bufferevent *stream = NULL;
     if (access == CTL_NONE)
-        log_warn("control socket: a connection of another user is refused");
+        log_warn("control socket: a connection of another user, or of a worker, is refused");
     else if (mux->ctl.n >= CTL_CONNECTIONS_MAX)
         log_warn("control socket: too many connections: one more is refused");
     else

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/proc.h"
 #include "common/xalloc.h"
+#include "multiplexor/kin.h"
 #include "multiplexor/loop.h"
 #include "multiplexor/request.h"
 
@@ -333,6 +334,7 @@ static void block_signals(void)
 void mux_run(struct mux *mux)
 {
     signal(SIGPIPE, SIG_IGN);
+    kin_adopt();
     watch_signals(mux);
     reload_first(mux);
     proc_notify("READY=1\nSTATUS=loading the filter");

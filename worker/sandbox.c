@@ -74,8 +74,8 @@ static int set_limit(const struct limit *limit)
 static int set_limits(const struct conf *conf, const char **failed_out)
 {
     const struct limit limits[] = {
-        /* AddressSanitizer maps terabytes for its shadow. */
-        {"address space", RLIMIT_AS, (rlim_t)conf->worker.address_space, !SANITIZER_HAS_ADDRESS},
+        /* Sanitizers map terabytes for their shadows. */
+        {"address space", RLIMIT_AS, (rlim_t)conf->worker.address_space, !SANITIZER_HAS_ANY},
         {"descriptors", RLIMIT_NOFILE, (rlim_t)conf->worker.max_files, true},
         {"size of files", RLIMIT_FSIZE, (rlim_t)conf->worker.max_file_size, true},
         {"core size", RLIMIT_CORE, 0, true},
@@ -179,7 +179,7 @@ static int enter(const struct conf *conf, struct report *report, struct sandbox 
         add(report, "limit of %s: %s", failed, err_text(-ERR_SYSTEM));
         return -ERR_SYSTEM;
     }
-    add(report, "no-new-privs, rlimits%s", SANITIZER_HAS_ADDRESS ? " (without address space)" : "");
+    add(report, "no-new-privs, rlimits%s", SANITIZER_HAS_ANY ? " (without address space)" : "");
     if (!SANITIZER_HAS_ADDRESS) {
         add(report, "non-dumpable");
     }

@@ -96,6 +96,11 @@ static int allow_system(struct landlock *landlock, const struct conf *conf)
     if (SANITIZER_HAS_ANY && err == 0) {
         err = landlock_allow(landlock, "/proc", LANDLOCK_READ);
     }
+#ifdef POSTERN_COVERAGE_DIR
+    /* Where each process of such a build counts its lines when it ends. */
+    err = err == 0 ? landlock_allow(landlock, POSTERN_COVERAGE_DIR, LANDLOCK_READ | LANDLOCK_WRITE)
+                   : err;
+#endif
     return err;
 }
 

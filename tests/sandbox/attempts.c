@@ -19,6 +19,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -187,6 +188,65 @@ static void try_abstract(lua_State *L, const char *name)
     close(fd);
 }
 
+/* The multiplexor's own sockets: through when it answers what another peer would get an answer to.
+ */
+static void try_ask(
+    lua_State *L, const char *name, const char *path, int type, const void *question, size_t bytes)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval patience = {.tv_sec = 5};
+    char answer[64];
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        note(L, name, errno);
+    } else {
+        bool is_answered = send(fd, question, bytes, MSG_NOSIGNAL) == (ssize_t)bytes &&
+                           recv(fd, answer, sizeof answer, 0) > 0;
+        note(L, name, is_answered ? 0 : EACCES);
+    }
+    close(fd);
+}
+
+static void try_own_sockets(lua_State *L, const char *control, const char *records)
+{
+    static const char command[] = "{\"v\":1,\"command\":\"ping\"}\n";
+    /* HELLO 1.0 of a milterd */
+    static const unsigned char hello[] = {0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        13, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0};
+    try_ask(
+        L, "a command at the control socket", control, SOCK_STREAM, command, sizeof command - 1);
+    try_ask(L, "a question at the record socket", records, SOCK_SEQPACKET, hello, sizeof hello);
+}
+
+/* program(path[, word]): the exit status, or the error of the system below 0. */
+static int run_program(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    const char *word = luaL_optstring(L, 2, NULL);
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl(path, path, word, (char *)NULL);
+        _exit(127);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+        status = -errno;
+    }
+    lua_pushinteger(L, status);
+    return 1;
+}
+
+/* ask(control, records): the same two from wherever a filter wants it. */
+static int ask(lua_State *L)
+{
+    lua_settop(L, 2);
+    lua_newtable(L);
+    try_own_sockets(L, luaL_checkstring(L, 1), luaL_checkstring(L, 2));
+    return 1;
+}
+
 /* run(folder, secret, filter, pid, abstract, pid): the table of errors. Of the two workers one is
  * not us. */
 static int run(lua_State *L)
@@ -212,7 +272,8 @@ static int run(lua_State *L)
 
 int luaopen_attempts(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"run", run}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"run", run}, {"program", run_program}, {"ask", ask}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

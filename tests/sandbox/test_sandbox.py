@@ -8,7 +8,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.environ["POSTERN_SOURCE"], "tests"))
 from harness.postern import Postern  # noqa: E402
-from harness.process import BUILD, SANITIZE, Folder, wait_until  # noqa: E402
+from harness.process import BIN, BUILD, SANITIZE, Folder, Process, wait_until  # noqa: E402
 
 MODULE = os.path.join(BUILD, "tests", "sandbox")
 FILTER = """
@@ -36,6 +36,41 @@ end
 MAIL = "From: a@example.org\nSubject: x\n\nhello\n"
 
 
+# A program that its parent has left asks what the worker asked: a command, and the HELLO of a milterd.
+ORPHAN = """
+import os, socket
+if os.fork() == 0:
+    if os.fork() != 0:
+        os._exit(0)
+    answers = []
+    hello = bytes.fromhex("0001 0000 0001 0000 0000000000000000 0000000d 01 00000009 00000000 00000000")
+    for path, kind, question in (("%(control)s", socket.SOCK_STREAM, b'{"v":1,"command":"ping"}' + bytes([10])), ("%(records)s", socket.SOCK_SEQPACKET, hello)):
+        with socket.socket(socket.AF_UNIX, kind) as conn:
+            conn.settimeout(20)
+            try:
+                conn.connect(path)
+                conn.sendall(question)
+                answers.append(repr(conn.recv(100)))
+            except OSError as error:
+                answers.append(repr(error))
+    with open("%(said)s.new", "w") as file:
+        print(*answers, sep=chr(10), file=file)
+    os.rename("%(said)s.new", "%(said)s")
+"""
+
+
+class Without(Postern):
+    """On a kernel that lacks something, for the multiplexor and its workers."""
+
+    def __init__(self, lacking, filter_text, options=None, **kwargs):
+        self.lacking = lacking
+        super().__init__(filter_text, options, name="without", **kwargs)
+
+    def start_multiplexor(self):
+        self.multiplexor = Process([os.path.join(MODULE, "without"), self.lacking, os.path.join(BIN, "postern-multiplexor"), "-c", self.conf],
+                                   self.folder("multiplexor.log"))
+
+
 class Tried(unittest.TestCase):
     def start(self, options=None):
         folder = self.folder = Folder("sandbox")
@@ -45,7 +80,7 @@ class Tried(unittest.TestCase):
         self.secret = folder.write("secret", "key\n")
         os.symlink(self.secret, folder("state", "link"))
         folder.write("state/own", "own\n", 0o666)
-        self.abstract = "postern-sandbox-%d" % os.getpid()
+        self.abstract = "postern-sandbox-%s" % os.path.basename(folder.path)
         text = FILTER % {"module": MODULE, "state": folder("state"), "filters": folder("filters"), "secret": self.secret,
                          "abstract": self.abstract}
         path = folder.write("filters/filter.lua", text)
@@ -119,6 +154,75 @@ class Tried(unittest.TestCase):
                     self.assertEqual(fields["Seccomp"], "2")
             for process in (postern.multiplexor, postern.milterd):
                 self.assertIn("sandbox: no" if SANITIZE else "sandbox: no-new-privs, seccomp", process.output())
+
+    def write_filter(self, body):
+        """A filter_message that has the module, and `say`, which writes a line to the state folder."""
+        self.folder.write("filters/filter.lua", 'package.cpath = "%s/?.so"\nlocal attempts = require "attempts"\n'
+                          'local function say(...) local out = assert(io.open("%s/said", "a")) out:write(table.concat({...}, " "), "\\n") out:close() end\n'
+                          'function filter_message(msg) %s end\n' % (MODULE, self.folder("state"), body))
+
+    def start_with(self, body, options=None):
+        postern = self.start(options)
+        self.write_filter(body)
+        self.assertTrue(postern.reload()["ok"], postern.logs())
+        return postern
+
+    def said(self):
+        with open(self.folder("state", "said"), encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    def test_own_sockets(self):
+        """A worker has the uid that our sockets are for, and is turned away all the same; so is a program that it starts, orphaned or not."""
+        with self.start_with("", {"worker.allow_exec": "yes"}) as postern:
+            control, records, orphan = postern.folder("control.sock"), postern.folder("multiplexor.sock"), self.folder("state", "orphan")
+            self.assertTrue(postern.control("ping")["ok"], "another peer gets an answer")
+            script = self.folder.write("filters/orphan.py", ORPHAN % {"control": control, "records": records, "said": orphan})
+            self.write_filter('for name, number in pairs(attempts.ask("%s", "%s")) do say(number, name) end '
+                              'say(attempts.program("/usr/bin/python3", "%s"), "program")' % (control, records, script))
+            self.assertTrue(postern.reload()["ok"], postern.logs())
+            self.send(postern)
+            said = dict(reversed(line.split(" ", 1)) for line in self.said())
+            self.assertEqual({name: errno.errorcode[int(said[name])] for name in ("a command at the control socket", "a question at the record socket")},
+                             {"a command at the control socket": "EACCES", "a question at the record socket": "EACCES"})
+            self.assertEqual(said["program"], "0", postern.logs())
+            wait_until(lambda: os.path.exists(orphan), lambda: "the orphan to tell:\n" + postern.logs())
+            with open(orphan, encoding="utf-8") as file:
+                for answer in file.read().splitlines():
+                    self.assertTrue(answer == "b''" or "Error" in answer, answer)
+            self.assertIn("of a worker, is refused", postern.multiplexor.output())
+            self.assertIn("it is a worker, or a program of its", postern.multiplexor.output())
+
+    @unittest.skipIf(SANITIZE, "no list of system calls in a build with sanitizers")
+    def test_programs(self):
+        """A program runs when worker.allow_exec grants it, and only then."""
+        for grant, expected in (("no", str(-errno.EPERM)), ("yes", "0")):
+            with self.subTest(grant), self.start_with('say(attempts.program("/usr/bin/true"))', {"worker.sandbox": "required", "worker.allow_exec": grant}) as postern:
+                self.send(postern)
+                self.assertEqual(self.said(), [expected], postern.logs())
+                self.assertEqual("programs allowed" in postern.status()["sandbox"], grant == "yes")
+
+    def test_kernel_without_landlock(self):
+        """Status says so, and mail is answered; where it is required, no filter loads and mail is deferred."""
+        with Without("landlock", "function filter_message(msg) msg:add_header('X-Seen', 'yes') end") as postern:
+            self.assertIn("no Landlock (the kernel does not have it)", postern.status()["sandbox"])
+            self.assertIn("no Landlock", postern.multiplexor.output())
+            code, out, err = postern.ctl("send", postern.spec, postern.folder.write("mail.eml", MAIL))
+            self.assertIn("X-Seen", out + err)
+        with Without("landlock", "", {"worker.sandbox": "required"}, start=False) as postern:
+            postern.start_multiplexor()
+            error = wait_until(lambda: (postern.status() or {}).get("filter_error"), postern.logs)
+            self.assertIn("worker.sandbox = required", error)
+            self.assertEqual(postern.status()["generation"], 0)
+
+    @unittest.skipIf(SANITIZE, "no list of system calls in a build with sanitizers")
+    def test_kernel_without_seccomp(self):
+        """The same for the lists of system calls; a daemon whose own is required does not start."""
+        with Without("seccomp", "function filter_message() end") as postern:
+            self.assertIn("no seccomp (Function not implemented)", postern.status()["sandbox"])
+        with Without("seccomp", "", {"multiplexor.sandbox": "required"}, start=False) as postern:
+            postern.start_multiplexor()
+            self.assertEqual(postern.multiplexor.popen.wait(30), 71)
+            self.assertIn("multiplexor.sandbox = required", postern.multiplexor.output())
 
     def test_off(self):
         """worker.sandbox = off is said, and the API still keeps to its folders."""

@@ -518,7 +518,7 @@ static void take(struct mux *mux, int fd)
     enum ctl_access access = access_of(&mux->ctl, fd);
     struct bufferevent *stream = NULL;
     if (access == CTL_NONE)
-        log_warn("control socket: a connection of another user, or of a worker, is refused");
+        log_warn("control socket: a connection of another user is refused, or of a worker");
     else if (mux->ctl.n >= CTL_CONNECTIONS_MAX)
         log_warn("control socket: too many connections: one more is refused");
     else

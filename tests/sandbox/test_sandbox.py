@@ -189,7 +189,7 @@ class Tried(unittest.TestCase):
             with open(orphan, encoding="utf-8") as file:
                 for answer in file.read().splitlines():
                     self.assertTrue(answer == "b''" or "Error" in answer, answer)
-            self.assertIn("of a worker, is refused", postern.multiplexor.output())
+            self.assertIn("is refused, or of a worker", postern.multiplexor.output())
             self.assertIn("it is a worker, or a program of its", postern.multiplexor.output())
 
     @unittest.skipIf(SANITIZE, "no list of system calls in a build with sanitizers")

@@ -95,7 +95,8 @@ class Ticks(MultiplexorTest):
         row = mux.wait(lambda: self.running(mux), "the timer to run")[0]
         os.kill(row["pid"], signal.SIGKILL)
         mux.wait(lambda: self.tick(mux, "sleep")["failures"] == 1, "the death to be seen")
-        self.assertEqual(mux.log().count("ticking sleep"), 1)
+        n, tick = mux.log().count("ticking sleep"), self.tick(mux, "sleep")
+        self.assertLessEqual(n, tick["runs"] + tick["is_running"])  # each run began once
         self.assertEqual(mux.status()["retries"], 0)
         mux.wait(lambda: mux.log().count("ticking sleep") == 2, "its next turn")
 

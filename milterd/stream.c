@@ -145,7 +145,8 @@ static int send_all(struct stream *stream, int timeout_ms, struct iovec *parts, 
             struct iovec *part = message.msg_iov;
             size_t done = left < part->iov_len ? left : part->iov_len;
 
-            part->iov_base = (char *)part->iov_base + done;
+            if (done > 0) /* an empty part may have no place at all */
+                part->iov_base = (char *)part->iov_base + done;
             part->iov_len -= done;
             left -= done;
             if (part->iov_len > 0)

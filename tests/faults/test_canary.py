@@ -90,7 +90,8 @@ class WithLoad(unittest.TestCase):
     options = {}
 
     def setUp(self):
-        options = settings(multiplexor__canary=SHARE, multiplexor__canary_time="200ms", multiplexor__canary_requests=60, **self.options)
+        options = settings(multiplexor__canary=SHARE, multiplexor__canary_time="200ms", multiplexor__canary_requests=30,
+                           **{"multiplexor__canary_latency": 0, **self.options})
         self.postern = Postern(filter_text("a"), options=options, name="canary")
         self.addCleanup(self.end)
         self.load = Load(self.postern)
@@ -175,8 +176,12 @@ class Canary(WithLoad):
                 self.assertGreater(len(good - whose), 20)
                 self.assertLess(sum(1 for _, what in self.load.seen[before:] if what == "tempfail"), 40)
 
+
+class Slow(WithLoad):
+    options = {"multiplexor__canary_latency": 300}
+
     def test_slow_one_is_rolled_back(self):
-        self.reload("slow", "async.sleep(0.1)")
+        self.reload("slow", "async.sleep(0.4)")
         self.assertIn("too slow", self.last("rolled back")["why"])
         self.assertEqual({what for _, what in self.load.wait_for_more()}, {"a/a"})
         self.assert_nothing_deferred()
@@ -185,7 +190,7 @@ class Canary(WithLoad):
 class Kill(WithLoad):
     """The multiplexor dies while a filter is tried: the next one has the file that is there, and tries nothing."""
 
-    options = {"multiplexor__canary_errors": 100, "multiplexor__canary_latency": 0, "milterd__stage_time": "8s", "milterd__message_time": "9s", "milterd__reconnect_time": "8s"}
+    options = {"multiplexor__canary_errors": 100, "milterd__stage_time": "8s", "milterd__message_time": "9s", "milterd__reconnect_time": "8s"}
 
     def test_kill(self):
         self.try_by_hand()

@@ -11,8 +11,8 @@ from fixture import HOOKS, MultiplexorTest
 from fakes.record_client import outcome
 
 # Judged soon: by the hundredth run, a tenth of a second after the load.
-SOON = {"multiplexor.canary": 20, "multiplexor.canary_time": "100ms", "multiplexor.canary_requests": 100}
-BY_HAND = {"multiplexor.canary": 20, "multiplexor.canary_time": 0}
+SOON = {"multiplexor.canary": 20, "multiplexor.canary_time": "100ms", "multiplexor.canary_requests": 100, "multiplexor.canary_latency": 0}
+BY_HAND = {"multiplexor.canary": 20, "multiplexor.canary_time": 0, "multiplexor.canary_latency": 0}
 
 
 class Canary(MultiplexorTest):
@@ -201,14 +201,14 @@ class Judgement(Canary):
         self.assertIn("errors 0.0 %, tempfails 100.0 %", last["why"])
 
     def test_slow_one_rolls_back(self):
-        mux = self.begin({**SOON, "multiplexor.canary_requests": 5, "multiplexor.canary_time": "1h"})
+        mux = self.begin({**SOON, "multiplexor.canary_requests": 5, "multiplexor.canary_time": "1h", "multiplexor.canary_latency": 300})
         client = self.client(mux)
         self.run_hooks(client, 5, generation=1)
-        self.run_hooks(client, 5, uid="sleep=60")
+        self.run_hooks(client, 5, uid="sleep=400")
         self.rolled_back(mux, "too slow")
 
     def test_slow_hook_that_only_it_runs_is_not_compared(self):
-        mux = self.begin({**SOON, "multiplexor.canary_requests": 5, "multiplexor.canary_time": "1h"})
+        mux = self.begin({**SOON, "multiplexor.canary_requests": 5, "multiplexor.canary_time": "1h", "multiplexor.canary_latency": 300})
         client = self.client(mux)
         self.run_hooks(client, 5, generation=1)
         self.run_hooks(client, 5, uid="sleep=60", hook="RECIPIENT")
@@ -216,7 +216,7 @@ class Judgement(Canary):
         self.assertGreaterEqual(mux.status()["canary"]["candidate"]["mean_ms"], 60)
 
     def test_slow_as_the_current_one(self):
-        mux = self.begin({**SOON, "multiplexor.canary_requests": 5})
+        mux = self.begin({**SOON, "multiplexor.canary_requests": 5, "multiplexor.canary_latency": 1000})
         client = self.client(mux)
         self.run_hooks(client, 5, uid="sleep=60", generation=1)
         self.run_hooks(client, 5, uid="sleep=60")
@@ -309,7 +309,7 @@ class ByHand(Canary):
 
 class UnderLoad(Canary):
     def test_nothing_is_lost_by_promotions_and_roll_backs(self):
-        mux = self.start({"log.level": "info", "multiplexor.canary": 50, "multiplexor.canary_time": 0, "multiplexor.min_workers": 2})
+        mux = self.start({"log.level": "info", **BY_HAND, "multiplexor.canary": 50})
         watcher = self.watcher(mux)
         stop, bad, asked = threading.Event(), [], []
 

@@ -1,5 +1,6 @@
 """A filter beside the one in service: it changes no answer, keeps nobody waiting, and is counted exactly."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -197,19 +198,19 @@ class Waiting(Shadow):
     def test_cut_off_with_the_budget(self):
         mux = self.begin(HOOKS + "always hang\n")
         client = self.client(mux)
-        self.assertEqual(outcome(client.ask(uid="ok.1", budget_ms=300)), "OK")
+        self.assertEqual(outcome(client.ask(uid="ok.1", budget_ms=1500)), "OK")
         self.assertEqual(self.figures(mux, 1)["errors"], 1)
         self.assertEqual(mux.status()["recycles"]["deadline"], 0)
 
     def test_the_parcel_is_held_while_it_reads(self):
-        mux = self.begin(HOOKS + "always sleep=300\n")
+        mux = self.begin(HOOKS + "always sleep=800\n")
         client = self.client(mux)
         reply = client.ask(uid="ok.1", conn_id=b"c1", parcel=self.parcel)
         self.assertEqual(reply["flags"] & HELD, HELD)
         reply = client.ask(uid="ok.2", conn_id=b"c2")
         self.assertEqual(reply["flags"] & HELD, 0, "without a parcel there is none to hold")
         self.figures(mux, 2)
-        reply = client.ask(uid="sleep=1500.3", conn_id=b"c3", parcel=self.parcel)
+        reply = client.ask(uid="sleep=2500.3", conn_id=b"c3", parcel=self.parcel)
         self.assertEqual(reply["flags"] & HELD, 0, "the shadow was through before")
 
     def test_memory_is_bounded(self):
@@ -238,7 +239,8 @@ class Waiting(Shadow):
             self.assertEqual(outcome(client.ask(uid=f"ok.{n}", conn_id=f"c{n}".encode(), parcel=self.parcel)), "OK")
             if n % 5 == 0:
                 for row in self.rows(mux):
-                    os.kill(row["pid"], signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # one that was killed before may be listed still
+                        os.kill(row["pid"], signal.SIGKILL)
         def all_accounted():
             figures = self.figures(mux, 0)
             return figures["compared"] + figures["dropped"] == 30

@@ -112,13 +112,8 @@ static void put_histograms(struct buf *out, const struct stats *stats)
 
 static void put_workers(struct buf *out, const struct mux *mux)
 {
-    const struct generation *generation;
-    unsigned n[CHILD_STATE_COUNT] = {0};
-    TAILQ_FOREACH(generation, &mux->generations, entry)
-    {
-        for (int i = 0; i < CHILD_STATE_COUNT; i++)
-            n[i] += generation->pool.n_in[i];
-    }
+    unsigned n[CHILD_STATE_COUNT];
+    mux_count_workers(mux, n);
     put_head(out, "workers", "gauge", "workers by state");
     for (int i = 0; i < CHILD_STATE_COUNT; i++)
         (void)buf_printf(
@@ -131,15 +126,7 @@ static void put_workers(struct buf *out, const struct mux *mux)
 
 static void put_queue(struct buf *out, const struct mux *mux)
 {
-    int64_t now_ms = clock_now_ms(), oldest_ms = queue_oldest_ms(&mux->lobby, now_ms);
-    int64_t parked_ms = limits_oldest_ms(&mux->limits, now_ms);
-    oldest_ms = parked_ms > oldest_ms ? parked_ms : oldest_ms;
-    const struct generation *generation;
-    TAILQ_FOREACH(generation, &mux->generations, entry)
-    {
-        int64_t ms = queue_oldest_ms(&generation->queue, now_ms);
-        oldest_ms = ms > oldest_ms ? ms : oldest_ms;
-    }
+    int64_t now_ms = clock_now_ms(), oldest_ms = mux_oldest_ms(mux, now_ms);
     put_gauge(out, "queue_length", mux->n_queued, "requests that wait for a worker");
     put_gauge(out, "queue_max", (double)mux->conf->multiplexor.queue_size, "queue_size in force");
     put_gauge(out, "queue_oldest_seconds", (double)oldest_ms / 1000,

@@ -54,6 +54,31 @@ unsigned mux_n_busy(const struct mux *mux)
     return n;
 }
 
+void mux_count_workers(const struct mux *mux, unsigned n_out[CHILD_STATE_COUNT])
+{
+    const struct generation *generation;
+    memset(n_out, 0, CHILD_STATE_COUNT * sizeof(n_out[0]));
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        for (int i = 0; i < CHILD_STATE_COUNT && !generation->is_shadow; i++)
+            n_out[i] += generation->pool.n_in[i];
+    }
+}
+
+int64_t mux_oldest_ms(const struct mux *mux, int64_t now_ms)
+{
+    const struct generation *generation;
+    int64_t oldest_ms = queue_oldest_ms(&mux->lobby, now_ms);
+    int64_t parked_ms = limits_oldest_ms(&mux->limits, now_ms);
+    oldest_ms = parked_ms > oldest_ms ? parked_ms : oldest_ms;
+    TAILQ_FOREACH(generation, &mux->generations, entry)
+    {
+        int64_t ms = generation->is_shadow ? 0 : queue_oldest_ms(&generation->queue, now_ms);
+        oldest_ms = ms > oldest_ms ? ms : oldest_ms;
+    }
+    return oldest_ms;
+}
+
 void mux_needs(const struct mux *mux, struct wire_needs *out)
 {
     const struct generation *generation;

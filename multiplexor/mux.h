@@ -108,6 +108,9 @@ void mux_stop(struct mux *mux);
 
 void mux_needs(const struct mux *mux, struct wire_needs *out);
 unsigned mux_n_live(const struct mux *mux); /* workers of all generations but the shadow's */
+/* The same by state, and how long the request that waits for longest has waited. */
+void mux_count_workers(const struct mux *mux, unsigned n_out[CHILD_STATE_COUNT]);
+int64_t mux_oldest_ms(const struct mux *mux, int64_t now_ms);
 /* Whether a worker may be given a request that is not reserved. */
 bool mux_may_run_common(const struct mux *mux);
 unsigned mux_n_busy(const struct mux *mux); /* those of them that run a request */

@@ -58,7 +58,8 @@ static void become_nursery(char **arguments, int fd, pid_t parent, bool is_shado
     reset_signals();
     (void)setpgid(0, 0);
     if (is_shadow)
-        (void)setpriority(PRIO_PROCESS, 0, SHADOW_NICE); /* the processors are the others' first */
+        (void)setpriority(PRIO_PROCESS, 0,
+            getpriority(PRIO_PROCESS, 0) + SHADOW_NICE); /* the processors are the others' first */
     if (proc_die_with_parent(SIGKILL, parent) != 0)
         _exit(EXIT_CODE_SYSTEM);
     if (fd == NURSERY_FD ? fcntl(fd, F_SETFD, 0) != 0 : dup2(fd, NURSERY_FD) < 0)

@@ -53,13 +53,8 @@ static json_t *generations_json(const struct mux *mux)
 
 static json_t *workers_json(const struct mux *mux)
 {
-    unsigned n[CHILD_STATE_COUNT] = {0};
-    const struct generation *generation;
-    TAILQ_FOREACH(generation, &mux->generations, entry)
-    {
-        for (int i = 0; i < CHILD_STATE_COUNT && !generation->is_shadow; i++)
-            n[i] += generation->pool.n_in[i];
-    }
+    unsigned n[CHILD_STATE_COUNT];
+    mux_count_workers(mux, n);
     return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "total", (int)mux_n_live(mux),
         "idle", (int)n[CHILD_IDLE], "busy", (int)n[CHILD_BUSY], "starting",
         (int)(n[CHILD_FORKING] + n[CHILD_STARTING]), "ending",
@@ -71,15 +66,7 @@ static json_t *workers_json(const struct mux *mux)
 
 static json_t *queue_json(const struct mux *mux)
 {
-    int64_t now_ms = clock_now_ms(), oldest_ms = queue_oldest_ms(&mux->lobby, now_ms);
-    int64_t parked_ms = limits_oldest_ms(&mux->limits, now_ms);
-    oldest_ms = parked_ms > oldest_ms ? parked_ms : oldest_ms;
-    const struct generation *generation;
-    TAILQ_FOREACH(generation, &mux->generations, entry)
-    {
-        int64_t ms = queue_oldest_ms(&generation->queue, now_ms);
-        oldest_ms = ms > oldest_ms ? ms : oldest_ms;
-    }
+    int64_t now_ms = clock_now_ms(), oldest_ms = mux_oldest_ms(mux, now_ms);
     return json_pack("{s:i, s:I, s:I}", "length", (int)mux->n_queued, "max",
         (json_int_t)mux->conf->multiplexor.queue_size, "oldest_ms", (json_int_t)oldest_ms);
 }
@@ -92,7 +79,7 @@ static json_t *throttle_json(const struct mux *mux)
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
         const struct pool *pool = &generation->pool;
-        if (pool->pause_ms == 0)
+        if (pool->pause_ms == 0 || generation->is_shadow)
             continue;
         int64_t left_ms = pool->paused_until_ms - now_ms;
         return json_pack("{s:I, s:i, s:I, s:I, s:o}", "generation", (json_int_t)generation->number,

@@ -29,14 +29,8 @@ static void put(struct line *line, const char *key, uint64_t number)
 
 static void put_workers(struct line *line, const struct mux *mux)
 {
-    const struct generation *generation;
-    unsigned n[CHILD_STATE_COUNT] = {0};
-
-    TAILQ_FOREACH(generation, &mux->generations, entry)
-    {
-        for (int i = 0; i < CHILD_STATE_COUNT; i++)
-            n[i] += generation->pool.n_in[i];
-    }
+    unsigned n[CHILD_STATE_COUNT];
+    mux_count_workers(mux, n);
     put(line, "idle", n[CHILD_IDLE]);
     put(line, "busy", n[CHILD_BUSY]);
     put(line, "starting", n[CHILD_FORKING] + n[CHILD_STARTING]);
@@ -45,14 +39,7 @@ static void put_workers(struct line *line, const struct mux *mux)
 
 static void put_queue(struct line *line, const struct mux *mux, int64_t now_ms)
 {
-    int64_t oldest_ms = queue_oldest_ms(&mux->lobby, now_ms);
-    const struct generation *generation;
-
-    TAILQ_FOREACH(generation, &mux->generations, entry)
-    {
-        int64_t ms = queue_oldest_ms(&generation->queue, now_ms);
-        oldest_ms = ms > oldest_ms ? ms : oldest_ms;
-    }
+    int64_t oldest_ms = mux_oldest_ms(mux, now_ms);
     put(line, "queued", mux->n_queued);
     put(line, "oldest_ms", (uint64_t)oldest_ms);
 }

@@ -97,6 +97,11 @@ class Life(Shadow):
         self.assertIn("its nursery ended", mux.call("shadow")["data"]["error"])
         self.assertEqual(outcome(self.client(mux).ask(uid="ok.1")), "OK")
 
+    def test_its_workers_are_not_the_pool_s(self):
+        mux = self.begin()
+        self.assertEqual((mux.status()["workers"]["total"], mux.status()["workers"]["idle"]), (2, 2))
+        self.assertIn('postern_workers{state="idle"} 2\n', mux.call("metrics")["data"]["text"])
+
     def test_stop_in_the_middle(self):
         mux = self.begin(HOOKS + "always sleep=300\n")
         clients = self.clients(mux, 3)
@@ -107,8 +112,9 @@ class Life(Shadow):
 
     def test_its_processes_come_after_the_others(self):
         mux = self.begin()
+        ours = os.getpriority(os.PRIO_PROCESS, mux.process.pid)
         for row in mux.workers():
-            self.assertEqual(os.getpriority(os.PRIO_PROCESS, row["pid"]), 10 if row["generation"] == 2 else 0)
+            self.assertEqual(os.getpriority(os.PRIO_PROCESS, row["pid"]), min(ours + 10, 19) if row["generation"] == 2 else ours)
 
 
 class Comparison(Shadow):

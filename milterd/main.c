@@ -80,8 +80,7 @@ static void start_threads(const struct conf *conf)
 {
     size_t stack = (size_t)conf->milterd.thread_stack;
 
-    check(watch_start(
-              conf->multiplexor.socket, front.generations, &front.counters, stack, &front.watch),
+    check(watch_start(conf, front.generations, &front.counters, stack, &front.watch),
         "starting a thread");
     check(stop_start(&front, &listener), "starting a thread");
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/conf.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/parcel.h"
@@ -27,7 +28,7 @@ enum {
 };
 
 struct watch {
-    const char *path;
+    const struct conf *conf;
     struct generations *generations;
     struct front_counters *counters;
     pthread_mutex_t mutex;     /* over what follows, and the use of the connection */
@@ -36,6 +37,8 @@ struct watch {
     bool has_needs;            /* this connection has answered */
     struct wire_counters told; /* of what we have counted; all 0 on a new connection */
     int64_t told_ms;
+    uint32_t current;  /* generation; 0: not known */
+    bool has_reloaded; /* another one is current since the thread last looked */
 };
 
 static void drain_wakes(struct generations *generations)
@@ -111,6 +114,8 @@ static int take_needs(struct watch *watch, struct mux_link *link)
     if (rc != 0)
         return rc;
     generations_learn(watch->generations, &needs);
+    watch->has_reloaded |= watch->current != 0 && needs.generation != watch->current;
+    watch->current = needs.generation;
     watch->has_needs = true;
     log_debug("generation %u is current, candidate %u, %u %%; stages %x, answers %x",
         needs.generation, needs.candidate, needs.candidate_share, needs.union_sees,
@@ -150,19 +155,42 @@ bool watch_is_up(struct watch *watch)
     return is_up;
 }
 
+/* The file and options of our own command line, read again as a reload has the multiplexor do. Only
+ * the thread: no connection waits for a file. */
+static void reload_level(const struct conf *conf)
+{
+    struct conf *fresh;
+    char *error = NULL;
+    int rc = conf_load(
+        conf->path, (const char *const *)conf->overrides, conf->n_overrides, &fresh, &error);
+
+    if (rc != 0) {
+        log_warn("the level of the log stays as it is: %s", error != NULL ? error : err_text(rc));
+        free(error);
+        return;
+    }
+    log_set_level(fresh->log.level);
+    conf_free(fresh);
+}
+
 /* One turn: takes what there is, releases what is due. 0 or why the connection is lost. */
 static int turn(struct watch *watch)
 {
+    bool has_reloaded;
     int rc;
 
     watch_catch_up(watch);
     pthread_mutex_lock(&watch->mutex);
+    has_reloaded = watch->has_reloaded;
+    watch->has_reloaded = false;
     rc = watch->error;
     if (rc == 0 && watch->has_needs)
         rc = send_releases(watch, watch->link);
     if (rc == 0 && watch->has_needs)
         rc = send_counters(watch, watch->link);
     pthread_mutex_unlock(&watch->mutex);
+    if (has_reloaded)
+        reload_level(watch->conf);
     return rc;
 }
 
@@ -207,18 +235,19 @@ static void *watch_run(void *context)
 
     for (;;) {
         struct mux_link *link;
-        int rc = mux_link_open(watch->path, WATCH_OPEN_MS, &link);
+        int rc = mux_link_open(watch->conf->multiplexor.socket, WATCH_OPEN_MS, &link);
 
         if (rc == 0) {
             if (has_warned)
-                log_info("the multiplexor at %s is back", watch->path);
+                log_info("the multiplexor at %s is back", watch->conf->multiplexor.socket);
             has_warned = false;
             pause_ms = WATCH_PAUSE_MIN_MS;
             rc = follow(watch, link);
             mux_link_close(link);
         }
         if (!has_warned)
-            log_warn("no multiplexor at %s: %s; looking for it", watch->path, err_text(rc));
+            log_warn("no multiplexor at %s: %s; looking for it", watch->conf->multiplexor.socket,
+                err_text(rc));
         has_warned = true;
         poll(NULL, 0, pause_ms);
         pause_ms = pause_ms * 2 < WATCH_PAUSE_MAX_MS ? pause_ms * 2 : WATCH_PAUSE_MAX_MS;
@@ -226,13 +255,13 @@ static void *watch_run(void *context)
     return NULL;
 }
 
-int watch_start(const char *path, struct generations *generations, struct front_counters *counters,
-    size_t stack_bytes, struct watch **out)
+int watch_start(const struct conf *conf, struct generations *generations,
+    struct front_counters *counters, size_t stack_bytes, struct watch **out)
 {
     struct watch *watch = xcalloc(1, sizeof *watch);
     int rc;
 
-    watch->path = path;
+    watch->conf = conf;
     watch->generations = generations;
     watch->counters = counters;
     pthread_mutex_init(&watch->mutex, NULL);

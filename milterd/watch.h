@@ -9,23 +9,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct conf;
 struct front_counters;
 struct generations;
 struct watch;
 
 /*
- * Starts the thread. path, generations and counters are borrowed for the life of the process; the
- * thread ends with it. It looks for the multiplexor for ever, at most once a second. -ERR_SYSTEM.
+ * Starts the thread. conf, generations and counters are borrowed for the life of the process; the
+ * thread ends with it. It looks for the multiplexor for ever, at most once a second. When another
+ * generation has become current it reads the configuration again, for the level of the log.
+ * -ERR_SYSTEM.
  */
-int watch_start(const char *path, struct generations *generations, struct front_counters *counters,
-    size_t stack_bytes, struct watch **out);
+int watch_start(const struct conf *conf, struct generations *generations,
+    struct front_counters *counters, size_t stack_bytes, struct watch **out);
 /*
  * Takes in what the multiplexor has said already and the thread has not yet read, so that whoever
  * was told of a reload finds the new filter at the next connection and message. Never waits for the
  * multiplexor. NULL is fine. Thread-safe.
  */
 void watch_catch_up(struct watch *watch);
-/* Whether the watch connection stands and has answered, so that what is known is the present. NULL counts as up. Thread-safe. */
+/* Whether the watch connection stands and has answered, so that what is known is the present. NULL
+ * counts as up. Thread-safe. */
 bool watch_is_up(struct watch *watch);
 
 #endif

@@ -344,14 +344,11 @@ int parcel_rewind(struct parcel *parcel, size_t envelope_bytes)
     return 0;
 }
 
-size_t parcel_held_bytes(const struct parcel *parcel)
-{
-    return parcel->regions[ENVELOPE].peak + parcel->regions[MESSAGE].peak;
-}
-
 bool parcel_is_reusable(const struct parcel *parcel)
 {
-    return !parcel_is_on_disk(parcel) && parcel_held_bytes(parcel) <= parcel->limits.keep_bytes;
+    size_t held = parcel->regions[ENVELOPE].peak + parcel->regions[MESSAGE].peak;
+
+    return !parcel_is_on_disk(parcel) && held <= parcel->limits.keep_bytes;
 }
 
 bool parcel_is_on_disk(const struct parcel *parcel)

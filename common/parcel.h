@@ -51,8 +51,6 @@ struct slice parcel_envelope(struct parcel *parcel);
 int parcel_rewind(struct parcel *parcel, size_t envelope_bytes);
 /* Whether it may serve another message (size, not on disk). */
 bool parcel_is_reusable(const struct parcel *parcel);
-/* The most that it ever held in memory, which the kernel keeps for it. */
-size_t parcel_held_bytes(const struct parcel *parcel);
 bool parcel_is_on_disk(const struct parcel *parcel);
 
 /*

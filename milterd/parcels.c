@@ -5,8 +5,8 @@
 
 #include "common/xalloc.h"
 
-/* More idle ones, or more memory in them, is given back: a burst makes new ones at 0.1 ms each. */
-enum { PARCELS_KEPT = 256, PARCELS_KEPT_BYTES = 8 << 20 };
+/* More idle ones than this only hold memory: a burst makes new ones at 0.1 ms each. */
+enum { PARCELS_KEPT = 64 };
 
 struct parcels {
     struct parcel_limits limits;
@@ -14,7 +14,6 @@ struct parcels {
     pthread_mutex_t mutex; /* over the list */
     struct parcel *kept[PARCELS_KEPT];
     unsigned n_kept;
-    size_t kept_bytes;
 };
 
 struct parcels *parcels_new(const struct conf *conf)
@@ -47,10 +46,8 @@ int parcels_take(struct parcels *parcels, struct parcel **out)
     struct parcel *parcel = NULL;
 
     pthread_mutex_lock(&parcels->mutex);
-    if (parcels->n_kept > 0) {
+    if (parcels->n_kept > 0)
         parcel = parcels->kept[--parcels->n_kept];
-        parcels->kept_bytes -= parcel_held_bytes(parcel);
-    }
     pthread_mutex_unlock(&parcels->mutex);
     if (parcel == NULL)
         return parcel_new(&parcels->limits, out);
@@ -65,9 +62,7 @@ void parcels_put(struct parcels *parcels, struct parcel *parcel, bool is_free)
     if (parcels->may_reuse && is_free && parcel_is_reusable(parcel) &&
         parcel_rewind(parcel, 0) == 0) {
         pthread_mutex_lock(&parcels->mutex);
-        if (parcels->n_kept < PARCELS_KEPT &&
-            parcel_held_bytes(parcel) <= PARCELS_KEPT_BYTES - parcels->kept_bytes) {
-            parcels->kept_bytes += parcel_held_bytes(parcel);
+        if (parcels->n_kept < PARCELS_KEPT) {
             parcels->kept[parcels->n_kept++] = parcel;
             parcel = NULL;
         }

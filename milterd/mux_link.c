@@ -88,6 +88,15 @@ static int shake_hands(struct mux_link *link, int64_t until_ms)
     return rc == 0 ? await_hello(link, until_ms) : rc;
 }
 
+/* Of a record whose first bytes, at least, are there: its version was looked at. */
+static void tell_versions(struct slice record)
+{
+    const uint8_t *b = (const uint8_t *)record.data;
+
+    log_warn("the multiplexor speaks protocol %u.%u, we speak %d.%d: old and new binaries mixed?",
+        (unsigned)b[0] << 8 | b[1], (unsigned)b[2] << 8 | b[3], WIRE_MAJOR, WIRE_MINOR);
+}
+
 int mux_link_open(const char *path, int timeout_ms, struct mux_link **out)
 {
     int64_t until_ms = clock_now_ms() + timeout_ms;
@@ -101,8 +110,7 @@ int mux_link_open(const char *path, int timeout_ms, struct mux_link **out)
         rc = shake_hands(link, until_ms);
     while (rc == -ERR_AGAIN && clock_now_ms() < until_ms);
     if (rc == -ERR_VERSION)
-        log_warn("the multiplexor speaks another major version of the protocol; old and new "
-                 "binaries mixed?");
+        tell_versions(mux_link_record(link));
     if (rc != 0)
         mux_link_close(link);
     else

@@ -22,7 +22,7 @@ from stack import BUDGET_SECS, MilterClient, MilterClosed, Stack
 SEED = int(os.environ.get("POSTERN_INJECT_SEED") or random.SystemRandom().randrange(1 << 31))
 ONE = os.environ.get("POSTERN_INJECT_CASE", "").split()
 ALL = LOAD >= 5
-SECS = 2.5 * PATIENCE
+SECS = max(1.0, 2.5 * min(LOAD, 1.0)) * PATIENCE
 CASES_MIN = 5
 FAILURES_MAX = 5
 NTH_MAX = 40

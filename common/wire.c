@@ -11,7 +11,7 @@
 #include "common/log.h"
 
 enum { SPILLS_MAX = 8, OFFSET_ID = 8, OFFSET_PAYLOAD_BYTES = 16 };
-static const unsigned all_flags = WIRE_PARCEL | WIRE_ANNEX | WIRE_SOCKET;
+static const unsigned all_flags = WIRE_PARCEL | WIRE_ANNEX | WIRE_SOCKET | WIRE_NOTE;
 
 struct row {
     uint16_t type;

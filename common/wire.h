@@ -17,8 +17,8 @@ enum { WIRE_MAJOR = 1, WIRE_MINOR = 0, WIRE_HEADER_BYTES = 20, WIRE_RECORD_MAX =
 enum wire_role { ROLE_MILTERD = 1, ROLE_MULTIPLEXOR = 2, ROLE_NURSERY = 4, ROLE_WORKER = 8 };
 #define ROLE_ANY (ROLE_MILTERD | ROLE_MULTIPLEXOR | ROLE_NURSERY | ROLE_WORKER)
 
-/* Flags in a record's header; WIRE_PARCEL, WIRE_ANNEX and WIRE_SOCKET name its descriptors, in this order. */
-enum wire_flag { WIRE_PARCEL = 1, WIRE_ANNEX = 2, WIRE_SOCKET = 4 };
+/* Flags in a record's header; WIRE_PARCEL, WIRE_ANNEX, WIRE_SOCKET and WIRE_NOTE (note.h) name its descriptors, in this order. */
+enum wire_flag { WIRE_PARCEL = 1, WIRE_ANNEX = 2, WIRE_SOCKET = 4, WIRE_NOTE = 8 };
 
 enum request_flag {
     REQUEST_HAS_CONN_STATE = 1, /* conn_state holds a table (else it is empty as at the start) */

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/note.h"
 #include "common/parcel.h"
 #include "common/proc.h"
 #include "common/text.h"
@@ -314,17 +315,28 @@ static void child_free(struct child *child)
     struct mux *mux = child->mux;
     link_close(&child->link);
     event_del(&child->timer);
+    note_close(child->note);
     pool_remove(&child->generation->pool, child);
     free(child);
     mux_wake(mux);
 }
 
-static int send_fork(struct generation *generation, uint32_t number, int fd)
+/* Without the page a worker does as well; only less is known when it dies. */
+static int send_fork(struct child *child, int fd)
 {
-    struct wire_fork record = {.number = number};
+    struct wire_fork record = {.number = child->number};
+    struct generation *generation = child->generation;
     struct buf *encoded = &generation->mux->encoded;
-    int err = wire_put_fork(encoded, NULL, number, WIRE_SOCKET, &record);
-    return err != 0 ? err : link_send(&generation->link, buf_slice(encoded), &fd, 1);
+    int fds[2] = {fd, -1};
+    child->note = note_new(&fds[1]);
+    int n_fds = child->note != NULL ? 2 : 1;
+    int err = wire_put_fork(
+        encoded, NULL, child->number, WIRE_SOCKET | (n_fds > 1 ? WIRE_NOTE : 0), &record);
+    if (err == 0)
+        err = link_send(&generation->link, buf_slice(encoded), fds, n_fds);
+    if (n_fds > 1)
+        close(fds[1]);
+    return err;
 }
 
 int child_start(struct generation *generation)
@@ -347,7 +359,7 @@ int child_start(struct generation *generation)
     if (err == 0)
         err = sock_set_record_buffers(pair[1]);
     if (err == 0)
-        err = send_fork(generation, child->number, pair[1]);
+        err = send_fork(child, pair[1]);
     close(pair[1]);
     if (err != 0) {
         log_error("%s: cannot ask for it: %s", name, err_text(err));
@@ -446,9 +458,13 @@ static void log_exit(
     const struct child *child, enum child_state state, const char *status_text, bool is_clean)
 {
     enum log_level level = state == CHILD_QUITTING && is_clean ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
-    log_at(level, "worker %d (generation %u) ended: %s, after %llu requests%s%s", (int)child->pid,
-        child->generation->number, status_text, (unsigned long long)child->n_requests,
-        child->doing[0] != '\0' ? ", while running " : "", child->doing);
+    char last[256] = "";
+    if (child->doing[0] != '\0')
+        note_text(child->note, last, sizeof(last));
+    log_at(level, "worker %d (generation %u) ended: %s, after %llu requests%s%s%s%s",
+        (int)child->pid, child->generation->number, status_text,
+        (unsigned long long)child->n_requests, child->doing[0] != '\0' ? ", while running " : "",
+        child->doing, last[0] != '\0' ? ", at " : "", last);
 }
 
 void child_on_exit(struct child *child, int status)

@@ -20,6 +20,7 @@
 
 struct generation;
 struct mux;
+struct note;
 struct request;
 
 enum child_state {
@@ -38,12 +39,13 @@ struct child {
     struct mux *mux;
     struct generation *generation;
     enum child_state state;
-    uint32_t number;   /* our name for it until the pid is known */
-    pid_t pid;         /* 0: not known yet */
-    bool is_reaped;    /* the pid is no longer ours */
-    bool is_ready;     /* READY came */
-    bool has_failed;   /* it will never be: the pool was told */
-    enum recycle mark; /* to be replaced for this cause; RECYCLE_NONE: not */
+    uint32_t number;         /* our name for it until the pid is known */
+    pid_t pid;               /* 0: not known yet */
+    bool is_reaped;          /* the pid is no longer ours */
+    bool is_ready;           /* READY came */
+    bool has_failed;         /* it will never be: the pool was told */
+    enum recycle mark;       /* to be replaced for this cause; RECYCLE_NONE: not */
+    const struct note *note; /* what it says it is at; NULL: it cannot */
     struct link link;
     struct event timer;       /* start, or exit */
     struct request *request;  /* while BUSY */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/note.h"
 #include "multiplexor/child.h"
 
 static const char not_known[] = "it is not known how";
@@ -16,6 +17,7 @@ void deaths_add(struct deaths *deaths, struct child *child, const char *how)
     struct death *death = &deaths->items[deaths->n++];
     *death = (struct death){.pid = child->pid, .child = how == NULL ? child : NULL};
     snprintf(death->how, sizeof(death->how), "%s", how != NULL ? how : "");
+    note_text(child->note, death->last, sizeof(death->last));
 }
 
 void deaths_tell(struct deaths *deaths, const struct child *child, const char *how)
@@ -26,6 +28,7 @@ void deaths_tell(struct deaths *deaths, const struct child *child, const char *h
             continue;
         death->child = NULL;
         snprintf(death->how, sizeof(death->how), "%s", how);
+        note_text(child->note, death->last, sizeof(death->last)); /* its very last */
     }
 }
 

@@ -62,6 +62,9 @@ static int class_index(lua_State *L)
 {
     const struct lapi_class *class = lua_touserdata(L, lua_upvalueindex(1));
     if (lua_type(L, 2) == LUA_TSTRING) {
+        size_t len;
+        const char *name = lua_tolstring(L, 2, &len);
+        script_note_operation(script_of(L), class->word, name, len);
         lua_pushvalue(L, 2);
         if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) {
             return 1;

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/note.h"
 #include "common/proc.h"
 #include "common/sock.h"
 #include "common/wire.h"
@@ -62,13 +63,14 @@ static int send_forked(
 }
 
 /* In the child. The record socket of the nursery is among what is closed. */
-static int become_worker(struct nursery *nursery, int fd)
+static int become_worker(struct nursery *nursery, int fd, int note_fd)
 {
     char name[16];
     if (proc_die_with_parent(SIGKILL, nursery->multiplexor) != 0) {
         return EXIT_CODE_OK; /* the multiplexor died meanwhile: nobody needs us */
     }
     const int keep[] = {fd, sandbox_fd(nursery->sandbox)};
+    struct note *note = note_fd >= 0 ? note_open(note_fd) : NULL;
     proc_close_fds_except(keep, sizeof keep / sizeof keep[0]);
     log_reopen_child(nursery->worker_name);
     snprintf(name, sizeof name, "postern-w%u", nursery->generation);
@@ -78,10 +80,11 @@ static int become_worker(struct nursery *nursery, int fd)
         return EXIT_CODE_SYSTEM;
     }
     script_after_fork(nursery->script);
+    script_note_set(nursery->script, note);
     return serve_run(nursery->conf, nursery->script, fd, nursery->generation, nursery->init_ms);
 }
 
-static int fork_worker(struct nursery *nursery, uint64_t id, uint32_t number, int fd)
+static int fork_worker(struct nursery *nursery, uint64_t id, uint32_t number, int fd, int note_fd)
 {
     int n_threads = proc_thread_count();
     if (n_threads != 1) {
@@ -92,7 +95,7 @@ static int fork_worker(struct nursery *nursery, uint64_t id, uint32_t number, in
     }
     pid_t pid = fork_sibling();
     if (pid == 0) {
-        proc_exit(become_worker(nursery, fd));
+        proc_exit(become_worker(nursery, fd, note_fd));
     }
     if (pid < 0) {
         const char *error = err_text(-ERR_SYSTEM);
@@ -131,6 +134,8 @@ static int load(struct nursery *nursery)
     if (script_new(
             nursery->conf, nursery->conf->worker.filter, load_ms, &nursery->script, &error) != 0) {
         log_error("the filter does not load: %s", error);
+    } else {
+        script_note_watch(nursery->script);
     }
     int64_t left_ms = load_ms - (clock_now_ms() - start_ms);
     nursery->init_ms = left_ms > INIT_MIN_MS ? left_ms : INIT_MIN_MS;
@@ -150,10 +155,12 @@ static int take_fork(struct nursery *nursery, const struct wire_header *header, 
     struct wire_fork fork_record;
     int err = wire_get_fork(slice_of(nursery->record, len), slice_of(NULL, 0), &fork_record);
     int index = wire_fd_index(header, WIRE_SOCKET);
+    int note = wire_fd_index(header, WIRE_NOTE);
     if (err != 0 || index < 0) {
         return -ERR_BAD;
     }
-    return fork_worker(nursery, header->id, fork_record.number, received->fds[index]);
+    return fork_worker(nursery, header->id, fork_record.number, received->fds[index],
+        note >= 0 ? received->fds[note] : -1);
 }
 
 static int take_record(struct nursery *nursery)

@@ -16,6 +16,7 @@
 #include "common/hook.h"
 #include "common/wire.h"
 
+struct note;
 struct script;
 struct job;
 struct lua_State;
@@ -39,6 +40,10 @@ uint32_t script_hooks(const struct script *script); /* HOOK_BIT of each hook def
 const char *script_path(const struct script *script);
 /* Worker: a new random seed; globals become read-only after script_init when strict_globals. */
 void script_after_fork(struct script *script);
+/* Nursery, for the workers that come of it: a signal that ends the process finds the line first. */
+void script_note_watch(struct script *script);
+/* From now on it notes there what it is at; NULL: nowhere. Borrowed. */
+void script_note_set(struct script *script, struct note *note);
 /* Runs filter_init within budget_ms. 0 or -ERR_BAD with error_out. */
 int script_init(struct script *script, int64_t budget_ms, char **error_out);
 void script_exit(struct script *script, int64_t budget_ms);

@@ -49,6 +49,7 @@ static int event_mask(const struct script *script)
 
 static void on_count(lua_State *L, struct script *script)
 {
+    script_note_line(script, L);
     if (!script->is_expired && clock_now_ms() < script->deadline_ms) {
         if (lua_gethookcount(L) == 1) { /* left over from an earlier hook that was too slow */
             script_deadline_watch(L);

@@ -20,6 +20,7 @@
 
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/note.h"
 #include "worker/lapi.h"
 #include "worker/script.h"
 #include "worker/script_wait.h"
@@ -64,8 +65,9 @@ struct script {
     uint32_t hooks;
     int hook_refs[HOOK_COUNT]; /* in the registry; LUA_NOREF where there is none */
 
-    struct job *job; /* NULL outside a request */
-    enum hook hook;  /* HOOK_NONE at load */
+    struct note *note; /* what it is at, for the multiplexor; NULL: nobody reads it */
+    struct job *job;   /* NULL outside a request */
+    enum hook hook;    /* HOOK_NONE at load */
 
     /* the gate */
     lua_State *thread; /* the coroutine of hooks, kept while hooks end well; NULL: make one */
@@ -137,6 +139,11 @@ int script_deadline_raise(lua_State *L);   /* "the hook did not end in time", wi
 /* script_profile.c: only while script->profile is not NULL */
 void script_profile_begin(struct script *script); /* a call begins: what was before is not its */
 void script_profile_event(struct script *script, lua_State *L, const lua_Debug *ar);
+
+/* script_note.c. word: of a class; name: of its field or method. */
+void script_note_begin(struct script *script);
+void script_note_operation(struct script *script, const char *word, const char *name, size_t len);
+void script_note_line(struct script *script, lua_State *L);
 
 /* script_alarm.c: the log is told where a call is that its deadline did not end. */
 void script_alarm_set(struct script *script); /* for the call that begins, from deadline_ms */

@@ -352,6 +352,7 @@ static void begin(struct script *script, const struct run *run)
     script->job = run->job;
     script->hook = run->info->hook;
     lapi_verdict_reset(script->L);
+    script_note_begin(script);
     set_log_context(run);
     if (script->reply_changes.cap > KEEP_CHANGES_BYTES) {
         buf_clear(&script->reply_changes);

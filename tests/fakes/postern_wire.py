@@ -22,7 +22,7 @@ SOURCE = os.environ.get("POSTERN_SOURCE") or os.path.dirname(
 
 HEADER = struct.Struct(">HHHHQI")
 RECORD_MAX = 65536
-WIRE_PARCEL, WIRE_ANNEX, WIRE_SOCKET = 1, 2, 4
+WIRE_PARCEL, WIRE_ANNEX, WIRE_SOCKET, WIRE_NOTE = 1, 2, 4, 8
 NUMBERS = {"U8": "B", "U16": "H", "U32": "I", "U64": "Q"}
 
 F_ADD_SEALS, F_GET_SEALS = 1033, 1034

@@ -6,11 +6,9 @@
 
 int luaopen_deadly(lua_State *L);
 
-/* As the kernel would for a bad pointer, but without a sanitizer's report. */
 static int segv(lua_State *L)
 {
     (void)L;
-    signal(SIGSEGV, SIG_DFL);
     raise(SIGSEGV);
     return 0;
 }
@@ -18,7 +16,6 @@ static int segv(lua_State *L)
 static int end_by_abort(lua_State *L)
 {
     (void)L;
-    signal(SIGABRT, SIG_DFL);
     abort();
 }
 

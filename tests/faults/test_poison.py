@@ -2,13 +2,14 @@
 
 import json
 import os
+import signal
 import stat
 import threading
 import time
 import unittest
 
 import paths  # noqa: F401
-from harness.process import BIN, BUILD, Process, wait_until
+from harness.process import BIN, BUILD, SANITIZE, Process, wait_until
 from stack import Stack
 
 MODULE = os.path.join(BUILD, "tests", "faults")
@@ -18,6 +19,7 @@ class Poison(Stack):
     deeds = f"""
     segv = function() package.cpath = "{MODULE}/?.so" require("deadly").segv() end,
     abort = function() package.cpath = "{MODULE}/?.so" require("deadly").abort() end,
+    loop = function() while true do end end,
     exit = function() package.cpath = "{MODULE}/?.so" require("deadly").exit(7) end,
     """
     options = {"worker__read_paths": MODULE, "multiplexor__min_workers": 2, "multiplexor__respawn_min": "10ms"}
@@ -80,6 +82,8 @@ class Kept(Poison):
         self.assertEqual([rcpt["address"] for rcpt in facts["recipients"]], ["<bob@example.net>", "<eve@example.net>"])
         self.assertEqual(facts["macros"]["mail"], {"i": "QUEUE1"})
         self.assertEqual(len({death["pid"] for death in facts["deaths"]}), 2)
+        for death in facts["deaths"]:
+            self.assertRegex(death["last"], r"^msg\.header" + ("" if SANITIZE else r", filter\.lua:\d+$"))
         shown = self.ctl("show", name, check=True)[1]
         self.assertIn("X-Do: abort", shown)
         self.assertNotIn("\x1b", shown + self.ctl("list", check=True)[1])
@@ -102,6 +106,20 @@ class Kept(Poison):
         self.assertEqual(code, 0, out + err)
         self.assertEqual(json.loads(out)["log"], ["from=ann@example.org", "ip=192.0.2.77", "helo=helo.example.org", "to=2", "id=QUEUE1",
                                                   "subject=abort"])
+
+    def test_what_a_killed_worker_was_at(self):
+        """No handler runs for SIGKILL: the line is the one that the count hook saw."""
+        thread = self.in_background("loop")
+        first = self.busy()[0]
+        os.kill(first, signal.SIGKILL)
+        os.kill(wait_until(lambda: [pid for pid in self.busy() if pid != first], "the second attempt")[0], signal.SIGKILL)
+        thread.join()
+        self.assert_tempfail(thread.answer)
+        facts = json.loads(self.ctl("show", self.ids(1)[0], "--json", check=True)[1])
+        self.assertEqual([death["how"] for death in facts["deaths"]], ["signal 9 (SIGKILL)"] * 2)
+        self.assertRegex(facts["deaths"][0]["last"], r"^msg\.header(, filter\.lua:\d+)?$")
+        self.assertIn("while running filter_message uid=", self.postern.multiplexor.output())
+        self.assertIn(", at msg.header", self.postern.multiplexor.output())
 
     def test_private_and_deleted(self):
         for deed in ("segv", "exit"):

@@ -200,7 +200,7 @@ static void test_header_refusals(void **state)
         {"wrong sender", -1, 0, ROLE_WORKER, 1, -ERR_DENIED},
         {"other major", MAJOR, WIRE_MAJOR + 1, ROLE_MULTIPLEXOR, 1, -ERR_VERSION},
         {"unknown type", TYPE, 99, ROLE_MULTIPLEXOR, 1, -ERR_BAD},
-        {"unknown flag", FLAGS, WIRE_SOCKET | 8, ROLE_MULTIPLEXOR, 2, -ERR_BAD},
+        {"unknown flag", FLAGS, WIRE_SOCKET | 16, ROLE_MULTIPLEXOR, 2, -ERR_BAD},
         {"flag of another type", FLAGS, WIRE_PARCEL, ROLE_MULTIPLEXOR, 1, -ERR_BAD},
         {"payload promises more", PAYLOAD, 5, ROLE_MULTIPLEXOR, 1, -ERR_SHORT},
         {"payload promises less", PAYLOAD, 3, ROLE_MULTIPLEXOR, 1, -ERR_BAD},

@@ -67,13 +67,19 @@ def begin(peer, mails):
 
 
 def cell(peer, mail, connections, seconds, recipients=1):
-    """Messages a second, processor time, latency and messages not served of one load."""
-    before = peer.cpu()
+    """Messages a second, processor time (of Postern by process too), latency and messages not served of one load."""
+    before = peer.cpu_by_role()
     figures = load(peer, [mail], connections, seconds=seconds, recipients=recipients)
-    spent = peer.cpu() - before
+    after = peer.cpu_by_role()
+    each = {role: (spent - before.get(role, 0)) / max(figures["msgs"], 1) * 1000 for role, spent in after.items()}
+    # A worker that ended moves from its role to "ended": the two are one sum below, or a total.
+    cpu_ms = (sum(after.values()) - sum(before.values())) / max(figures["msgs"], 1) * 1000
     unserved = sum(figures[key] for key in ("tempfail", "other", "protocol_error", "closed", "timeout"))
-    return {"rate": figures["rate"], "cpu_ms": round(spent / max(figures["msgs"], 1) * 1000, 5), "p50": figures["msg_p50"], "p99": figures["msg_p99"],
-            "unserved": int(unserved)}
+    found = {"rate": figures["rate"], "cpu_ms": round(cpu_ms, 5), "p50": figures["msg_p50"], "p99": figures["msg_p99"], "unserved": int(unserved)}
+    if peer.is_ours:
+        each["worker"] = each.get("worker", 0) + each.pop("ended")
+        found["by_role"] = {role: round(spent, 5) for role, spent in each.items()}
+    return found
 
 
 def start_ms(make, mail):

@@ -107,14 +107,16 @@ class Peer:
                 todo += [int(child) for child in proc(f"{pid}/task/{task}/children").split()]
         return seen
 
-    def cpu(self):
-        """Seconds of user and system time of all of them, and of the children they waited for."""
-        ticks = 0
+    def cpu_by_role(self):
+        """{role: seconds of user and system time}; those of children that have ended and were waited for under "ended"."""
+        found = {"ended": 0}
         for pid in self.pids():
-            stat = proc(f"{pid}/stat")
+            stat, role = proc(f"{pid}/stat"), self.role(proc(f"{pid}/comm").strip())
             if stat:
-                ticks += sum(int(x) for x in stat.rsplit(")", 1)[1].split()[11:15])
-        return ticks / TICKS
+                user, system, user_ended, system_ended = (int(x) / TICKS for x in stat.rsplit(")", 1)[1].split()[11:15])
+                found[role] = found.get(role, 0) + user + system
+                found["ended"] += user_ended + system_ended
+        return found
 
     def activity(self):
         """(seconds on a processor, to the nanosecond; times a thread gave the processor up) of all threads that run now."""

@@ -12,6 +12,7 @@ DOCUMENTS = (os.path.join(TOP, "docs", "performance.md"), os.path.join(TOP, "REA
 BLOCK = re.compile(r"(<!-- bench:([a-z-]+) -->\n).*?(<!-- /bench -->)", re.S)
 NONE = "–"
 SHORT_AGAINST = {"bare": "the bare filter", "mimedefang": "MIMEDefang", "rspamd": "rspamd", "pymilter": "pymilter"}
+ROLES = ("front end", "multiplexor", "nursery", "worker")
 NOT_ITS_FILTER = {("html", "rspamd")}   # docs/performance.md says why; no such ratio is shown off
 
 
@@ -103,6 +104,16 @@ def rest_table(result):
     return table(head, rows) + "".join(f"\n\nEach further worker of Postern, idle: {mb:.2f} MB." for mb in more if mb)
 
 
+def roles_table(result):
+    """Where Postern's processor time goes."""
+    rows = []
+    for cell in in_order(result["cells"]):
+        found = [row["postern"]["by_role"] for row in cell["rounds"] if "by_role" in row.get("postern", {})]
+        if found and cell["connections"] == 10:
+            rows.append([CASES[cell["case"]].title, *(number(statistics.median(row.get(role, 0) for row in found)) for role in ROLES)])
+    return table(["CPU ms/msg, 10 connections", *ROLES], rows)
+
+
 def recycle_table(result):
     found = result["recycle"]
     head = ["recycle_requests", "msg/s", f"to {found['base']}", "CPU ms/msg", "p99 ms", "not served"]
@@ -126,6 +137,7 @@ def compare_blocks(result):
     if result["cells"]:
         blocks["compare"] = compare_table(result)
         blocks["short"] = short_table(result)
+        blocks["roles"] = roles_table(result)
     if result["rest"]:
         blocks["rest"] = rest_table(result)
     if result["recycle"]:
@@ -135,7 +147,7 @@ def compare_blocks(result):
 
 def everything(result):
     blocks = compare_blocks(result)
-    return "\n\n".join(blocks[name] for name in ("setting", "compare", "rest", "recycle") if name in blocks)
+    return "\n\n".join(blocks[name] for name in ("setting", "compare", "roles", "rest", "recycle") if name in blocks)
 
 
 def fill(text, blocks):

@@ -137,6 +137,13 @@ class Tables(unittest.TestCase):
         self.assertEqual(lines[2], "| 3 KB text | 2,100 | 0.500 | 2.10 (2.00–2.20) | 42.0 (40.0–44.0) | 4.20 (4.00–4.40) | – |")
         self.assertEqual([line.split(" | ")[5] for line in lines if line.startswith("| 40 KB html")], ["–"])
 
+    def test_the_time_of_each_process(self):
+        result = good_result()
+        result["cells"] = [cell("small"), cell("html")]
+        for n, row in enumerate(result["cells"][0]["rounds"]):
+            row["postern"]["by_role"] = {"front end": 0.1 * (n + 1), "multiplexor": 0.05, "nursery": 0, "worker": 1.5}
+        self.assertEqual(report.roles_table(result).splitlines()[2:], ["| 3 KB text | 0.200 | 0.050 | 0.000 | 1.50 |"])
+
     def test_blocks_are_replaced_and_all_else_stays(self):
         text = "a\n<!-- bench:short -->\nold\nlines\n<!-- /bench -->\nb\n<!-- bench:goals -->\nkept\n<!-- /bench -->\nc\n"
         after = report.fill(text, {"short": "new", "other": "nowhere"})

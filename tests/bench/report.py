@@ -114,13 +114,18 @@ def roles_table(result):
     return table(["CPU ms/msg, 10 connections", *ROLES], rows)
 
 
+def recycle_row(rounds, limit, base):
+    cpu = median_of(rounds, "cpu_ms", limit)
+    each = NONE if limit == base else f"{(cpu - median_of(rounds, 'cpu_ms', base)) * int(limit):.2f}"
+    return [limit, number(median_of(rounds, "rate", limit)), spread(ratios(rounds, "rate", limit, base)), number(cpu), each,
+            number(median_of(rounds, "p99", limit)), str(sum(row[limit]["unserved"] for row in rounds))]
+
+
 def recycle_table(result):
-    found = result["recycle"]
-    head = ["recycle_requests", "msg/s", f"to {found['base']}", "CPU ms/msg", "p99 ms", "not served"]
-    rounds = found["rounds"]
-    return table(head, [[limit, number(median_of(rounds, "rate", limit)), spread(ratios(rounds, "rate", limit, found["base"])),
-                         number(median_of(rounds, "cpu_ms", limit)), number(median_of(rounds, "p99", limit)),
-                         str(sum(row[limit]["unserved"] for row in rounds))] for limit in rounds[0]])
+    """What recycling costs; CPU of one recycle from the difference to the last limit."""
+    rounds, base = result["recycle"]["rounds"], result["recycle"]["base"]
+    head = ["recycle_requests", "msg/s", f"to {base}", "CPU ms/msg", "CPU ms for a recycle", "p99 ms", "not served"]
+    return table(head, [recycle_row(rounds, limit, base) for limit in rounds[0]])
 
 
 def setting(result):

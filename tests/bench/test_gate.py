@@ -137,6 +137,13 @@ class Tables(unittest.TestCase):
         self.assertEqual(lines[2], "| 3 KB text | 2,100 | 0.500 | 2.10 (2.00–2.20) | 42.0 (40.0–44.0) | 4.20 (4.00–4.40) | – |")
         self.assertEqual([line.split(" | ")[5] for line in lines if line.startswith("| 40 KB html")], ["–"])
 
+    def test_what_a_recycle_costs(self):
+        result = good_result()
+        result["recycle"]["rounds"][0]["10"]["cpu_ms"] = 1.1
+        rows = report.recycle_table(result).splitlines()[2:]
+        self.assertEqual(rows[0], "| 10 | 800 | 0.800 | 1.10 | 1.00 | 5.00 | 0 |")
+        self.assertEqual(rows[2], "| 5000 | 1,000 | 1.00 | 1.00 | – | 5.00 | 0 |")
+
     def test_the_time_of_each_process(self):
         result = good_result()
         result["cells"] = [cell("small"), cell("html")]

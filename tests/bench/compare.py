@@ -181,7 +181,7 @@ def main():
             result = json.load(file)
     else:
         plan = cases.chosen(chosen.cases, chosen.connections, cases.QUICK if chosen.quick else cases.DEFAULT)
-        result = measure(chosen.peers, plan, chosen.parts, chosen.rounds or (2 if chosen.quick else 5), chosen.seconds or (1 if chosen.quick else 2))
+        result = measure(chosen.peers, plan, chosen.parts, chosen.rounds or (2 if chosen.quick else 5), chosen.seconds or (1 if chosen.quick else 1.5))
         if chosen.json:
             result = save(result, chosen.json, chosen.add)
     print(report.compare_table(result) if chosen.markdown else report.everything(result))

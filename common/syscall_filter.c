@@ -31,7 +31,7 @@ enum {
     ANY = WORKER | MILTERD | MUX,
     /* Binary search over the numbers in place of a chain. */
     OPTIMIZE_TREE = 2,
-    COMPILE_SECS = 2, /* it takes some milliseconds */
+    COMPILE_SECS = 1, /* it takes some milliseconds */
 };
 
 #define NEW_NAMESPACES                                                                             \

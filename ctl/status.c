@@ -243,6 +243,7 @@ static void print_status(const json_t *data)
     print_value("retries", find(data, "retries"));
     print_value("clients", find(data, "clients"));
     print_value("sandbox", find(data, "sandbox"));
+    print_value("multiplexor", find(data, "multiplexor_sandbox"));
 }
 
 int command_status(const struct args *args)

@@ -174,6 +174,7 @@ int main(int argc, char **argv)
     struct mux *mux = mux_new(conf, worker, &sockets);
     if (mux == NULL)
         log_fatal(EXIT_CODE_SYSTEM, "libevent gives no event base");
+    mux->sandbox = sandbox;
     free(worker);
     mux_run(mux);
     mux_free(mux);

@@ -42,7 +42,8 @@ struct orphan {
 
 struct mux {
     struct event_base *base;
-    struct conf *conf; /* in force */
+    struct conf *conf;   /* in force */
+    const char *sandbox; /* what the multiplexor itself has in force, for status; borrowed */
     char *worker_program;
     struct clients clients;
     struct ctl ctl;

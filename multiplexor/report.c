@@ -136,6 +136,7 @@ static void put_filter(json_t *status, const struct mux *mux)
     json_object_set_new(status, "filter_error", report_text(mux->reload.error));
     json_object_set_new(status, "loaded_at", report_time(current != NULL ? current->loaded_at : 0));
     json_object_set_new(status, "is_loading", json_boolean(mux->loading != NULL));
+    json_object_set_new(status, "multiplexor_sandbox", report_text(mux->sandbox));
     json_object_set_new(status, "sandbox", report_text(current != NULL ? current->sandbox : NULL));
     json_object_set_new(status, "generations", generations_json(mux));
     json_object_set_new(status, "canary", canary_json(mux));

@@ -154,6 +154,9 @@ class Tried(unittest.TestCase):
                     self.assertEqual(fields["Seccomp"], "2")
             for process in (postern.multiplexor, postern.milterd):
                 self.assertIn("sandbox: no" if SANITIZE else "sandbox: no-new-privs, seccomp", process.output())
+            own = postern.status()["multiplexor_sandbox"]
+            self.assertIn("no seccomp: off in a build with sanitizers" if SANITIZE else "no-new-privs, seccomp", own)
+            self.assertIn(own, postern.ctl("status")[1])
 
     def write_filter(self, body):
         """A filter_message that has the module, and `say`, which writes a line to the state folder."""

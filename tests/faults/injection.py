@@ -169,35 +169,40 @@ def signal_storm(postern, random):
         time.sleep(0.002)
 
 
-# name: (function, weight, whether mail may be deferred because of it)
+# What a mail server's client hears of a fault: nobody answers (on_failure), a rule of ours (drain, stop, another connection, overload), the mail
+# server's own default.
+FAILURE, BUSY, DEFAULT = "4.3.0", "4.3.2", "4.7.1"
+NONE, BY_US = (), (FAILURE, BUSY)
+
+# name: (function, weight, how mail may be deferred because of it)
 FAULTS = {
-    "worker killed": (to_worker(signal.SIGKILL), 6, False),
-    "worker crashed": (to_worker(signal.SIGSEGV), 2, False),
-    "worker aborted": (to_worker(signal.SIGABRT), 1, False),
-    "worker stopped": (to_worker(signal.SIGSTOP), 3, True),
-    "workers killed one after the other": (worker_storm, 1, True),
-    "all workers killed": (all_workers, 2, False),
-    "nursery killed": (nursery_kill, 2, False),
-    "multiplexor killed": (multiplexor_kill, 3, True),
-    "multiplexor stopped": (stopped(lambda postern: postern.multiplexor), 2, True),
-    "multiplexor restarted": (multiplexor_restart, 1, True),
-    "milterd killed": (milterd_kill, 3, True),
-    "milterd stopped": (stopped(lambda postern: postern.milterd), 2, False),
-    "all killed": (kill_all, 1, True),
-    "reload": (reload_good, 4, False),
-    "reload of a broken filter": (reload_broken, 4, False),
-    "recycled": (recycle, 2, False),
-    "scaled": (scale, 1, False),
-    "drained": (drain, 2, True),
-    "multiplexor without descriptors": (starved(lambda postern: postern.multiplexor), 2, True),
-    "milterd without descriptors": (starved(lambda postern: postern.milterd), 2, True),
-    "signals": (signal_storm, 1, False),
+    "worker killed": (to_worker(signal.SIGKILL), 6, NONE),
+    "worker crashed": (to_worker(signal.SIGSEGV), 2, NONE),
+    "worker aborted": (to_worker(signal.SIGABRT), 1, NONE),
+    "worker stopped": (to_worker(signal.SIGSTOP), 3, (FAILURE,)),
+    "workers killed one after the other": (worker_storm, 1, (FAILURE,)),
+    "all workers killed": (all_workers, 2, NONE),
+    "nursery killed": (nursery_kill, 2, NONE),
+    "multiplexor killed": (multiplexor_kill, 3, BY_US),
+    "multiplexor stopped": (stopped(lambda postern: postern.multiplexor), 2, BY_US),
+    "multiplexor restarted": (multiplexor_restart, 1, BY_US),
+    "milterd killed": (milterd_kill, 3, (DEFAULT, FAILURE)),
+    "milterd stopped": (stopped(lambda postern: postern.milterd), 2, NONE),
+    "all killed": (kill_all, 1, (*BY_US, DEFAULT)),
+    "reload": (reload_good, 4, NONE),
+    "reload of a broken filter": (reload_broken, 4, NONE),
+    "recycled": (recycle, 2, NONE),
+    "scaled": (scale, 1, NONE),
+    "drained": (drain, 2, (BUSY,)),
+    "multiplexor without descriptors": (starved(lambda postern: postern.multiplexor), 2, BY_US),
+    "milterd without descriptors": (starved(lambda postern: postern.milterd), 2, (*BY_US, DEFAULT)),
+    "signals": (signal_storm, 1, NONE),
 }
 
 
 def draw(random, names=None):
-    """(name, function, may defer) of one fault, by weight."""
+    """(name, function, how it may defer) of one fault, by weight."""
     names = list(names or FAULTS)
     name = random.choices(names, [FAULTS[n][1] for n in names])[0]
-    function, _, may_defer = FAULTS[name]
-    return name, function, may_defer
+    function, _, kinds = FAULTS[name]
+    return name, function, kinds

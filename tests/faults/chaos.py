@@ -1,6 +1,6 @@
 """Faults drawn by a seeded generator every 0.5 to 5 s, under a numbered load through a real Postfix.
 
-Whatever is drawn: nothing is accepted unfiltered, doubled, lost or mixed up; each tempfail is of a kind that a fault in its time may cause; the first
+Whatever is drawn: nothing is accepted unfiltered, doubled, lost or mixed up; each tempfail is of a kind that a fault of that time may cause; the first
 good answer comes at most 5 s after each fault, and afterwards the throughput is what it was; no process, descriptor, memory file or temporary file is left.
 
     POSTERN_CHAOS_SEED      repeats a run (the seed is printed)
@@ -36,21 +36,32 @@ OPTIONS = {
 }
 
 
-def kind_of(attempt):
-    """The enhanced status code of a tempfail; "lost" when the connection broke."""
-    found = re.search(r"4\.\d+\.\d+", str(attempt.answer)) if attempt.kind == "tempfail" else None
-    return found.group() if found else attempt.kind
-
-
 class Event:
     """One fault that happened: name, begin and end in monotonic seconds, recovery in seconds."""
 
-    def __init__(self, name, kinds):
-        self.name, self.kinds = name, kinds
+    def __init__(self, name, reasons):
+        self.name, self.reasons = name, reasons
         self.begin, self.end, self.recovery, self.n_deferred = time.monotonic(), None, None, 0
 
-    def covers(self, attempt):
-        return kind_of(attempt) in self.kinds and attempt.end >= self.begin and attempt.begin <= self.end + BUDGET_SECS + RECOVERY_SECS
+    def is_about(self, attempt):
+        return attempt.end >= self.begin and attempt.begin <= self.end + BUDGET_SECS + RECOVERY_SECS
+
+
+def outcomes(log):
+    """{id of a message or connection: what the front end's log says became of it}."""
+    lines = [(re.findall(r"\b(?:uid|conn)=([\w.]+)", line), re.search(r"\boutcome=(\w+)", line)) for line in log.splitlines()]
+    return {name: found.group(1) for names, found in lines if found for name in names}
+
+
+def reason_of(attempt, told):
+    """Why it was deferred, in the words of injection.FAULTS."""
+    if attempt.kind == "lost":
+        return "lost"
+    text = str(attempt.answer[2])
+    if "4.7.1 Service unavailable" in text:  # Postfix, by itself
+        return "unavailable"
+    name = re.search(r": ([\w.]+)\s*$", text)
+    return told.get(name.group(1), text) if name else text
 
 
 def held_by(postern):
@@ -96,7 +107,7 @@ class Chaos(unittest.TestCase):
         rude.finish()
         load.finish()
         n_delivered = check(self, mta, load)
-        self.check_tempfails(load)
+        self.check_tempfails(load, postern)
         self.check_left(postern, before)
         self.check_logs(postern)
         self.report(load, n_delivered, quiet, after)
@@ -109,8 +120,8 @@ class Chaos(unittest.TestCase):
         return load.throughput(begin, begin + QUIET_SECS)
 
     def inject(self, postern, load):
-        name, fault, kinds = injection.draw(self.random)
-        event = Event(name, kinds)
+        name, fault, reasons = injection.draw(self.random)
+        event = Event(name, reasons)
         fault(postern, self.random)
         event.end = time.monotonic()
         first = wait_until(lambda: load.good_since(event.end), lambda: f"a good answer after: {name}\n{postern.logs()}", 30)
@@ -124,13 +135,15 @@ class Chaos(unittest.TestCase):
         time.sleep(max(0, begin + QUIET_SECS - time.monotonic()))
         return load.throughput(begin, begin + QUIET_SECS)
 
-    def check_tempfails(self, load):
+    def check_tempfails(self, load, postern):
+        told = outcomes(postern.milterd.output())
         for attempt in load.tries:
             if attempt.kind in ("tempfail", "lost"):
-                reasons = [event for event in self.events if event.covers(attempt)]
-                around = [event.name for event in self.events if event.begin <= attempt.end and attempt.begin <= event.end + BUDGET_SECS]
-                self.assertTrue(reasons, f"tempfail without a reason, faults around it {around}: {attempt}")
-                reasons[-1].n_deferred += 1
+                reason = reason_of(attempt, told)
+                around = [event for event in self.events if event.is_about(attempt)]
+                causes = [event for event in around if reason in event.reasons]
+                self.assertTrue(causes, f"{attempt}\ndeferred as {reason!r}, and none of {[event.name for event in around]} explains that")
+                causes[-1].n_deferred += 1
 
     def check_left(self, postern, before):
         """A process for each worker, the nursery and the daemons; descriptors as before, memory files for as many messages as come at once; a spool with poison only."""

@@ -169,40 +169,40 @@ def signal_storm(postern, random):
         time.sleep(0.002)
 
 
-# What a mail server's client hears of a fault: nobody answers (on_failure), a rule of ours (drain, stop, another connection, overload), the mail
-# server's own default.
-FAILURE, BUSY, DEFAULT = "4.3.0", "4.3.2", "4.7.1"
-NONE, BY_US = (), (FAILURE, BUSY)
+# What a deferred message was told: by the mail server when its filter is away, by the front end's log otherwise.
+UNANSWERED = {"nobody", "died", "late"}
+KILLED = {"poison"}  # two kills can meet one message
+AWAY = {"unavailable", "lost"}
 
-# name: (function, weight, how mail may be deferred because of it)
+# name: (function, weight, why mail may be deferred because of it)
 FAULTS = {
-    "worker killed": (to_worker(signal.SIGKILL), 6, NONE),
-    "worker crashed": (to_worker(signal.SIGSEGV), 2, NONE),
-    "worker aborted": (to_worker(signal.SIGABRT), 1, NONE),
-    "worker stopped": (to_worker(signal.SIGSTOP), 3, (FAILURE,)),
-    "workers killed one after the other": (worker_storm, 1, (FAILURE,)),
-    "all workers killed": (all_workers, 2, NONE),
-    "nursery killed": (nursery_kill, 2, NONE),
-    "multiplexor killed": (multiplexor_kill, 3, BY_US),
-    "multiplexor stopped": (stopped(lambda postern: postern.multiplexor), 2, BY_US),
-    "multiplexor restarted": (multiplexor_restart, 1, BY_US),
-    "milterd killed": (milterd_kill, 3, (DEFAULT, FAILURE)),
-    "milterd stopped": (stopped(lambda postern: postern.milterd), 2, NONE),
-    "all killed": (kill_all, 1, (*BY_US, DEFAULT)),
-    "reload": (reload_good, 4, NONE),
-    "reload of a broken filter": (reload_broken, 4, NONE),
-    "recycled": (recycle, 2, NONE),
-    "scaled": (scale, 1, NONE),
-    "drained": (drain, 2, (BUSY,)),
-    "multiplexor without descriptors": (starved(lambda postern: postern.multiplexor), 2, BY_US),
-    "milterd without descriptors": (starved(lambda postern: postern.milterd), 2, (*BY_US, DEFAULT)),
-    "signals": (signal_storm, 1, NONE),
+    "worker killed": (to_worker(signal.SIGKILL), 6, KILLED),
+    "worker crashed": (to_worker(signal.SIGSEGV), 2, KILLED),
+    "worker aborted": (to_worker(signal.SIGABRT), 1, KILLED),
+    "worker stopped": (to_worker(signal.SIGSTOP), 3, {"deadline"}),
+    "workers killed one after the other": (worker_storm, 1, KILLED),
+    "all workers killed": (all_workers, 2, KILLED),
+    "nursery killed": (nursery_kill, 2, set()),
+    "multiplexor killed": (multiplexor_kill, 3, UNANSWERED | KILLED),
+    "multiplexor stopped": (stopped(lambda postern: postern.multiplexor), 2, UNANSWERED | {"deadline"}),
+    "multiplexor restarted": (multiplexor_restart, 1, UNANSWERED | {"drain"}),
+    "milterd killed": (milterd_kill, 3, AWAY),
+    "milterd stopped": (stopped(lambda postern: postern.milterd), 2, set()),
+    "all killed": (kill_all, 1, AWAY | UNANSWERED),
+    "reload": (reload_good, 4, set()),
+    "reload of a broken filter": (reload_broken, 4, set()),
+    "recycled": (recycle, 2, set()),
+    "scaled": (scale, 1, set()),
+    "drained": (drain, 2, {"drain"}),
+    "multiplexor without descriptors": (starved(lambda postern: postern.multiplexor), 2, UNANSWERED),
+    "milterd without descriptors": (starved(lambda postern: postern.milterd), 2, AWAY | UNANSWERED | {"parcel"}),
+    "signals": (signal_storm, 1, set()),
 }
 
 
 def draw(random, names=None):
-    """(name, function, how it may defer) of one fault, by weight."""
+    """(name, function, why mail may be deferred) of one fault, by weight."""
     names = list(names or FAULTS)
     name = random.choices(names, [FAULTS[n][1] for n in names])[0]
-    function, _, kinds = FAULTS[name]
-    return name, function, kinds
+    function, _, reasons = FAULTS[name]
+    return name, function, reasons

@@ -22,6 +22,8 @@
 #include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
+#include "multiplexor/request_answer.h"
+#include "multiplexor/request_route.h"
 
 enum {
     MEMORY_CHECK_REQUESTS = 16,    /* the resident size is looked at this often … */

@@ -21,6 +21,7 @@
 #include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
+#include "multiplexor/request_route.h"
 
 enum {
     ACCEPT_BATCH = 64,

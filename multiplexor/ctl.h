@@ -9,19 +9,29 @@
 #define POSTERN_MULTIPLEXOR_CTL_H
 
 #include <event2/event_struct.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 #include <sys/types.h>
 
-#include "common/buf.h"
+#include "multiplexor/profile.h"
+#include "multiplexor/reload.h"
 
 enum { CTL_VERSION = 1, CTL_LINE_MAX = 65536, CTL_CONNECTIONS_MAX = 64 };
 
 enum ctl_access { CTL_NONE = 0, CTL_LOOK, CTL_CHANGE };
 
-struct ctl_connection;
 struct mux;
+
+struct ctl_connection {
+    TAILQ_ENTRY(ctl_connection) entry;
+    struct mux *mux;
+    struct bufferevent *stream;
+    enum ctl_access access;
+    struct reload_waiter waiter; /* in a list while the answer of a reload is awaited */
+    struct profile_waiter profile;
+    bool is_closing; /* when everything is written */
+};
+
 TAILQ_HEAD(ctl_connection_list, ctl_connection);
 
 struct ctl {
@@ -36,15 +46,5 @@ struct ctl {
 void ctl_open(struct mux *mux, int fd, gid_t group);
 void ctl_stop_listening(struct mux *mux);
 void ctl_close(struct mux *mux); /* all connections; what is written already is sent if it fits */
-
-/*
- * Runs one line.
- *
- * connection  who waits for a deferred answer; NULL (tests): such a command is answered with an
- * error. *close_out  true when nothing sensible can follow on the connection. Returns the answer
- * (the caller's), or NULL when it comes later.
- */
-json_t *ctl_run(struct mux *mux, struct slice line, enum ctl_access access,
-    struct ctl_connection *connection, bool *close_out);
 
 #endif

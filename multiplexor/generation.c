@@ -19,6 +19,7 @@
 #include "multiplexor/nursery.h"
 #include "multiplexor/reload.h"
 #include "multiplexor/request.h"
+#include "multiplexor/request_route.h"
 #include "multiplexor/shadow.h"
 
 enum {

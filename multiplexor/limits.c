@@ -10,6 +10,7 @@
 #include "common/xalloc.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
+#include "multiplexor/request_route.h"
 
 struct limit_rule {
     struct limit_spec spec;

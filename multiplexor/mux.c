@@ -15,6 +15,7 @@
 #include "multiplexor/kin.h"
 #include "multiplexor/loop.h"
 #include "multiplexor/request.h"
+#include "multiplexor/request_route.h"
 
 enum { HOUSEKEEPING_MS = 500 };
 

@@ -11,6 +11,8 @@
 #include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
+#include "multiplexor/request_answer.h"
+#include "multiplexor/request_route.h"
 
 enum {
     POOL_STARTING_MAX = 32, /* started at the same time; the next ones when these are ready */

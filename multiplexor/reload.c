@@ -11,6 +11,7 @@
 #include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/request.h"
+#include "multiplexor/request_route.h"
 #include "multiplexor/settings.h"
 
 enum { PATIENCE_MS = 5000 }; /* a load may take so long while a newer one waits */

@@ -87,16 +87,13 @@ static inline bool request_is_reserved(const struct request *request)
 int request_new(
     struct mux *mux, struct client *client, const struct link_record *record, struct request **out);
 
-/* Finds the generation that serves it and queues it there, or answers at once. The request may be
- * gone afterwards. */
-void request_route(struct request *request);
-/* A limit keeps it from running now: set aside, out of its queue, or answered. The request may be
- * gone afterwards. */
-void request_hold_back(struct request *request, struct limit_key *key);
-/* No limit is in its way any more: back into its generation's queue, before its like. */
-void request_unpark(struct request *request);
-/* Takes it out of a queue whose generation goes, and routes it again. */
-void request_reroute(struct request *request);
+/* Ends it, wherever it is: out of its queue, its descriptors closed. No answer is sent. */
+void request_free(struct request *request);
+
+/* QUEUED from now on: starts its waiting time. The queue is the caller's to find. */
+void request_wait(struct request *request);
+/* NEW again, and no time runs; it is in no queue and at no worker. */
+void request_begin_anew(struct request *request);
 
 /*
  * The time that a worker gets now: what is left of the budget without a little for the way back.
@@ -106,16 +103,6 @@ void request_reroute(struct request *request);
 bool request_plan_time(const struct request *request, int64_t now_ms, int64_t *time_ms_out);
 /* A worker has it: starts its time. */
 void request_started(struct request *request, struct child *child, int64_t kill_after_ms);
-/* The worker could not be given it, and never saw it: back to the head of its generation's queue.
- */
-void request_return(struct request *request, struct generation *generation);
-
-/* The worker's reply, checked and decoded; patched, passed on, counted. Frees the request.
- * annex_fd: -1 or borrowed. */
-void request_answer(struct request *request, uint8_t *record, size_t len,
-    const struct wire_reply *reply, int annex_fd);
-/* Our own answer (never OUTCOME_ERROR or OUTCOME_MEMORY). Frees the request. */
-void request_fail(struct request *request, enum reply_outcome outcome, const char *why);
 /* The worker that ran it died or sent garbage: again on another one, or an answer. how: NULL when
  * request_worker_ended will tell. The request may be gone afterwards. */
 void request_worker_died(struct request *request, struct child *child, const char *how);

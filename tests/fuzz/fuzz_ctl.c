@@ -7,6 +7,7 @@
 
 #include "common/conf.h"
 #include "common/log.h"
+#include "multiplexor/ctl_command.h"
 #include "multiplexor/mux.h"
 
 static void check(bool holds)

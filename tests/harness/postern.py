@@ -118,6 +118,7 @@ class Postern:
         problems = []
         for process in (self.milterd, self.multiplexor):
             if process and process.is_alive():
+                wait_until(lambda p=process: p.heeds(signal.SIGTERM) or not p.is_alive(), f"{process.argv[0]} to begin")
                 status = process.stop(signal.SIGTERM)
                 if status != 0:
                     problems.append(f"{process.argv[0]} ended with {status}")

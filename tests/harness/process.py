@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,15 @@ class Process:
     def kill(self, sig=signal.SIGKILL):
         if self.is_alive():
             self.popen.send_signal(sig)
+
+    def heeds(self, sig):
+        """Whether the signal would not end it by default: a program needs a moment to get so far."""
+        try:
+            with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as file:
+                sets = re.findall(r"^Sig(?:Blk|Cgt):\s*(\w+)$", file.read(), flags=re.M)
+        except FileNotFoundError:
+            return False
+        return any(int(text, 16) >> (sig - 1) & 1 for text in sets)
 
     def stop(self, sig=signal.SIGTERM, seconds=20.0):
         """Asks it to end and returns the exit status; kills it and fails when it does not."""

@@ -212,6 +212,17 @@ static void print_spans(const json_t *data)
     }
 }
 
+/* A line for each text that one front end or more has. */
+static void print_front_sandboxes(const json_t *texts)
+{
+    size_t i;
+    json_t *text;
+    json_array_foreach(texts, i, text)
+    {
+        print_value("milterd", text);
+    }
+}
+
 static void print_status(const json_t *data)
 {
     static const struct {
@@ -244,6 +255,7 @@ static void print_status(const json_t *data)
     print_value("clients", find(data, "clients"));
     print_value("sandbox", find(data, "sandbox"));
     print_value("multiplexor", find(data, "multiplexor_sandbox"));
+    print_front_sandboxes(find(data, "front_sandboxes"));
 }
 
 int command_status(const struct args *args)

@@ -25,6 +25,7 @@ enum {
 
 static struct front front;
 static struct listener listener;
+static char sandbox[128]; /* what is in force; for the watch, too */
 
 static void check(int rc, const char *what)
 {
@@ -62,8 +63,6 @@ static void set_up_library(const struct conf *conf)
 
 static void confine(const struct conf *conf)
 {
-    char sandbox[128];
-
     if (confine_daemon(SYSCALLS_MILTERD, conf->milterd.sandbox, sandbox, sizeof sandbox) != 0)
         log_fatal(EXIT_CODE_SYSTEM, "milterd.sandbox = required: %s", sandbox);
     log_info("sandbox: %s", sandbox);
@@ -80,7 +79,7 @@ static void start_threads(const struct conf *conf)
 {
     size_t stack = (size_t)conf->milterd.thread_stack;
 
-    check(watch_start(conf, front.generations, &front.counters, stack, &front.watch),
+    check(watch_start(conf, front.generations, &front.counters, sandbox, stack, &front.watch),
         "starting a thread");
     check(stop_start(&front, &listener), "starting a thread");
 }

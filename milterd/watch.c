@@ -31,6 +31,7 @@ struct watch {
     const struct conf *conf;
     struct generations *generations;
     struct front_counters *counters;
+    const char *sandbox;       /* in force, for status */
     pthread_mutex_t mutex;     /* over what follows, and the use of the connection */
     struct mux_link *link;     /* NULL: none stands */
     int error;                 /* found by watch_catch_up, for the thread to act upon */
@@ -208,7 +209,7 @@ static void set_link(struct watch *watch, struct mux_link *link)
 /* Serves one connection until it is lost; says why. */
 static int follow(struct watch *watch, struct mux_link *link)
 {
-    const struct wire_watch hello = {0};
+    const struct wire_watch hello = {.sandbox = slice_text(watch->sandbox)};
     int rc = wire_put_watch(&link->record, NULL, 0, 0, &hello);
 
     if (rc == 0)
@@ -256,7 +257,7 @@ static void *watch_run(void *context)
 }
 
 int watch_start(const struct conf *conf, struct generations *generations,
-    struct front_counters *counters, size_t stack_bytes, struct watch **out)
+    struct front_counters *counters, const char *sandbox, size_t stack_bytes, struct watch **out)
 {
     struct watch *watch = xcalloc(1, sizeof *watch);
     int rc;
@@ -264,6 +265,7 @@ int watch_start(const struct conf *conf, struct generations *generations,
     watch->conf = conf;
     watch->generations = generations;
     watch->counters = counters;
+    watch->sandbox = sandbox;
     pthread_mutex_init(&watch->mutex, NULL);
     *out = watch;
     rc = thread_spawn(watch_run, watch, stack_bytes);

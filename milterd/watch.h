@@ -15,13 +15,13 @@ struct generations;
 struct watch;
 
 /*
- * Starts the thread. conf, generations and counters are borrowed for the life of the process; the
- * thread ends with it. It looks for the multiplexor for ever, at most once a second. When another
- * generation has become current it reads the configuration again, for the level of the log.
- * -ERR_SYSTEM.
+ * Starts the thread. conf, generations, counters and sandbox, the text that status shows of this
+ * process, are borrowed for the life of the process; the thread ends with it. It looks for the
+ * multiplexor for ever, at most once a second. When another generation has become current it reads
+ * the configuration again, for the level of the log. -ERR_SYSTEM.
  */
 int watch_start(const struct conf *conf, struct generations *generations,
-    struct front_counters *counters, size_t stack_bytes, struct watch **out);
+    struct front_counters *counters, const char *sandbox, size_t stack_bytes, struct watch **out);
 /*
  * Takes in what the multiplexor has said already and the thread has not yet read, so that whoever
  * was told of a reload finds the new filter at the next connection and message. Never waits for the

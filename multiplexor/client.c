@@ -15,11 +15,12 @@
 #include "common/sock.h"
 #include "common/xalloc.h"
 #include "multiplexor/generation.h"
-#include "multiplexor/limits.h"
 #include "multiplexor/kin.h"
+#include "multiplexor/limits.h"
 #include "multiplexor/link.h"
 #include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
+#include "multiplexor/report.h"
 #include "multiplexor/request.h"
 #include "multiplexor/request_route.h"
 
@@ -39,6 +40,7 @@ struct client {
         const struct wire_reply *reply, void *context); /* of one within this process; else NULL */
     void *context;
     bool is_watching;
+    char *sandbox;           /* a watching one's, as it says; else NULL */
     uint32_t pid;            /* as its HELLO says */
     uint32_t held[HELD_MAX]; /* generations it was told of and has not released */
     unsigned n_held;
@@ -55,6 +57,7 @@ static void client_free(struct client *client)
     if (client->request != NULL)
         request_cancel(client->request);
     mux_wake(client->mux);
+    free(client->sandbox);
     free(client);
 }
 
@@ -101,11 +104,19 @@ static void send_needs(struct client *client)
         drop(client, err_text(err));
 }
 
-static void on_watch(struct client *client)
+static void on_watch(struct client *client, const struct link_record *record)
 {
+    struct wire_watch in;
+    int err = wire_get_watch(slice_of(record->bytes, record->len), slice_of(NULL, 0), &in);
+    if (err != 0) {
+        drop(client, err_text(err));
+        return;
+    }
     if (!client->is_watching)
         client->mux->clients.n_watchers++;
     client->is_watching = true;
+    free(client->sandbox);
+    client->sandbox = xmemdup0(in.sandbox.data, in.sandbox.len);
     send_needs(client);
 }
 
@@ -163,7 +174,7 @@ static void on_record(const struct link_record *record, void *context)
     struct client *client = context;
     switch (record->header.type) {
     case WIRE_WATCH:
-        on_watch(client);
+        on_watch(client, record);
         break;
     case WIRE_ASK_NEEDS:
         send_needs(client);
@@ -431,4 +442,31 @@ void clients_forget_generation(struct mux *mux, uint32_t number)
     {
         release(client, number);
     }
+}
+
+/* Adds a text unless it is there. Its reference is taken over. */
+static void add_once(json_t *list, json_t *text)
+{
+    size_t i;
+    json_t *other;
+    json_array_foreach(list, i, other)
+    {
+        if (json_equal(other, text)) {
+            json_decref(text);
+            return;
+        }
+    }
+    json_array_append_new(list, text);
+}
+
+json_t *clients_sandboxes_json(const struct mux *mux)
+{
+    json_t *list = json_array();
+    const struct client *client;
+    TAILQ_FOREACH(client, &mux->clients.list, entry)
+    {
+        if (client->sandbox != NULL && client->sandbox[0] != '\0')
+            add_once(list, report_text(client->sandbox));
+    }
+    return list;
 }

@@ -7,6 +7,7 @@
 #define POSTERN_MULTIPLEXOR_CLIENT_H
 
 #include <event2/event_struct.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -41,6 +42,8 @@ unsigned clients_n_watchers(const struct mux *mux);
 /* Whether a watcher that was told of this generation has not released it. */
 bool clients_hold_generation(const struct mux *mux, uint32_t number);
 void clients_forget_generation(struct mux *mux, uint32_t number);
+/* What the watchers say that they gave up, each text once. */
+json_t *clients_sandboxes_json(const struct mux *mux);
 
 /* Gives the client the answer to its request. False when it is gone, or goes because it does not
  * read. annex_fd: -1 or borrowed. */

@@ -176,6 +176,7 @@ json_t *report_status(struct mux *mux)
     json_object_set_new(status, "ticks", ticks_json(&mux->ticks));
     json_object_set_new(status, "clients", json_integer(mux->clients.n));
     json_object_set_new(status, "front", fronts_json(&mux->fronts));
+    json_object_set_new(status, "front_sandboxes", clients_sandboxes_json(mux));
     put_counts(status, mux);
     return status;
 }

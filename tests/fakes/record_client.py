@@ -62,10 +62,10 @@ class RecordClient:
 class Watcher(RecordClient):
     """A watch connection; needs() gives the newest NEEDS told."""
 
-    def __init__(self, path):
+    def __init__(self, path, sandbox=""):
         super().__init__(path)
         self.needs = None
-        wire.send(self.sock, "WATCH", {})
+        wire.send(self.sock, "WATCH", {"sandbox": sandbox})
         self.next_needs()
 
     def next_needs(self, timeout=10.0):

@@ -16,7 +16,7 @@ import postern_wire as wire  # noqa: E402
 
 RECORDS = [
     ("hello", "MILTERD", "HELLO", {"role": 1, "pid": 4711, "build": "0.1.0"}),
-    ("watch", "MILTERD", "WATCH", {}),
+    ("watch", "MILTERD", "WATCH", {"sandbox": "no-new-privs, seccomp"}),
     ("needs", "MULTIPLEXOR", "NEEDS", {"generation": 3, "union_sees": 0xfff}),
     ("release", "MILTERD", "RELEASE", {"generation": 2}),
     ("fork", "MULTIPLEXOR", "FORK", {"number": 9}),

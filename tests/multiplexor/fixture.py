@@ -127,8 +127,8 @@ class Multiplexor:
     def client(self):
         return RecordClient(self.path)
 
-    def watcher(self):
-        return Watcher(self.path)
+    def watcher(self, sandbox=""):
+        return Watcher(self.path, sandbox)
 
     def stop(self, expect=0):
         """Asks it to end; fails when it does not end well, leaves a process, or broke an invariant."""
@@ -156,8 +156,8 @@ class MultiplexorTest(unittest.TestCase):
     def clients(self, mux, n):
         return [self.client(mux) for _ in range(n)]
 
-    def watcher(self, mux):
-        watcher = mux.watcher()
+    def watcher(self, mux, sandbox=""):
+        watcher = mux.watcher(sandbox)
         self.addCleanup(watcher.close)
         return watcher
 

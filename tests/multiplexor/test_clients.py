@@ -112,6 +112,25 @@ class Handshake(MultiplexorTest):
         self.assertEqual(outcome(self.client(mux).ask(uid="ok.1")), "OK")
         self.assertEqual(len(held), 100)
 
+    def test_watchers_tell_their_sandbox(self):
+        """Each text is shown once, while a front end that has it is there."""
+        mux = self.start()
+        first, *others = [self.watcher(mux, text) for text in ("seccomp", "none \N{COPYRIGHT SIGN}", "none \N{COPYRIGHT SIGN}", "")]
+        self.assertEqual(mux.status()["front_sandboxes"], ["seccomp", "none \N{COPYRIGHT SIGN}"])
+        wire.send(first.sock, "WATCH", {"sandbox": b"\xff\n"})  # it may change its mind; no text is trusted
+        first.next_needs()
+        self.assertEqual(mux.status()["front_sandboxes"], ["\\xFF\\n", "none \N{COPYRIGHT SIGN}"])
+        first.close()
+        others[0].close()
+        mux.wait(lambda: mux.status()["front_sandboxes"] == ["none \N{COPYRIGHT SIGN}"], "the one that is left")
+
+    def test_watch_that_is_cut_short(self):
+        mux = self.start()
+        sock = wire.connect(mux.path, wire.ROLE["MILTERD"], timeout=20)
+        self.addCleanup(sock.close)
+        wire.send_raw(sock, wire.HEADER.pack(wire.MAJOR, wire.MINOR, wire.NUMBER["WATCH"], 0, 0, 1) + b"\0")
+        self.assert_dropped(mux, sock, "message too short: dropped")
+
     def test_watcher_that_does_not_read(self):
         mux = self.start({"log.level": "info"})
         watcher = self.watcher(mux)

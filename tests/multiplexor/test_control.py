@@ -30,7 +30,7 @@ class Commands(MultiplexorTest):
         mux.wait_for_idle(2)
         status = mux.status()
         for key in ("version", "pid", "uptime_s", "generation", "filter", "hooks", "filter_error", "loaded_at", "generations", "workers",
-                    "queue", "requests", "verdicts", "messages", "outcomes", "retries", "recycles", "clients", "sandbox", "multiplexor_sandbox", "latency_ms", "rates"):
+                    "queue", "requests", "verdicts", "messages", "outcomes", "retries", "recycles", "clients", "sandbox", "multiplexor_sandbox", "front_sandboxes", "latency_ms", "rates"):
             self.assertIn(key, status)
         self.assertEqual(status["pid"], mux.process.pid)
         self.assertEqual(status["hooks"], ["filter_relay", "filter_recipient", "filter_message", "filter_close", "filter_unknown"])

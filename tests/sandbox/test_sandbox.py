@@ -156,7 +156,11 @@ class Tried(unittest.TestCase):
                 self.assertIn("sandbox: no" if SANITIZE else "sandbox: no-new-privs, seccomp", process.output())
             own = postern.status()["multiplexor_sandbox"]
             self.assertIn("no seccomp: off in a build with sanitizers" if SANITIZE else "no-new-privs, seccomp", own)
-            self.assertIn(own, postern.ctl("status")[1])
+            fronts = postern.status()["front_sandboxes"]
+            self.assertEqual(len(fronts), 1)
+            self.assertIn("sandbox: " + fronts[0], postern.milterd.output())
+            for text in (own, *fronts):
+                self.assertIn(text, postern.ctl("status")[1])
 
     def write_filter(self, body):
         """A filter_message that has the module, and `say`, which writes a line to the state folder."""

@@ -23,6 +23,8 @@ enum { FRAME_MAX = 64 << 20, LOG_LINES_MAX = 10000, START_LIMIT_MS = 10000 };
 struct isolate {
     int fd;
     int64_t grace_ms;
+    int64_t end_ms; /* of all steps; 0: none */
+    json_t *kept;   /* lines logged; NULL: they are said */
 };
 
 static void write_frame(struct isolate *isolate, json_t *frame)
@@ -46,6 +48,8 @@ static void write_frame(struct isolate *isolate, json_t *frame)
 
 void isolate_say_step(struct isolate *isolate, const char *step, int64_t limit_ms)
 {
+    int64_t left_ms = isolate->end_ms > 0 ? isolate->end_ms - clock_now_ms() : limit_ms;
+    limit_ms = left_ms < limit_ms ? left_ms : limit_ms;
     write_frame(isolate, json_pack("{s:s, s:I}", "step", step, "limit_ms",
                              (json_int_t)(limit_ms + isolate->grace_ms)));
 }
@@ -57,14 +61,35 @@ void isolate_say_result(struct isolate *isolate, const json_t *value)
     write_frame(isolate, frame);
 }
 
+void isolate_set_end(struct isolate *isolate, int64_t end_ms)
+{
+    isolate->end_ms = end_ms;
+}
+
+void isolate_keep_log(struct isolate *isolate, json_t *lines)
+{
+    isolate->kept = lines;
+}
+
+static void say_or_keep(struct isolate *isolate, json_t *line)
+{
+    if (isolate->kept == NULL) {
+        json_t *frame = json_object();
+        json_object_set_new(frame, "log", line);
+        write_frame(isolate, frame);
+    } else if (json_array_size(isolate->kept) < LOG_LINES_MAX) {
+        json_array_append_new(isolate->kept, line);
+    } else {
+        json_decref(line);
+    }
+}
+
 static void on_log_line(enum log_level level, const char *line, void *context)
 {
     struct buf text;
     buf_init(&text, LOG_LINE_MAX + 32);
     if (buf_printf(&text, "%s: %s", log_level_text(level), line) == 0) {
-        json_t *frame = json_object();
-        json_object_set_new(frame, "log", render_json_text(buf_slice(&text)));
-        write_frame(context, frame);
+        say_or_keep(context, render_json_text(buf_slice(&text)));
     }
     buf_clear(&text);
 }

@@ -16,6 +16,11 @@ struct isolate; /* the child's end */
 /* In the child. */
 void isolate_say_step(struct isolate *isolate, const char *step, int64_t limit_ms);
 void isolate_say_result(struct isolate *isolate, const json_t *value);
+/* No step that is said from now on may last beyond this (monotonic clock, ms). */
+void isolate_set_end(struct isolate *isolate, int64_t end_ms);
+/* What is logged from now on goes to this list (borrowed) and not to the outcome; NULL: to the
+ * outcome. */
+void isolate_keep_log(struct isolate *isolate, json_t *lines);
 
 enum isolate_end { ISOLATE_RESULT = 0, ISOLATE_DIED, ISOLATE_KILLED, ISOLATE_NO_START };
 

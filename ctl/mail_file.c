@@ -134,6 +134,31 @@ static void convert(struct buf *raw, struct slice in, struct mail_file *out)
     assemble(lines, slice_of(lines, len), out);
 }
 
+/* raw is emptied. */
+static void take(struct buf *raw, struct mail_file *out)
+{
+    struct slice in = skip_mbox_line(buf_slice(raw));
+    if (has_local_line_ends(in)) {
+        convert(raw, in, out);
+    } else {
+        assemble(raw->data, in, out);
+    }
+}
+
+int mail_file_of_text(struct slice text, struct mail_file *out)
+{
+    memset(out, 0, sizeof(*out));
+    struct buf raw;
+    buf_init(&raw, MAIL_FILE_MAX);
+    int rc = buf_put(&raw, text.data, text.len);
+    if (rc == 0) {
+        take(&raw, out);
+    } else {
+        buf_clear(&raw);
+    }
+    return rc;
+}
+
 int mail_file_read(const char *path, struct mail_file *out)
 {
     memset(out, 0, sizeof(*out));
@@ -146,12 +171,7 @@ int mail_file_read(const char *path, struct mail_file *out)
         errno = saved;
         return rc;
     }
-    struct slice in = skip_mbox_line(buf_slice(&raw));
-    if (has_local_line_ends(in)) {
-        convert(&raw, in, out);
-    } else {
-        assemble(raw.data, in, out);
-    }
+    take(&raw, out);
     return 0;
 }
 

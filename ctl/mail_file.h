@@ -25,6 +25,8 @@ struct mail_file {
 
 /* Reads a file ("-": standard input). 0, -ERR_SYSTEM (errno), -ERR_TOOBIG; then nothing is left. */
 int mail_file_read(const char *path, struct mail_file *out);
+/* The same of a text that is copied. 0 or -ERR_TOOBIG. */
+int mail_file_of_text(struct slice text, struct mail_file *out);
 /* The same of bytes (malloc'd, taken over) that are to be taken exactly as they are. */
 void mail_file_of(uint8_t *bytes, size_t len, struct mail_file *out);
 void mail_file_clear(struct mail_file *mail);

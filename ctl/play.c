@@ -178,7 +178,7 @@ static void on_hook(enum hook hook, int64_t limit_ms, void *context)
     isolate_say_step(context, hook_info(hook)->name, limit_ms);
 }
 
-static void play_session(
+static json_t *play_session(
     struct isolate *isolate, const struct playing *playing, struct script *script)
 {
     struct arena *arena = arena_new();
@@ -195,20 +195,17 @@ static void play_session(
     script_exit(script, playing->conf->milterd.stage_time);
     isolate_say_step(isolate, "the report", REPORT_LIMIT_MS);
     json_t *report = report_of(playing, &session);
-    isolate_say_result(isolate, report);
-    json_decref(report);
     session_clear(&session);
     arena_free(arena);
+    return report;
 }
 
-/* In the child: loads the filter, plays the message, says the report. */
-static void play(struct isolate *isolate, void *context)
+json_t *play_in_child(struct isolate *isolate, const struct playing *playing)
 {
-    const struct playing *playing = context;
     const struct conf *conf = playing->conf;
     struct script *script = NULL;
     char *error = NULL;
-    mime_start();
+    json_t *report;
     isolate_say_step(isolate, "loading the filter", conf->multiplexor.load_time);
     int rc = script_new(conf, playing->filter, conf->multiplexor.load_time, &script, &error);
     if (rc == 0) {
@@ -217,19 +214,25 @@ static void play(struct isolate *isolate, void *context)
         rc = script_init(script, conf->multiplexor.load_time, &error);
     }
     if (rc == 0) {
-        play_session(isolate, playing, script);
+        report = play_session(isolate, playing, script);
     } else {
-        json_t *report = report_new(playing->file, "error");
+        report = report_new(playing->file, "error");
         report_failure(report, conf, FAILURE_CAUSE_ERROR, error != NULL ? error : err_text(rc));
-        isolate_say_result(isolate, report);
-        json_decref(report);
     }
     free(error);
     script_free(script);
+    return report;
 }
 
-/* The lines logged come before the msg:log pairs that the report holds already. */
-static void add_log(json_t *report, json_t *lines)
+static void play(struct isolate *isolate, void *context)
+{
+    mime_start();
+    json_t *report = play_in_child(isolate, context);
+    isolate_say_result(isolate, report);
+    json_decref(report);
+}
+
+void play_add_log(json_t *report, json_t *lines)
 {
     json_t *log = json_copy(lines);
     json_array_extend(log, json_object_get(report, "log"));
@@ -251,7 +254,7 @@ json_t *play_message(struct playing *playing)
             outcome.end == ISOLATE_DIED ? FAILURE_CAUSE_POISON : FAILURE_CAUSE_ERROR, what);
         free(what);
     }
-    add_log(report, outcome.log);
+    play_add_log(report, outcome.log);
     isolate_outcome_clear(&outcome);
     return report;
 }

@@ -9,6 +9,7 @@
 
 #include "common/conf.h"
 #include "common/hook.h"
+#include "ctl/isolate.h"
 #include "ctl/mail_file.h"
 #include "ctl/transaction.h"
 
@@ -26,5 +27,11 @@ struct playing {
 /* The report (report.h), a new reference. A process that died is told in its error: the step it was
  * at, and how it ended. */
 json_t *play_message(struct playing *playing);
+
+/* The same within a child that stands already (isolate.h, after mime_start), without what is logged
+ * meanwhile: the filter is loaded, plays the message, and is gone. */
+json_t *play_in_child(struct isolate *isolate, const struct playing *playing);
+/* Puts lines logged (borrowed) before the msg:log pairs that a report holds already. */
+void play_add_log(json_t *report, json_t *lines);
 
 #endif

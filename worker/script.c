@@ -48,6 +48,12 @@ const char *script_path(const struct script *script)
     return script->path;
 }
 
+const char *script_doing(const struct script *script)
+{
+    const char *outside = script->phase == SCRIPT_SERVING ? "the test" : "the top level";
+    return script->hook < HOOK_COUNT ? hook_info(script->hook)->name : outside;
+}
+
 struct tally *script_tally(struct script *script)
 {
     return script->tally;
@@ -117,8 +123,7 @@ static int settle_heap(lua_State *L)
     return 0;
 }
 
-int script_new(const struct conf *conf, const char *path, int64_t load_ms, struct script **out,
-    char **error_out)
+int script_make(const struct conf *conf, const char *path, struct script **out, char **error_out)
 {
     *out = NULL;
     *error_out = NULL;
@@ -132,9 +137,24 @@ int script_new(const struct conf *conf, const char *path, int64_t load_ms, struc
     *(struct script **)lua_getextraspace(script->L) = script;
     lua_atpanic(script->L, on_panic);
     int err = script_protect(script, open_all, NULL, error_out);
-    if (err == 0) {
-        err = script_load(script, load_ms, error_out);
+    if (err != 0) {
+        script_free(script);
+        return err;
     }
+    *out = script;
+    return 0;
+}
+
+int script_new(const struct conf *conf, const char *path, int64_t load_ms, struct script **out,
+    char **error_out)
+{
+    struct script *script;
+    int err = script_make(conf, path, &script, error_out);
+    *out = NULL;
+    if (err != 0) {
+        return err;
+    }
+    err = script_load(script, load_ms, error_out);
     if (err == 0) {
         err = script_protect(script, settle_heap, NULL, error_out);
     }

@@ -87,6 +87,28 @@ uint32_t script_heap_kb(const struct script *script);
 typedef void (*script_unknown_global_cb)(const char *name, int line, void *context);
 void script_each_unknown_global(struct script *script, script_unknown_global_cb cb, void *context);
 
+/*
+ * Files of tests: a script that is no filter, with the same libraries and limits, and
+ *   run     play, a C function whose first upvalue is the context as light userdata
+ *   assert  which tells file and line
+ *
+ * Arguments and result as script_new.
+ */
+int script_new_test(const struct conf *conf, const char *path, int64_t load_ms,
+    int (*play)(struct lua_State *L), void *context, struct script **out, char **error_out);
+
+enum { SCRIPT_TEST_NAME_MAX = 127 };
+
+struct script_test {
+    char name[SCRIPT_TEST_NAME_MAX + 1];
+    int line;
+};
+
+/* Its global functions test_…, by line: a malloc'd list. 0 or -ERR_BAD with error_out. */
+int script_tests(struct script *script, struct script_test **out, size_t *n_out, char **error_out);
+/* Runs one within budget_ms. 0, -ERR_TIMEOUT, or -ERR_BAD, with error_out. */
+int script_run_test(struct script *script, const char *name, int64_t budget_ms, char **error_out);
+
 /* For the API's C functions: the script and the job being served (NULL outside hooks) of a state.
  */
 struct script *script_of(struct lua_State *L);

@@ -51,8 +51,7 @@ static void on_alarm(int signo)
         if (lua_getinfo(script->running, "Sl", &ar) && ar.currentline > 0) {
             log_error("%s:%d: %s is past its time and cannot be stopped here, in a C function or a "
                       "finaliser",
-                ar.short_src, ar.currentline,
-                script->hook < HOOK_COUNT ? hook_info(script->hook)->name : "the top level");
+                ar.short_src, ar.currentline, script_doing(script));
             break;
         }
     }

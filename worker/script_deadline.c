@@ -18,7 +18,7 @@
 static void deadline_text_push(lua_State *L)
 {
     struct script *script = script_of(L);
-    const char *what = script->hook < HOOK_COUNT ? hook_info(script->hook)->name : "the top level";
+    const char *what = script_doing(script);
     /* Level 0 is the Lua function that the count hook interrupted; for a C function the line is its
      * caller's. */
     luaL_where(L, 0);

@@ -7,7 +7,7 @@
  * functions of Lua that could swallow it; script_alarm.c what it cannot stop; script_alloc.c
  * memory; script_profile.c samples of where the time goes; script_libs.c which libraries a filter
  * sees; script_require.c modules; script_globals.c strict globals and `config`; script_unknown.c
- * names that nobody defines.
+ * names that nobody defines; script_test.c files of tests.
  */
 #ifndef POSTERN_WORKER_SCRIPT_INTERNAL_H
 #define POSTERN_WORKER_SCRIPT_INTERNAL_H
@@ -116,7 +116,13 @@ int script_load_buffer(lua_State *L, const char *text, size_t len, const char *c
 /* Reads a regular file of at most SCRIPT_FILE_MAX bytes. 0 and malloc'd *text_out, -ERR_NOTFOUND,
  * -ERR_TOOBIG, -ERR_BAD (no regular file), -ERR_SYSTEM. */
 int script_read_file(const char *path, char **text_out, size_t *len_out);
-/* script_load.c: runs the top level and finds the hooks. As script_new. */
+/* script.c: the state with libraries and API, and nothing loaded yet. As script_new. */
+int script_make(const struct conf *conf, const char *path, struct script **out, char **error_out);
+/* What runs, in words: a hook's name, "the top level", "the test". */
+const char *script_doing(const struct script *script);
+/* script_load.c: runs the top level. As script_new. */
+int script_load_file(struct script *script, int64_t load_ms, char **error_out);
+/* The same, and finds the hooks. */
 int script_load(struct script *script, int64_t load_ms, char **error_out);
 void script_find_hooks(
     lua_State *L, struct script *script); /* takes the present functions [-0, +0, m] */

@@ -152,7 +152,7 @@ void script_find_hooks(lua_State *L, struct script *script)
     lua_pop(L, 1);
 }
 
-int script_load(struct script *script, int64_t load_ms, char **error_out)
+int script_load_file(struct script *script, int64_t load_ms, char **error_out)
 {
     int ref = LUA_NOREF;
     int err = read_filter(script, error_out);
@@ -162,6 +162,12 @@ int script_load(struct script *script, int64_t load_ms, char **error_out)
     if (err == 0) {
         err = run_top_level(script, ref, load_ms, error_out);
     }
+    return err;
+}
+
+int script_load(struct script *script, int64_t load_ms, char **error_out)
+{
+    int err = script_load_file(script, load_ms, error_out);
     if (err == 0) {
         err = script_protect(script, check_hooks, NULL, error_out);
     }

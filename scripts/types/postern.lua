@@ -403,3 +403,32 @@ function counter:inc(n, labels) end
 ---@param name string
 ---@return any
 function require(name) end
+
+-- Tests (posternctl test) ---------------------------------------------------------------------------
+
+---@class postern.test_message
+---@field file? string path of a message, beside the test; or eml
+---@field eml? string text of a message
+---@field ip? string client's address, or "local"
+---@field hostname? string
+---@field helo? string
+---@field sender? string
+---@field recipients? string[]
+---@field macros? table<string, string>
+
+---What `posternctl run --json` prints.
+---@class postern.test_result
+---@field file string
+---@field verdict "accept"|"continue"|"reject"|"tempfail"|"discard"|"error"
+---@field reply? {code: integer, dsn: string, text: string}
+---@field actions table[]
+---@field parts table[]
+---@field defects table[]
+---@field recipients table[]
+---@field log string[]
+---@field error? string
+
+---In a file of tests only: plays one message through the filter, which is loaded anew.
+---@param message postern.test_message
+---@return postern.test_result
+function run(message) end

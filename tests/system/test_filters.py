@@ -10,6 +10,8 @@ from harness.process import BIN, SANITIZE, Folder
 
 # Short budgets; nothing here waits longer than a hook may take and a bit.
 SHORT = {**budgets(800), "multiplexor.load_time": f"{3000 * PATIENCE}ms", "multiplexor.respawn_min": "50ms", "multiplexor.respawn_max": "200ms"}
+# For many that are busy at once: a worker has over a second to end its hook, and another one to say where it stands, before it is killed.
+AMPLE = {**SHORT, **budgets(5500, grace_ms=2500)}
 
 
 class DoesNotLoad(SystemTest):
@@ -172,46 +174,54 @@ class Misbehaves(SystemTest):
     def uid_of(self, answer):
         return answer.text.rsplit(" ", 1)[1]
 
+    def was_killed(self, uid):
+        return any("did not end" in line and "in time: killed" in line for line in self.worker_lines(f"uid={uid} "))
+
     def check(self, name, where, client):
+        """Whether its worker was killed: who could end its hook, too, when the machine gave it no time for that."""
         _, outcome, log = BAD[name]
         answer = client.answer()
         if outcome is None and answer.code == "continue":
-            return
+            return False
         self.assertReply(answer, "451 4.3.0 ")
         self.assertEqual(answer.actions, [])
         uid = self.uid_of(answer)
         lines = self.milterd_lines(f"uid={uid} ")
         if outcome:
             self.assertIn(f"outcome={outcome} ", lines[0])
-        if log:
+        if log and (name in KILLED or not self.was_killed(uid)):
             wanted = log % where[name] if "%d" in log else log
             wait_until(lambda: any(wanted in line for line in self.worker_lines(uid)), lambda: f"{wanted!r} of {uid}:\n" +
                        "\n".join(self.worker_lines(uid)))
         self.assertNotIn("filter.lua", answer.text)
+        return self.was_killed(uid)
 
     def test_each(self):
         """All slow ones at once, each on a worker of its own, while good mail passes; then the others, one after another."""
         text, where = bad_filter()
         workers = len(SLOW) + 2
-        self.start(text, {**SHORT, "worker.lua_memory": "8M", "multiplexor.min_workers": workers, "multiplexor.max_workers": workers})
+        self.start(text, {**AMPLE, "worker.lua_memory": "8M", "multiplexor.min_workers": workers, "multiplexor.max_workers": workers})
         wait_until(lambda: self.postern.status()["workers"]["idle"] == workers, lambda: "workers:\n" + self.postern.logs(), 30)
         slow = {name: self.send(name) for name in SLOW}
         for _ in range(3):
             watch = Stopwatch()
             self.good_mail_passes()
             self.assertLess(watch.seconds, 3 * PATIENCE)
+        killed = set()
         for name, client in slow.items():
             with self.subTest(name=name):
-                self.check(name, where, client)
+                if self.check(name, where, client):
+                    killed.add(name)
         for name in BAD:
             if name not in SLOW:
                 with self.subTest(name=name):
-                    self.check(name, where, self.send(name))
+                    self.assertFalse(self.check(name, where, self.send(name)), "killed")
                     self.good_mail_passes()
         status = self.postern.status()
         self.assertEqual(status["outcomes"]["died"] + status["outcomes"]["poison"], 0, status)
         self.assertFalse(os.path.exists("/tmp/postern-was-here"))
-        self.assertEqual(status["recycles"]["deadline"], len(KILLED), status)
+        self.assertGreaterEqual(killed, set(KILLED))
+        self.assertEqual(status["recycles"]["deadline"], len(killed), status)
 
     def test_one_worker_serves_again(self):
         """The same, on one worker: what follows on it, or on its successor, is served."""

@@ -189,6 +189,8 @@ static void on_housekeeping(evutil_socket_t fd, short what, void *context)
 static void settle_exit(struct mux *mux, pid_t pid, int status)
 {
     struct generation *generation;
+    if (guard_on_exit(mux, pid, status))
+        return;
     TAILQ_FOREACH(generation, &mux->generations, entry)
     {
         struct child *child = pool_find_pid(&generation->pool, pid);
@@ -331,6 +333,7 @@ struct mux *mux_new(
     evtimer_assign(&mux->drain, base, on_drain_end, mux);
     loop_add(&mux->housekeeping, &housekeeping);
     reload_init(mux);
+    guard_init(mux);
     canary_init(mux);
     ticks_init(mux);
     limits_init(&mux->limits);
@@ -383,6 +386,7 @@ void mux_free(struct mux *mux)
     ctl_close(mux);
     http_close(mux);
     reload_clear(mux);
+    guard_clear(mux);
     limits_clear(&mux->limits);
     shadow_clear(mux);
     for (int i = 0; i < MUX_SIGNALS; i++)

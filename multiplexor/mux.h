@@ -21,6 +21,7 @@
 #include "multiplexor/ctl.h"
 #include "multiplexor/front.h"
 #include "multiplexor/generation.h"
+#include "multiplexor/guard.h"
 #include "multiplexor/http.h"
 #include "multiplexor/limits.h"
 #include "multiplexor/map.h"
@@ -62,6 +63,7 @@ struct mux {
     unsigned n_queued;  /* in all queues */
     unsigned n_common;  /* requests running that are not reserved */
     struct reload reload;
+    struct guard guard; /* of reloads */
     struct canary canary;
     struct shadow shadow;
     struct wire_needs told; /* what the watchers know */

@@ -58,16 +58,25 @@ static void move_waiters(struct reload_waiter_list *from, struct reload_waiter_l
     }
 }
 
+static bool is_under_way(const struct mux *mux)
+{
+    return mux->loading != NULL || guard_is_running(mux);
+}
+
 /* The load under way has had time enough: whoever waits for it waits for the newer one instead. */
 static void on_patience(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
     (void)what;
+    static const char why[] = "a newer reload took its place";
     struct mux *mux = context;
-    if (mux->loading == NULL || !mux->reload.is_pending)
+    if (!is_under_way(mux) || !mux->reload.is_pending)
         return;
     move_waiters(&mux->reload.waiting, &mux->reload.pending);
-    generation_fail(mux->loading, "a newer reload took its place");
+    if (mux->loading != NULL)
+        generation_fail(mux->loading, why);
+    else
+        guard_give_up(mux, why);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *context)
@@ -129,6 +138,13 @@ static void fail(struct mux *mux, const char *why)
         retry_later(mux);
 }
 
+/* Where nothing serves, or nothing can be forked any more, mail cannot wait for the tests. */
+static bool is_guarded(const struct mux *mux, const struct conf *conf)
+{
+    return conf->multiplexor.reload_tests && mux->current != NULL &&
+           generation_can_fork(mux->current);
+}
+
 /* Not to be called while a load is under way. */
 static void begin(struct mux *mux)
 {
@@ -142,7 +158,22 @@ static void begin(struct mux *mux)
         free(error);
         return;
     }
-    generation_start(mux, conf);
+    if (is_guarded(mux, conf))
+        guard_begin(mux, conf);
+    else
+        generation_start(mux, conf);
+}
+
+void reload_on_tested(struct mux *mux, struct conf *conf, const char *error)
+{
+    if (error == NULL && !mux->is_stopping) {
+        generation_start(mux, conf);
+        return;
+    }
+    conf_free(conf);
+    if (!mux->is_stopping)
+        fail(mux, error);
+    mux_wake(mux); /* the next one's turn may have come */
 }
 
 void reload_first(struct mux *mux)
@@ -158,8 +189,10 @@ void reload_ask(struct mux *mux, struct reload_waiter *waiter, int canary)
         return;
     }
     add_waiter(&mux->reload.pending, waiter);
-    if (!mux->reload.is_pending && mux->loading != NULL)
-        arm(&mux->reload.patience, mux->loading->started_ms + PATIENCE_MS - clock_now_ms());
+    if (!mux->reload.is_pending && is_under_way(mux)) {
+        int64_t since_ms = mux->loading != NULL ? mux->loading->started_ms : mux->guard.started_ms;
+        arm(&mux->reload.patience, since_ms + PATIENCE_MS - clock_now_ms());
+    }
     if (!mux->reload.is_pending || canary != RELOAD_CANARY_OPTION)
         mux->reload.pending_canary = canary;
     mux->reload.is_pending = true;
@@ -168,7 +201,7 @@ void reload_ask(struct mux *mux, struct reload_waiter *waiter, int canary)
 
 void reload_tend(struct mux *mux)
 {
-    if (mux->reload.is_pending && mux->loading == NULL && !mux->is_stopping)
+    if (mux->reload.is_pending && !is_under_way(mux) && !mux->is_stopping)
         begin(mux);
 }
 
@@ -177,6 +210,7 @@ void reload_stop(struct mux *mux)
     mux->reload.is_pending = false;
     event_del(&mux->reload.retry);
     event_del(&mux->reload.patience);
+    guard_give_up(mux, "stopping");
     answer_waiters(&mux->reload.waiting, 0, "stopping");
     answer_waiters(&mux->reload.pending, 0, "stopping");
 }

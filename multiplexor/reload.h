@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct conf;
 struct generation;
 struct mux;
 struct reload_waiter;
@@ -56,6 +57,9 @@ void reload_stop(struct mux *mux);
 /* A generation that is able to becomes the current one, with the settings it was loaded with; what
  * was current lingers, and so does the candidate. */
 void reload_take_over(struct generation *generation);
+
+/* Told by guard.c: conf (ours from now on) may be loaded, or the tests of its filter say no. */
+void reload_on_tested(struct mux *mux, struct conf *conf, const char *error);
 
 /* Told by generation.c. */
 void reload_on_loaded(struct generation *generation);

@@ -125,6 +125,19 @@ class Guard(unittest.TestCase):
         self.assertIn("the filter's tests failed (signal 9 (SIGKILL))", answers[0]["error"])
         self.assert_refused(answers[0]["error"])
 
+    def test_a_newer_reload_takes_the_place_of_tests_that_take_long(self):
+        postern = self.start(HANGS)
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(postern.reload()))
+        thread.start()
+        self.addCleanup(thread.join)
+        wait_until(self.processes_of_tests, "the tests to run")
+        self.save("second", TESTS % "second")
+        self.assertEqual(postern.reload()["data"], {"generation": 2})
+        thread.join(30 * PATIENCE)
+        self.assertEqual(answers[0]["data"], {"generation": 2})
+        self.assertIn("a newer reload took its place", postern.multiplexor.output())
+
     def test_stopping_while_they_run(self):
         postern = self.start(HANGS)
         postern.multiplexor.kill(signal.SIGHUP)

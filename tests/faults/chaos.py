@@ -42,15 +42,30 @@ class Event:
     def __init__(self, name, reasons):
         self.name, self.reasons = name, reasons
         self.begin, self.end, self.recovery, self.n_deferred = time.monotonic(), None, None, 0
+        self.victim = None  # the pid of the worker that it met
 
-    def is_about(self, attempt):
-        return attempt.end >= self.begin and attempt.begin <= self.end + BUDGET_SECS + RECOVERY_SECS
+    def is_about(self, attempt, worker):
+        """Whether it may have met the message; a worker that was stopped while it was idle is met when it is asked next, however late."""
+        is_near = attempt.end >= self.begin and attempt.begin <= self.end + BUDGET_SECS + RECOVERY_SECS
+        return is_near or (worker is not None and worker == self.victim)
 
 
 def outcomes(log):
     """{id of a message or connection: what the front end's log says became of it}."""
     lines = [(re.findall(r"\b(?:uid|conn)=([\w.]+)", line), re.search(r"\boutcome=(\w+)", line)) for line in log.splitlines()]
     return {name: found.group(1) for names, found in lines if found for name in names}
+
+
+def workers_at(log):
+    """{id of a message or connection: pid of the worker that was killed while it ran it}, as the multiplexor's log tells."""
+    found = re.findall(r"worker (\d+) \(generation \d+\) ended: .*, while running \w+ (?:uid|conn)=([\w.]+)", log)
+    return {name: int(pid) for pid, name in found}
+
+
+def id_of(attempt):
+    """The id that ends the text of our replies."""
+    name = re.search(r": ([\w.]+)\s*$", str(attempt.answer[2])) if attempt.kind == "tempfail" else None
+    return name.group(1) if name else None
 
 
 def reason_of(attempt, told):
@@ -60,8 +75,7 @@ def reason_of(attempt, told):
     text = str(attempt.answer[2])
     if "4.7.1 Service unavailable" in text:  # Postfix, by itself
         return "unavailable"
-    name = re.search(r": ([\w.]+)\s*$", text)
-    return told.get(name.group(1), text) if name else text
+    return told.get(id_of(attempt), text)
 
 
 def held_by(postern):
@@ -122,7 +136,7 @@ class Chaos(unittest.TestCase):
     def inject(self, postern, load):
         name, fault, reasons = injection.draw(self.random)
         event = Event(name, reasons)
-        fault(postern, self.random)
+        event.victim = fault(postern, self.random)
         event.end = time.monotonic()
         first = wait_until(lambda: load.good_since(event.end), lambda: f"a good answer after: {name}\n{postern.logs()}", 30)
         event.recovery = first.end - event.end
@@ -136,11 +150,11 @@ class Chaos(unittest.TestCase):
         return load.throughput(begin, begin + QUIET_SECS)
 
     def check_tempfails(self, load, postern):
-        told = outcomes(postern.milterd.output())
+        told, killed = outcomes(postern.milterd.output()), workers_at(postern.multiplexor.output())
         for attempt in load.tries:
             if attempt.kind in ("tempfail", "lost"):
                 reason = reason_of(attempt, told)
-                around = [event for event in self.events if event.is_about(attempt)]
+                around = [event for event in self.events if event.is_about(attempt, killed.get(id_of(attempt)))]
                 causes = [event for event in around if reason in event.reasons]
                 self.assertTrue(causes, f"{attempt}\ndeferred as {reason!r}, and none of {[event.name for event in around]} explains that")
                 causes[-1].n_deferred += 1

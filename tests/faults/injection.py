@@ -46,10 +46,12 @@ def worker_pid(postern, random):
 
 
 def to_worker(sig):
+    """A fault that tells whom it met."""
     def fault(postern, random):
         pid = worker_pid(postern, random)
         if pid:
             kill(pid, sig)
+        return pid
     return fault
 
 

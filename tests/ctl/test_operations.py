@@ -101,7 +101,7 @@ PLACES = (
     (r"\s+", " "),
     (r"\bN(?: N)+\b", "N"),
     (r"\buucp\b", "postfix"),
-    (r"^(front ends|recycles|ticks|sandbox) .*", r"\1"),  # what there has been in the meantime; without what is 0
+    (r"^(front ends|recycles|ticks|sandbox|multiplexor|milterd) .*", r"\1"),  # what there has been meanwhile, and what the build and the kernel give
     (r"^< N #?$", "< N"),
     (r"^(N ok), N notes?, N warnings?, N problems?$", r"\1"),
 )

@@ -180,6 +180,13 @@ static void take_figures(struct conn *conn, const struct wire_reply *reply)
     (void)buf_put(&message->log_fields, reply->log_fields.data, reply->log_fields.len);
 }
 
+/* What the log and the text of a failure name: the message, or the connection while there is none.
+ */
+static const char *id_of(const struct conn *conn)
+{
+    return conn->message.is_open ? conn->message.uid : conn->id;
+}
+
 static void decide(
     const struct conn *conn, const struct wire_reply *reply, struct decision *decision)
 {
@@ -194,8 +201,8 @@ static void decide(
     if (reply->error.len > 0)
         decision->error = xmemdup0(reply->error.data, reply->error.len);
     if (outcome_rows[reply->outcome].is_nobody) {
-        decision_set_failure(decision, FAILURE_CAUSE_NOBODY, conn->front->conf->milterd.on_failure,
-            conn->message.uid);
+        decision_set_failure(
+            decision, FAILURE_CAUSE_NOBODY, conn->front->conf->milterd.on_failure, id_of(conn));
     } else if (reply->outcome == OUTCOME_RENEGOTIATE) {
         decision_set_refusal(decision, 421, "4.3.2", "Please try again on a new connection");
     } else {
@@ -223,12 +230,10 @@ static const char *find_fault(const struct hook_info *info, const struct wire_re
 
 static void decide_bad(struct conn *conn, const char *fault, struct decision *decision)
 {
-    const char *id = conn->message.is_open ? conn->message.uid : conn->id;
-
     atomic_fetch_add(&conn->front->counters.bad_changes, 1);
-    log_error("%s: the reply does not validate: %s", id, fault);
+    log_error("%s: the reply does not validate: %s", id_of(conn), fault);
     decision->outcome = "bad_reply";
-    decision_set_failure(decision, FAILURE_CAUSE_NOBODY, FAILURE_TEMPFAIL, id);
+    decision_set_failure(decision, FAILURE_CAUSE_NOBODY, FAILURE_TEMPFAIL, id_of(conn));
 }
 
 static void take_reply(struct conn *conn, const struct question *question,
@@ -256,11 +261,10 @@ static void take_reply(struct conn *conn, const struct question *question,
 
 static void decide_nobody(struct conn *conn, enum ask_result result, struct decision *decision)
 {
-    const char *id = conn->message.is_open ? conn->message.uid : conn->id;
-
     atomic_fetch_add(&conn->front->counters.failures, 1);
     decision->outcome = result == ASK_LATE ? "late" : "nobody";
-    decision_set_failure(decision, FAILURE_CAUSE_NOBODY, conn->front->conf->milterd.on_failure, id);
+    decision_set_failure(
+        decision, FAILURE_CAUSE_NOBODY, conn->front->conf->milterd.on_failure, id_of(conn));
 }
 
 /* What killed two workers is kept for who mends the filter. */

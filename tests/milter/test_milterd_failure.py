@@ -62,6 +62,16 @@ class Nobody(MilterdTest):
         self.assertIn('outcome=overload error="queue full"', line)
 
 
+class NobodyAtConnect(MilterdTest):
+    hooks = ("RELAY",)
+
+    def test_the_answer_names_the_connection(self):
+        self.script = lambda asked: Reply("CONTINUE", outcome="NOBODY")
+        client = self.client()
+        client.negotiate()
+        self.assertRegex(client.connect().text, r"^451 4\.3\.0 .*: [0-9a-z]{16}$")
+
+
 class Drain(MilterdTest):
     hooks = ("RECIPIENT", "MESSAGE")
 

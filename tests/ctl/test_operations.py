@@ -17,7 +17,7 @@ from common import CTL, SOURCE, ctl, sample
 from harness.mta import Postfix
 from harness.postern import Postern
 from harness.process import BUILD, PATIENCE, wait_until
-from harness.terminal import Screen, is_there
+from harness.terminal import Screen
 
 FILTER = """
 local async = require "postern.async"
@@ -280,7 +280,6 @@ def page():
         return file.read()
 
 
-@unittest.skipUnless(is_there(), "tmux is not installed")
 class Operations(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

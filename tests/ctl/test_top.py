@@ -12,7 +12,7 @@ import unittest
 from common import CTL, ctl, lines_of, sample
 from harness.postern import Postern
 from harness.process import PATIENCE, wait_until
-from harness.terminal import Screen, is_there
+from harness.terminal import Screen
 
 FILTER = """
 local async = require "postern.async"
@@ -34,8 +34,6 @@ class Top(unittest.TestCase):
         cls.postern.stop()
 
     def screen(self, columns, rows):
-        if not is_there():
-            self.skipTest("tmux is not installed")
         screen = Screen(self.postern.folder, columns, rows, CTL, "-c", self.postern.conf, "top")
         self.addCleanup(screen.end)
         return screen

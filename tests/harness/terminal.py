@@ -8,14 +8,11 @@ import subprocess
 from .process import PATIENCE, wait_until
 
 
-def is_there():
-    return shutil.which("tmux") is not None
-
-
 class Screen:
     """folder: of the test; the socket lies in it. The caller ends it with end()."""
 
     def __init__(self, folder, columns, rows, *argv, env=None):
+        assert shutil.which("tmux"), "tmux is missing; tools/test installs it"
         self.socket = folder("tmux.sock")
         inherited = {key: value for key, value in os.environ.items() if key not in ("TMUX", "NO_COLOR", "ENV")}
         subprocess.run([*self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows)), *argv], check=True,

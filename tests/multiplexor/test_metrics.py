@@ -7,6 +7,8 @@ import socket
 import sys
 import unittest
 
+import yaml
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fixture import MultiplexorTest
 from fakes import postern_wire as wire
@@ -81,10 +83,6 @@ class Numbers(MetricsTest):
                 self.assertTrue(any(label in dict(pairs) for family in families.values() for _, pairs in family["samples"]), expression)
 
     def test_alerts_are_yaml(self):
-        try:
-            import yaml
-        except ImportError:
-            self.skipTest("no yaml module")
         groups = yaml.safe_load(read("prometheus-alerts.yml"))["groups"]
         for rule in groups[0]["rules"]:
             self.assertLessEqual(set(rule), {"alert", "expr", "for", "labels", "annotations"})

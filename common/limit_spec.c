@@ -1,13 +1,11 @@
 /* Reading of limits. */
 #include "common/limit_spec.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "common/err.h"
+#include "common/spec_list.h"
 #include "common/text.h"
-
-enum { WORD_MAX = 80 };
 
 static const char any_hook[] = "any";
 
@@ -15,14 +13,6 @@ static const struct {
     const char *word;
     enum limit_by by;
 } keys[] = {{"domain", LIMIT_BY_DOMAIN}, {"network", LIMIT_BY_NETWORK}};
-
-static bool is_known(const struct limit_spec *specs, unsigned n, const char *name)
-{
-    for (unsigned i = 0; i < n; i++)
-        if (strcmp(specs[i].name, name) == 0)
-            return true;
-    return false;
-}
 
 /* name: "filter_message", "any". */
 static int read_hook(const char *name, enum hook *out)
@@ -62,8 +52,9 @@ static int read_over(const char *over, bool *refuses_out)
 }
 
 /* word: one limit, cut up while it is read. */
-static int read_one(char *word, struct limit_spec *out)
+static int read_one(char *word, void *place)
 {
+    struct limit_spec *out = place;
     char *equals = strchr(word, '=');
     int64_t most = 0;
     if (equals == NULL || equals - word > LIMIT_NAME_MAX)
@@ -98,30 +89,14 @@ static const char *reason(int err)
     }
 }
 
+_Static_assert(offsetof(struct limit_spec, name) == 0, "spec_list.c looks there");
+
 int limit_specs_read(
     const char *text, struct limit_spec *out, unsigned *n_out, char *why, size_t why_bytes)
 {
-    static const char separators[] = ", \t";
-    *n_out = 0;
-    for (text += strspn(text, separators); *text != '\0'; text += strspn(text, separators)) {
-        size_t len = strcspn(text, separators);
-        char word[WORD_MAX] = "", shown[WORD_MAX];
-        text_escape(shown, sizeof(shown), slice_of(text, len), '"');
-        memcpy(word, text, len < sizeof(word) - 1 ? len : sizeof(word) - 1);
-        struct limit_spec spec;
-        int err = len < sizeof(word) ? read_one(word, &spec) : -ERR_BAD;
-        if (err == 0 && is_known(out, *n_out, spec.name))
-            err = -ERR_IN_USE;
-        if (err == 0 && *n_out >= LIMITS_MAX)
-            err = -ERR_TOOBIG;
-        if (err != 0) {
-            snprintf(why, why_bytes, "\"%s\": %s", shown, reason(err));
-            return err;
-        }
-        out[(*n_out)++] = spec;
-        text += len;
-    }
-    return 0;
+    static const struct spec_form form = {
+        .bytes = sizeof(struct limit_spec), .max = LIMITS_MAX, .read = read_one, .reason = reason};
+    return spec_list_read(&form, text, out, n_out, why, why_bytes);
 }
 
 bool limit_spec_has(const struct limit_spec *spec, const struct hook_info *hook)

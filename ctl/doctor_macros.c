@@ -3,33 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/macros.h"
 #include "common/xalloc.h"
 #include "ctl/doctor.h"
 #include "ctl/doctor_mta.h"
 
 enum { NAME_BYTES = 128, NAMES_MAX = 32 };
 
-static const char separators[] = " \t\r\n,";
-
-static const char *const own_names[STAGE_COUNT] = {
-#define MACROS(stage, names) [STAGE_##stage] = names,
-#include "common/macros.def"
-#undef MACROS
-};
-
-static const char *configured_names(const struct conf *conf, enum stage stage)
-{
-    const char *const lists[STAGE_COUNT] = {
-        [STAGE_CONNECT] = conf->milterd.macros_connect,
-        [STAGE_HELO] = conf->milterd.macros_helo,
-        [STAGE_MAIL] = conf->milterd.macros_mail,
-        [STAGE_RCPT] = conf->milterd.macros_rcpt,
-        [STAGE_DATA] = conf->milterd.macros_data,
-        [STAGE_EOH] = conf->milterd.macros_eoh,
-        [STAGE_EOM] = conf->milterd.macros_eom,
-    };
-    return lists[stage] != NULL ? lists[stage] : "";
-}
+/* A mail server's configuration may fold its lines. */
+static const char separators[] = MACRO_SEPARATORS "\r\n";
 
 /* A name without its braces; the length, or 0 when it is too long. */
 static size_t bare_name(const char *text, size_t len, char *out)
@@ -49,7 +31,7 @@ static size_t bare_name(const char *text, size_t len, char *out)
 static bool list_has(const char *list, const char *name)
 {
     char other[NAME_BYTES];
-    for (const char *at = list; at != NULL && *at != 0;) {
+    for (const char *at = list; *at != 0;) {
         at += strspn(at, separators);
         size_t len = strcspn(at, separators);
         if (bare_name(at, len, other) > 0 && strcmp(other, name) == 0) {
@@ -62,7 +44,7 @@ static bool list_has(const char *list, const char *name)
 
 static bool is_asked_for(const struct conf *conf, enum stage stage, const char *name)
 {
-    return list_has(own_names[stage], name) || list_has(configured_names(conf, stage), name);
+    return list_has(macros_own(stage), name) || list_has(macros_configured(conf, stage), name);
 }
 
 /* Names of a list of the mail server's that we do not ask for at that stage; malloc'd, "" for none.

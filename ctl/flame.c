@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hash.h"
 #include "common/xalloc.h"
 #include "ctl/stacks.h"
 
@@ -111,10 +112,7 @@ static struct slice cut(struct slice text, size_t n_characters)
  * each picture. */
 static void put_colour(FILE *out, const struct node *node, int depth)
 {
-    uint32_t hash = 2166136261U;
-    for (size_t i = 0; i < node->name.len; i++) {
-        hash = (hash ^ (uint8_t)node->name.data[i]) * 16777619U;
-    }
+    uint32_t hash = hash_bytes(node->name);
     hash ^= hash >> 15;
     unsigned a = hash % 50, b = (hash >> 8) % 80;
     if (depth == 0) {

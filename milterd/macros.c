@@ -6,13 +6,8 @@
 
 #include "common/envelope.h"
 #include "common/log.h"
+#include "common/macros.h"
 #include "common/xalloc.h"
-
-static const char *const default_names[STAGE_COUNT] = {
-#define MACROS(stage, names) [STAGE_##stage] = names,
-#include "common/macros.def"
-#undef MACROS
-};
 
 static const struct {
     enum stage stage;
@@ -62,10 +57,8 @@ static void add_name(struct macro_lists *lists, enum stage stage, const char *wo
 
 static void add_names(struct macro_lists *lists, enum stage stage, const char *text)
 {
-    static const char separators[] = " \t,";
-
-    while (text != NULL && *(text += strspn(text, separators)) != '\0') {
-        size_t len = strcspn(text, separators);
+    while (*(text += strspn(text, MACRO_SEPARATORS)) != '\0') {
+        size_t len = strcspn(text, MACRO_SEPARATORS);
 
         add_name(lists, stage, text, len);
         text += len;
@@ -74,20 +67,10 @@ static void add_names(struct macro_lists *lists, enum stage stage, const char *t
 
 void macro_lists_init(struct macro_lists *lists, const struct conf *conf)
 {
-    const char *const configured[STAGE_COUNT] = {
-        [STAGE_CONNECT] = conf->milterd.macros_connect,
-        [STAGE_HELO] = conf->milterd.macros_helo,
-        [STAGE_MAIL] = conf->milterd.macros_mail,
-        [STAGE_RCPT] = conf->milterd.macros_rcpt,
-        [STAGE_DATA] = conf->milterd.macros_data,
-        [STAGE_EOH] = conf->milterd.macros_eoh,
-        [STAGE_EOM] = conf->milterd.macros_eom,
-    };
-
     memset(lists, 0, sizeof *lists);
     for (unsigned stage = 0; stage < STAGE_COUNT; stage++) {
-        add_names(lists, stage, default_names[stage]);
-        add_names(lists, stage, configured[stage]);
+        add_names(lists, stage, macros_own(stage));
+        add_names(lists, stage, macros_configured(conf, stage));
     }
 }
 

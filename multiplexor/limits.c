@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hash.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "multiplexor/mux.h"
@@ -104,9 +105,7 @@ void limits_configure(struct mux *mux)
 static struct limit_bucket *bucket_of(
     struct limits *limits, const struct limit_rule *rule, struct slice text)
 {
-    uint32_t hash = 2166136261u ^ (uint32_t)((uintptr_t)rule >> 4);
-    for (size_t i = 0; i < text.len; i++)
-        hash = (hash ^ (unsigned char)text.data[i]) * 16777619u;
+    uint32_t hash = hash_more((uint32_t)((uintptr_t)rule >> 4), text);
     return &limits->buckets[(hash ^ hash >> 16) % LIMITS_BUCKETS];
 }
 

@@ -13,6 +13,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/hash.h"
 #include "common/log.h"
 #include "common/parcel.h"
 #include "common/xalloc.h"
@@ -74,10 +75,7 @@ struct talk {
 
 static struct talk_list *bucket_of(struct shadow *shadow, const char *conn_id)
 {
-    uint32_t hash = 2166136261U;
-    for (; *conn_id != '\0'; conn_id++)
-        hash = (hash ^ (uint8_t)*conn_id) * 16777619U;
-    return &shadow->buckets[hash % SHADOW_BUCKETS];
+    return &shadow->buckets[hash_bytes(slice_text(conn_id)) % SHADOW_BUCKETS];
 }
 
 static struct talk *find(struct shadow *shadow, const char *conn_id)

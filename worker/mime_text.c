@@ -4,6 +4,7 @@
 
 #include <strings.h>
 
+#include "common/hash.h"
 #include "common/text.h"
 
 static size_t max_text(const struct mime *mime)
@@ -150,14 +151,6 @@ struct urls {
     const char **slots;
 };
 
-static uint32_t hash_of(struct slice s)
-{
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < s.len; i++)
-        hash = (hash ^ (uint8_t)s.data[i]) * 16777619u;
-    return hash;
-}
-
 static void add_url(struct urls *urls, struct slice url)
 {
     struct mime *mime = urls->mime;
@@ -168,7 +161,7 @@ static void add_url(struct urls *urls, struct slice url)
     }
     if (mime->n_urls == MIME_URLS_MAX)
         return;
-    uint32_t slot = hash_of(url) % URL_SLOTS;
+    uint32_t slot = hash_bytes(url) % URL_SLOTS;
     while (urls->slots[slot] != NULL) {
         if (strlen(urls->slots[slot]) == url.len &&
             memcmp(urls->slots[slot], url.data, url.len) == 0)

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "common/hash.h"
 #include "common/xalloc.h"
 
 /* Text, length, time and number of all stacks fit into the 60000 bytes of the record's field. */
@@ -42,15 +43,6 @@ void profile_free(struct profile *profile)
     free(profile);
 }
 
-static uint32_t hash_of(struct slice text)
-{
-    uint32_t hash = 2166136261U;
-    for (size_t i = 0; i < text.len; i++) {
-        hash = (hash ^ (uint8_t)text.data[i]) * 16777619U;
-    }
-    return hash;
-}
-
 static struct slice text_of(const struct profile *profile, const struct stack *stack)
 {
     return slice_of(profile->texts.data + stack->at, stack->len);
@@ -59,7 +51,7 @@ static struct slice text_of(const struct profile *profile, const struct stack *s
 /* NULL: there is no room. */
 static struct stack *stack_of(struct profile *profile, struct slice text)
 {
-    uint32_t hash = hash_of(text);
+    uint32_t hash = hash_bytes(text);
     for (size_t i = 0; i < profile->n_stacks; i++) {
         struct stack *stack = &profile->stacks[i];
         if (stack->hash == hash && slice_equal(text_of(profile, stack), text)) {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "common/hash.h"
 #include "common/xalloc.h"
 
 enum { SLOTS_MIN = 64, RECORD_BYTES = 60000 /* as in records.def */ };
@@ -52,15 +53,6 @@ void tally_free(struct tally *tally)
     buf_clear(&tally->head);
     buf_clear(&tally->out);
     free(tally);
-}
-
-static uint32_t hash_of(struct slice bytes)
-{
-    uint32_t hash = 2166136261U;
-    for (size_t i = 0; i < bytes.len; i++) {
-        hash = (hash ^ (uint8_t)bytes.data[i]) * 16777619U;
-    }
-    return hash;
 }
 
 static void grow(struct tally *tally)
@@ -119,7 +111,7 @@ void tally_add(struct tally *tally, const struct count *count)
         tally->n_dropped++;
         return;
     }
-    uint32_t hash = hash_of(buf_slice(&tally->head));
+    uint32_t hash = hash_bytes(buf_slice(&tally->head));
     struct entry *entry = find(tally, hash);
     if (entry == NULL && tally->n >= tally->max) {
         tally->n_dropped++;

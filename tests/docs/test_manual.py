@@ -59,6 +59,7 @@ class Options(unittest.TestCase):
     def test_every_option_is_used(self):
         folders = ("milterd", "multiplexor", "worker", "ctl")
         names = [os.path.join(folder, name) for folder in folders for name in os.listdir(os.path.join(SOURCE, folder))]
+        names.append(os.path.join("common", "macros.c"))  # which the front end and doctor share
         code = "".join(read(name) for name in names if name.endswith((".c", ".h")))
         for row in rows(read("common", "options.def"), "OPTION"):
             self.assertRegex(code, rf"\b{row[0]}\.{row[1]}\b", f"{row[0]}.{row[1]} has no effect")

@@ -58,8 +58,8 @@ static void test_refused(void **state)
         {"a=31d", -ERR_RANGE, "from 1s to 30d"},
         {"a=1s,b=1s,a=2s", -ERR_IN_USE, "\"a=2s\": this name is there already"},
         {"abcdefghijklmnopqrstuvwxy=1s", -ERR_TOOBIG, "names of at most 24 bytes"},
-        {"abcdefghijklmnopqrstuvwxyabcdefghijklmnopqrstuvwxyabcdefghijklmnopqrstuvwxy=1s", -ERR_BAD,
-            "NAME=INTERVAL expected"},
+        {"abcdefghijklmnopqrstuvwxyabcdefghijklmnopqrstuvwxyabcdefghijklmnopqrstuvwxyabcdefg=1s",
+            -ERR_BAD, "NAME=INTERVAL expected"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -82,6 +82,16 @@ static void put_idle(struct mux *mux, struct mux_link *link)
     mux_link_close(link);
 }
 
+/* A process that ends closes its connections one by one: a request on one that still stands would
+ * be lost as well, and that is one of the two attempts. */
+static void drop_idle(struct mux *mux)
+{
+    struct mux_link *link;
+
+    while ((link = take_idle(mux)) != NULL)
+        mux_link_close(link);
+}
+
 static int64_t earlier(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -228,11 +238,13 @@ static int ask_on(
         rc = await_reply(errand, link);
     }
     if (rc != 0) {
-        if (rc != -ERR_TIMEOUT && !errand->is_client_gone)
+        if (rc != -ERR_TIMEOUT && !errand->is_client_gone) {
             log_warn("request %.*s: the multiplexor's connection is lost: %s",
                 (int)errand->ask->request.uid.len,
                 errand->ask->request.uid.data != NULL ? errand->ask->request.uid.data : "",
                 err_text(rc));
+            drop_idle(errand->mux);
+        }
         mux_link_close(link);
         return rc;
     }

@@ -267,6 +267,7 @@ class FakeMultiplexor:
 
     def _serve_request(self, conn, record):
         asked = Asked(record)
+        asked.connection = conn
         with self.lock:
             self.requests.append(asked)
         replies = self.answer(asked)

@@ -38,6 +38,25 @@ class Nobody(MilterdTest):
         self.assertEqual(client.message().code, "continue")
         self.assertEqual(self.mux.of_hook("MESSAGE")[0]["attempt"], 1)
 
+    def test_both_attempts_are_not_spent_on_one_that_is_ending(self):
+        """A process that is killed closes its connections one after the other: none of them is tried again."""
+        begun, before = threading.Barrier(3), []
+        def first(asked):
+            before.append(asked.connection)
+            begun.wait(10 * PATIENCE)
+            return Reply("CONTINUE")
+        self.script = first
+        clients = [self.client().start() for _ in range(3)]
+        threads = [threading.Thread(target=client.message) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20 * PATIENCE)
+        self.assertEqual(len(set(before)), 3)
+        self.script = lambda asked: Reply(dies=True) if asked.connection in before else Reply("CONTINUE")
+        self.assertEqual(self.client().start().message().code, "continue")
+        self.assertEqual([asked["attempt"] for asked in self.mux.of_hook("MESSAGE")[3:]], [1, 2])
+
     def test_negotiate_without_a_multiplexor_asks_for_everything(self):
         self.mux.stop()
         self.milterd.stop()

@@ -122,7 +122,8 @@ class Injection(Stack):
             process = getattr(self.postern, name)
             if name == "milterd":
                 return f"postern-milterd[{process.pid}]: info: listening on " in process.output()
-            return (self.quietly(lambda: self.postern.control("status", seconds=1)) or {"data": {}})["data"].get("generation")
+            answer = self.quietly(lambda: self.postern.control("status", seconds=1)) or {}
+            return answer.get("data", {}).get("generation")  # a refusal, for want of memory, has no data
         try:
             wait_until(has_started, f"{name} to start", 3)
         except AssertionError:

@@ -99,6 +99,7 @@ class Life(Shadow):
 
     def test_its_workers_are_not_the_pool_s(self):
         mux = self.begin()
+        mux.wait_for_idle(2)
         self.assertEqual((mux.status()["workers"]["total"], mux.status()["workers"]["idle"]), (2, 2))
         self.assertIn('postern_workers{state="idle"} 2\n', mux.call("metrics")["data"]["text"])
 

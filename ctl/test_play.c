@@ -56,7 +56,8 @@ static void check_fields(lua_State *L)
             if (lua_type(L, -1) != LUA_TSTRING) {
                 luaL_error(L, "run: %s is a text, not a %s", name, luaL_typename(L, -1));
             }
-        } else if (strcmp(name, "recipients") != 0 && strcmp(name, "macros") != 0) {
+        } else if (strcmp(name, "recipients") != 0 && strcmp(name, "macros") != 0 &&
+                   strcmp(name, "config") != 0) {
             luaL_error(L, "run: there is no field '%s'", name);
         } else if (lua_type(L, -1) != LUA_TTABLE) {
             luaL_error(L, "run: %s is a table, not a %s", name, luaL_typename(L, -1));
@@ -123,6 +124,53 @@ static void take_macros(lua_State *L, struct bench *bench, struct args *args)
             }
             add_value(bench, &args->values[ARG_MACRO], ENVELOPE_MACROS_MAX,
                 arena_printf(bench->arena, "%s=%s", name, value));
+        }
+    }
+    lua_settop(L, 1);
+}
+
+/* The value on top as the configuration would spell it, or raises. */
+static const char *setting_of(lua_State *L, struct bench *bench)
+{
+    if (lua_isboolean(L, -1)) {
+        return lua_toboolean(L, -1) ? "yes" : "no";
+    }
+    if (lua_isinteger(L, -1)) {
+        return arena_printf(bench->arena, "%lld", (long long)lua_tointeger(L, -1));
+    }
+    return arena_printf(bench->arena, "%s", text_of(L, -1, "config"));
+}
+
+/* Where a setting stands, or behind the last. */
+static struct conf_setting *find_setting(const struct conf *conf, const char *name)
+{
+    int i = 0;
+    while (i < conf->n_filter && strcmp(conf->filter[i].name, name) != 0) {
+        i++;
+    }
+    return &conf->filter[i];
+}
+
+/* conf: a copy of the file's, whose [filter] section gets what the table says in place of, and
+ * beside, what the server's says. */
+static void take_config(lua_State *L, struct bench *bench, struct conf *conf)
+{
+    if (lua_getfield(L, 1, "config") != LUA_TNIL) {
+        size_t n = (size_t)conf->n_filter;
+        for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+            n++;
+        }
+        struct conf_setting *settings = arena_calloc(bench->arena, n, sizeof(*settings));
+        if (conf->n_filter > 0) {
+            memcpy(settings, conf->filter, (size_t)conf->n_filter * sizeof(*settings));
+        }
+        conf->filter = settings;
+        for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+            const char *name = text_of(L, -2, "config");
+            struct conf_setting *setting = find_setting(conf, name);
+            conf->n_filter += setting == &conf->filter[conf->n_filter];
+            setting->name = (char *)(uintptr_t)name;
+            setting->value = (char *)(uintptr_t)setting_of(L, bench);
         }
     }
     lua_settop(L, 1);
@@ -207,10 +255,9 @@ static void push_json(lua_State *L, const json_t *value)
 
 /* ---- run ---- */
 
-static json_t *play(struct bench *bench, const struct transaction *transaction,
-    const struct mail_file *mail, const char *shown)
+static json_t *play(struct bench *bench, const struct conf *conf,
+    const struct transaction *transaction, const struct mail_file *mail, const char *shown)
 {
-    const struct conf *conf = bench->file->conf;
     struct playing playing = {.conf = conf,
         .filter = conf->worker.filter,
         .file = shown,
@@ -234,11 +281,12 @@ static json_t *play(struct bench *bench, const struct transaction *transaction,
     return report;
 }
 
-/* run{file= or eml=, ip=, hostname=, helo=, sender=, recipients=, macros=} */
+/* run{file= or eml=, ip=, hostname=, helo=, sender=, recipients=, macros=, config=} */
 static int run_message(lua_State *L)
 {
     struct bench *bench = lua_touserdata(L, lua_upvalueindex(1));
     struct args args = {0};
+    struct conf conf = *bench->file->conf;
     struct transaction transaction;
     struct mail_file mail;
     const char *shown = "";
@@ -251,13 +299,14 @@ static int run_message(lua_State *L)
     take_texts(L, bench, &args);
     take_recipients(L, bench, &args);
     take_macros(L, bench, &args);
+    take_config(L, bench, &conf);
     take_mail(L, bench, &mail, &shown);
     const char *wrong = transaction_make(&args, &mail, ++bench->n_runs, bench->arena, &transaction);
     if (wrong != NULL) {
         mail_file_clear(&mail);
         return luaL_error(L, "run: %s", wrong);
     }
-    json_t *report = play(bench, &transaction, &mail, shown);
+    json_t *report = play(bench, &conf, &transaction, &mail, shown);
     mail_file_clear(&mail);
     push_json(L, report);
     json_decref(report);

@@ -74,6 +74,34 @@ class Results(unittest.TestCase):
             code, out, _ = ctl("test", "--filter", folder.filter)
             self.assertEqual(code, 0, out)
 
+    def test_settings_of_a_run(self):
+        text = """
+            local names = {}
+            for name, value in pairs(config) do names[#names + 1] = string.format("%s=%s (%s)", name, value, type(value)) end
+            table.sort(names)
+            function filter_message(msg) msg:add_header("X", table.concat(names, ", ")) end"""
+        with FilterFolder("ctl-test", text) as folder:
+            folder.write("x_test.lua", MAIL + """
+                local function shown(settings)
+                    local r = run{eml = MAIL, config = settings}
+                    return (assert(r.actions[1], r.error).value:gsub("%s+", " "))
+                end
+                function test_none() assert(shown() == "a=one (string), b=2 (number)", shown()) end
+                function test_some()
+                    local got = shown{b = 3, c = true, d = false, e = "", a = "two words"}
+                    assert(got == "a=two words (string), b=3 (number), c=true (boolean), d=false (boolean), e= (string)", got)
+                    assert(shown() == "a=one (string), b=2 (number)", shown())
+                end
+                function test_wrong()
+                    for _, value in ipairs{1.5, {}, print} do
+                        local ok, err = pcall(shown, {a = value})
+                        assert(not ok and err:find("run: config holds texts"), err)
+                    end
+                    assert(not pcall(shown, {[1] = "x"}))
+                end""")
+            code, out, _ = ctl("test", "--filter", folder.filter, "-o", "filter.a=one", "-o", "filter.b=2")
+            self.assertEqual(code, 0, out)
+
     def test_each_way_to_fail(self):
         code, results, total, _ = run_tests("""
             function test_assert() assert(run{eml = MAIL}.verdict == "reject") end

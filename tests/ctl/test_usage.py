@@ -131,7 +131,7 @@ class Check(unittest.TestCase):
         self.assertIsNotNone(answer["error"])
 
     def test_shipped_filters_are_fine(self):
-        for name in ("example", "block-executables", "pass", "refuse-in-recipient", "external-note"):
+        for name in ("example", "block-executables", "pass", "refuse-in-recipient", "tag-external"):
             with self.subTest(name=name):
                 code, out, err = ctl("check", shipped(name))
                 self.assertEqual((code, err), (0, ""), out)

@@ -15,6 +15,7 @@ def documents():
     for name in sorted(os.listdir(os.path.join(SOURCE, "docs"))):
         if name.endswith(".md"):
             found.append(("docs", name))
+    found += [("docs", "filters", name) for name in sorted(os.listdir(os.path.join(SOURCE, "docs", "filters")))]
     return found
 
 

@@ -73,7 +73,9 @@ class Installed(unittest.TestCase):
         root, prefix = self.folder("root"), self.prefix()
         self.run_quietly("cmake", "--install", BUILD, DESTDIR=root)
         pages = [f"share/man/man{page[-1]}/{page}" for page in PAGES]
-        filters = ["share/postern/filters/" + name for name in os.listdir(os.path.join(SOURCE, "scripts", "filters"))]
+        filters = []
+        for folder, _, names in os.walk(os.path.join(SOURCE, "scripts", "filters")):
+            filters += [os.path.join("share/postern", os.path.relpath(folder, os.path.join(SOURCE, "scripts")), name) for name in names]
         below = [*PROGRAMS, *pages, *filters, *("lib/systemd/system/" + unit for unit in UNITS), "lib/sysusers.d/postern.conf",
                  "lib/tmpfiles.d/postern.conf", "share/postern/types/postern.lua", "share/doc/postern/examples/sendmail.mc",
                  "share/doc/postern/examples/postfix-main.cf", "share/doc/postern/getting-started.md"]

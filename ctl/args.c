@@ -61,6 +61,14 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
         "only what ended in continue, accept, reject, tempfail, discard or aborted"},
     [ARG_LINES] = {"--count", 0, "N", false, "end after so many lines"},
     [ARG_LAST] = {"--last", 0, "N", false, "begin with the newest N lines that are there already"},
+    [ARG_SINCE] = {"--since", 0, "TIME", false,
+        "only what came in the last 90m, 2d ..., or since 2026-11-22 or \"2026-11-22 14:30\""},
+    [ARG_REASON] = {"--reason", 0, "TEXT", false, "only with this in the reason"},
+    [ARG_RAW] = {"--raw", 0, NULL, true, "the bytes as they were received, and nothing else"},
+    [ARG_AGE] = {"--age", 0, "TIME", false, "what is older goes (trap.keep_time)"},
+    [ARG_SIZE] = {"--size", 0, "BYTES", false,
+        "the oldest go until no more than this is left (trap.max_bytes)"},
+    [ARG_DRY_RUN] = {"--dry-run", 0, NULL, true, "only say what would be done"},
 };
 
 /* What some of them mean to a command that selects (ARGS_SELECTION). */
@@ -214,7 +222,7 @@ const char *args_get(const struct args *args, enum arg arg)
     return values->n > 0 ? values->items[values->n - 1] : NULL;
 }
 
-const char *args_first_not_in(const struct args *args, uint32_t allowed)
+const char *args_first_not_in(const struct args *args, uint64_t allowed)
 {
     for (int i = 0; i < ARG_COUNT; i++) {
         if (args->values[i].n > 0 && (allowed & ARG_BIT(i)) == 0) {
@@ -225,11 +233,12 @@ const char *args_first_not_in(const struct args *args, uint32_t allowed)
 }
 
 /* The row of an option, as a command that takes the wanted ones means it. */
-static struct arg_info arg_meant(int arg, uint32_t wanted)
+static struct arg_info arg_meant(int arg, uint64_t wanted)
 {
     struct arg_info info = arg_infos[arg];
     size_t n = sizeof(selection_meanings) / sizeof(selection_meanings[0]);
-    for (size_t i = 0; (wanted & ARG_BIT(ARG_VERDICT)) != 0 && i < n; i++) {
+    bool selects = (wanted & (ARG_BIT(ARG_VERDICT) | ARG_BIT(ARG_SINCE))) != 0;
+    for (size_t i = 0; selects && i < n; i++) {
         if ((int)selection_meanings[i].arg == arg) {
             info.value = selection_meanings[i].value;
             info.help = selection_meanings[i].help;
@@ -238,7 +247,7 @@ static struct arg_info arg_meant(int arg, uint32_t wanted)
     return info;
 }
 
-void args_print_help(FILE *out, uint32_t wanted)
+void args_print_help(FILE *out, uint64_t wanted)
 {
     for (int i = 0; i < ARG_COUNT; i++) {
         const struct arg_info meant = arg_meant(i, wanted), *info = &meant;

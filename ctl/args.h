@@ -39,10 +39,16 @@ enum arg {
     ARG_VERDICT,
     ARG_LINES,
     ARG_LAST,
+    ARG_SINCE,
+    ARG_REASON,
+    ARG_RAW,
+    ARG_AGE,
+    ARG_SIZE,
+    ARG_DRY_RUN,
     ARG_COUNT,
 };
 
-#define ARG_BIT(arg) (UINT32_C(1) << (arg))
+#define ARG_BIT(arg) (UINT64_C(1) << (arg))
 /* What every command takes. */
 #define ARGS_COMMON                                                                                \
     (ARG_BIT(ARG_CONF) | ARG_BIT(ARG_SET) | ARG_BIT(ARG_CONTROL) | ARG_BIT(ARG_HELP) |             \
@@ -82,8 +88,8 @@ bool args_has(const struct args *args, enum arg arg);
 const char *args_get(const struct args *args, enum arg arg);
 /* The first option given that is not among allowed (ARG_BIT), as text for a message; NULL when all
  * are. */
-const char *args_first_not_in(const struct args *args, uint32_t allowed);
+const char *args_first_not_in(const struct args *args, uint64_t allowed);
 /* Prints a help line for each option among wanted. */
-void args_print_help(FILE *out, uint32_t wanted);
+void args_print_help(FILE *out, uint64_t wanted);
 
 #endif

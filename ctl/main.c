@@ -17,7 +17,7 @@ struct command {
     int (*run)(const struct args *args);
     const char *arguments;
     int fewest, most; /* most -1: any number */
-    uint32_t options;
+    uint64_t options;
     const char *help;
 };
 

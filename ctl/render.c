@@ -6,6 +6,7 @@
 
 #include "common/text.h"
 #include "common/xalloc.h"
+#include "worker/json_text.h"
 
 enum { ESCAPED_MAX = 8192, CELL_MAX = 1024 };
 
@@ -36,11 +37,29 @@ const char *render_end(bool on)
     return on ? "\033[0m" : "";
 }
 
+/* Jansson leaves U+007F to U+009F as they are, and terminals act on them. In JSON they can only
+ * stand in strings. */
+static void put_json_text(FILE *out, const char *text)
+{
+    for (const char *at = text; *at != 0; at++) {
+        unsigned char c = (unsigned char)at[0], next = (unsigned char)at[1];
+        if (c == 0x7f) {
+            fputs("\\u007f", out);
+        } else if (c == 0xc2 && next >= 0x80 && next <= 0x9f) {
+            fprintf(out, "\\u%04x", next);
+            at++;
+        } else {
+            putc(c, out);
+        }
+    }
+    putc('\n', out);
+}
+
 void render_json_line(FILE *out, const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text != NULL) {
-        fprintf(out, "%s\n", text);
+        put_json_text(out, text);
     }
     free(text);
     fflush(out);
@@ -100,17 +119,7 @@ char *render_value(const json_t *value)
 
 json_t *render_json_text(struct slice text)
 {
-    json_t *value = json_stringn(text.len > 0 ? text.data : "", text.len);
-    if (value != NULL) {
-        return value;
-    }
-    struct buf mended;
-    buf_init(&mended, 3 * text.len + 16);
-    if (text_to_utf8(&mended, text) == 0) {
-        value = json_stringn((const char *)mended.data, mended.len);
-    }
-    buf_clear(&mended);
-    return value != NULL ? value : json_string("");
+    return json_text(text);
 }
 
 const char *render_text_of(const json_t *object, const char *name)

@@ -114,6 +114,13 @@ struct slice job_body(const struct job *job)
     return slice_of(job->message.data + start, job->message.len - start);
 }
 
+struct mime *job_mime(struct job *job)
+{
+    if (job->mime == NULL)
+        job->mime = mime_new(job->message, job_headers(job), job->conf, job->arena);
+    return job->mime;
+}
+
 bool job_has_changes(const struct job *job)
 {
     return job->earlier.n + job->n_added > 0;

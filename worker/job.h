@@ -18,6 +18,7 @@
 #include "common/plan.h"
 #include "common/wire.h"
 
+struct deeds;
 struct mime;
 struct job_finder;
 struct job_recipient;
@@ -48,7 +49,9 @@ struct job {
     struct arena *plan_arena;    /* the present plan's own; emptied when it is rebuilt */
     struct arena *scratch_arena; /* for one call of the API: emptied at the next one */
     struct buf scratch;          /* bytes that must not leak when Lua runs out of memory */
-    struct mime *mime;           /* NULL until mime_of asks for it */
+    struct mime *mime;           /* NULL until job_mime */
+    struct deeds *deeds;         /* NULL until the filter asks for one; deeds.h */
+    bool has_virus;              /* a scanner found one: its sender is told nothing */
     struct buf log_fields;       /* msg:log pairs, bounded */
 };
 
@@ -67,6 +70,8 @@ int job_need_recipients(struct job *job);
 const struct header_list *job_headers(struct job *job);
 struct slice job_header_block(const struct job *job);
 struct slice job_body(const struct job *job); /* as received; empty before body */
+/* The message read as MIME, at the first call; in hooks that know all of it. */
+struct mime *job_mime(struct job *job);
 /* What the message would be with the changes asked for so far. */
 const struct plan *job_plan(struct job *job);
 /*

@@ -313,8 +313,5 @@ struct mime *lapi_mime(lua_State *L, struct job *job)
     if (hook != HOOK_MESSAGE) {
         lapi_raise_too_early(L, "the content of a message", HOOK_MESSAGE);
     }
-    if (job->mime == NULL) {
-        job->mime = mime_new(job->message, job_headers(job), job->conf, job->arena);
-    }
-    return job->mime;
+    return job_mime(job);
 }

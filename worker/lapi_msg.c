@@ -169,6 +169,7 @@ static const luaL_Reg methods[] = {
     {"replace_body", lapi_msg_replace_body},
     {"append_text", lapi_msg_append_text},
     {"log", lapi_msg_log},
+    {"trap", lapi_msg_trap},
     {"raw", lapi_msg_raw},
     {"raw_headers", lapi_msg_raw_headers},
     {"raw_body", lapi_msg_raw_body},

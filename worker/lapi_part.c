@@ -308,6 +308,7 @@ static const luaL_Reg methods[] = {
     {"has_extension", lapi_part_has_extension},
     {"name_matches", lapi_part_name_matches},
     {"save", part_save},
+    {"trap", lapi_part_trap},
     {NULL, NULL},
 };
 

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
     log_open(is_shadow ? "shadow-nursery" : "nursery", conf->log.target, conf->log.facility,
         conf->log.level);
     log_set_format(conf->log.format);
-    int code = nursery_run(conf, (uint32_t)generation, is_shadow ? "shadow" : "worker");
+    int code = nursery_run(conf, (uint32_t)generation, is_shadow);
     conf_free(conf);
     return code;
 }

@@ -1,5 +1,6 @@
 #include "worker/nursery.h"
 
+#include <jansson.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ struct nursery {
     struct script *script;
     struct sandbox *sandbox;
     uint32_t generation;
-    const char *worker_name; /* in the log */
+    bool is_shadow;
     int64_t init_ms;         /* what loading left of load_time: for filter_init */
     pid_t multiplexor;       /* parent of the nursery and of all workers */
     struct buf out;
@@ -72,7 +73,7 @@ static int become_worker(struct nursery *nursery, int fd, int note_fd)
     const int keep[] = {fd, sandbox_fd(nursery->sandbox)};
     struct note *note = note_fd >= 0 ? note_open(note_fd) : NULL;
     proc_close_fds_except(keep, sizeof keep / sizeof keep[0]);
-    log_reopen_child(nursery->worker_name);
+    log_reopen_child(nursery->is_shadow ? "shadow" : "worker");
     snprintf(name, sizeof name, "postern-w%u", nursery->generation);
     prctl(PR_SET_NAME, name, 0, 0, 0);
     if (sandbox_enter_worker(nursery->sandbox) != 0) {
@@ -81,6 +82,9 @@ static int become_worker(struct nursery *nursery, int fd, int note_fd)
     }
     script_after_fork(nursery->script);
     script_note_set(nursery->script, note);
+    if (!nursery->is_shadow) {
+        script_do_deeds(nursery->script);
+    }
     return serve_run(nursery->conf, nursery->script, fd, nursery->generation, nursery->init_ms);
 }
 
@@ -203,14 +207,15 @@ static void ignore_group_signals(void)
     }
 }
 
-int nursery_run(const struct conf *conf, uint32_t generation, const char *worker_name)
+int nursery_run(const struct conf *conf, uint32_t generation, bool is_shadow)
 {
     struct nursery nursery = {.conf = conf,
         .generation = generation,
-        .worker_name = worker_name,
+        .is_shadow = is_shadow,
         .multiplexor = getppid(),
         .record = xmalloc(WIRE_RECORD_MAX)};
     buf_init(&nursery.out, WIRE_RECORD_MAX);
+    json_set_alloc_funcs(xmalloc, free); /* half an object must not look like a whole one */
     ignore_group_signals();
     int err = proc_die_with_parent(SIGKILL, nursery.multiplexor);
     err = err != 0 ? err : serve_greet(NURSERY_FD, ROLE_NURSERY, generation);

@@ -6,6 +6,7 @@
 #ifndef POSTERN_WORKER_NURSERY_H
 #define POSTERN_WORKER_NURSERY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/conf.h"
@@ -13,7 +14,7 @@
 enum { NURSERY_FD = 3 }; /* the record socket, as the multiplexor hands it over */
 
 /* Runs to the end, in the nursery and, after a fork, in the worker. Returns the exit code of
- * whichever it is. worker_name: of a worker in the log; borrowed. */
-int nursery_run(const struct conf *conf, uint32_t generation, const char *worker_name);
+ * whichever it is. is_shadow: its workers do no deeds, and say what they are in the log. */
+int nursery_run(const struct conf *conf, uint32_t generation, bool is_shadow);
 
 #endif

@@ -143,8 +143,11 @@ int sandbox_files_allow(struct landlock *landlock, const struct conf *conf)
     err = err == 0
               ? allow_list(landlock, conf, conf->worker.state_dir, LANDLOCK_READ | LANDLOCK_WRITE)
               : err;
-    return err == 0 ? allow_list(
-                          landlock, conf, conf->worker.write_paths, LANDLOCK_READ | LANDLOCK_WRITE)
+    err = err == 0
+              ? allow_list(landlock, conf, conf->worker.write_paths, LANDLOCK_READ | LANDLOCK_WRITE)
+              : err;
+    return err == 0 ? landlock_allow(
+                          landlock, conf->trap.directory, LANDLOCK_READ | LANDLOCK_WRITE)
                     : err;
 }
 

@@ -1,6 +1,7 @@
 /*
  * Which files a filter reaches: reads what it needs to run, its own folder, its modules and
- * worker.read_paths; writes worker.state_dir and worker.write_paths. As Landlock rules for the
+ * worker.read_paths; writes worker.state_dir and worker.write_paths, and trap.directory, which is not
+ * for the filter but for what it has kept. As Landlock rules for the
  * kernel, and as a check with a text that names the option for what the API writes.
  */
 #ifndef POSTERN_SANDBOX_FILES_H

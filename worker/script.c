@@ -54,6 +54,11 @@ const char *script_doing(const struct script *script)
     return script->hook < HOOK_COUNT ? hook_info(script->hook)->name : outside;
 }
 
+void script_do_deeds(struct script *script)
+{
+    script->does_deeds = true;
+}
+
 struct tally *script_tally(struct script *script)
 {
     return script->tally;

@@ -44,6 +44,8 @@ void script_after_fork(struct script *script);
 void script_note_watch(struct script *script);
 /* From now on it notes there what it is at; NULL: nowhere. Borrowed. */
 void script_note_set(struct script *script, struct note *note);
+/* What hooks ask for outside the mail (deeds.h) is done from now on; else it is only told. */
+void script_do_deeds(struct script *script);
 /* Runs filter_init within budget_ms. 0 or -ERR_BAD with error_out. */
 int script_init(struct script *script, int64_t budget_ms, char **error_out);
 void script_exit(struct script *script, int64_t budget_ms);

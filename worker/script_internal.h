@@ -82,6 +82,7 @@ struct script {
     enum script_woken woken;
     uint32_t n_unyieldable; /* coroutines resumed from places that cannot yield */
 
+    bool does_deeds;     /* deeds.h: for real */
     struct tally *tally; /* what postern.metrics has counted */
 
     /* the profile */

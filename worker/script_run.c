@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/verdict.h"
+#include "worker/deeds.h"
 #include "worker/mime.h"
 #include "worker/script_internal.h"
 
@@ -407,6 +408,8 @@ void script_run(
     script_call(script, &call);
     if (call.outcome != OUTCOME_OK) {
         fail(script, &run, &call);
+    } else {
+        deeds_do(job, script->does_deeds, script->tally, reply);
     }
     script_call_clear(&call);
     end(script);

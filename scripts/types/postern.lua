@@ -220,6 +220,16 @@ function msg:append_text(text, options) end
 ---@return boolean
 function msg:log(key, value) end
 
+---@class postern.trap
+---@field mode? "copy"|"store"|"defer" a copy while the mail goes on; nobody gets it; a tempfail until a person decides
+---@field reason? string one line
+
+---Keeps the message as received, when the hook has ended well; false and "released" for mail released from there.
+---@param options? postern.trap
+---@return boolean
+---@return string? why
+function msg:trap(options) end
+
 ---The message as received.
 ---@return string
 function msg:raw() end
@@ -305,6 +315,12 @@ function part:name_matches(pattern) end
 ---@return true?
 ---@return string? why
 function part:save(path) end
+
+---Keeps the decoded content, when the hook has ended well; as msg:trap.
+---@param reason? string one line
+---@return boolean
+---@return string? why
+function part:trap(reason) end
 
 -- Hooks: global functions that a filter defines ---------------------------------------------------
 

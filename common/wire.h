@@ -46,6 +46,7 @@ enum reply_flag {
     REPLY_HAS_MSG_STATE = 2,
     REPLY_NO_CHANGES = 4,      /* drop the pending changes of the message and take no more (on_error = accept) */
     REPLY_WHOLE_MESSAGE = 8,   /* a discard in filter_recipient that means the message */
+    REPLY_REWRITE_FAILED = 32, /* the changed parts did not come out as asked for, and were dropped */
     REPLY_PARCEL_HELD = 16,    /* the multiplexor's: a shadow may still be reading the parcel, which is not to be used again */
 };
 

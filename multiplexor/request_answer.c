@@ -65,6 +65,8 @@ void request_answer(struct request *request, uint8_t *record, size_t len,
     }
     wire_patch_id(record, request->client_id);
     wire_patch_reply(record, generation, pid, (uint32_t)request->queue_us, request->attempt);
+    if ((reply->flags & REPLY_REWRITE_FAILED) != 0 && !request->is_shadow)
+        request->mux->stats.rewrite_failures++;
     tell_shadow(request, slice_of(record, len), reply, annex_fd);
     if (request->is_parcel_held)
         wire_patch_reply_flags(record, reply->flags | REPLY_PARCEL_HELD);

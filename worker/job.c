@@ -5,6 +5,7 @@
 #include "common/address.h"
 #include "common/err.h"
 #include "common/xalloc.h"
+#include "worker/edit.h"
 #include "worker/job_find.h"
 #include "worker/mime.h"
 
@@ -62,6 +63,7 @@ int job_open(struct job *job, const struct conf *conf, const struct wire_request
 
 void job_close(struct job *job)
 {
+    edit_free(job->edit);
     mime_free(job->mime);
     buf_clear(&job->log_fields);
     buf_clear(&job->scratch);
@@ -126,19 +128,28 @@ bool job_has_changes(const struct job *job)
     return job->earlier.n + job->n_added > 0;
 }
 
+void job_plan_with(struct job *job, const struct action *actions, uint32_t n, struct arena *arena,
+    struct plan *out)
+{
+    struct action_list all = {.n = job->earlier.n + job->n_added + n};
+    all.items = arena_calloc(arena, all.n + 1, sizeof(*all.items));
+    struct action *at = all.items;
+    if (job->earlier.n > 0)
+        at = mempcpy(at, job->earlier.items, job->earlier.n * sizeof(*at));
+    if (job->n_added > 0)
+        at = mempcpy(at, job->added, job->n_added * sizeof(*at));
+    if (n > 0)
+        memcpy(at, actions, n * sizeof(*at));
+    plan_make(job_headers(job), &all, arena, out);
+}
+
 const struct plan *job_plan(struct job *job)
 {
     if (job->has_plan)
         return &job->plan;
     arena_reset(job->plan_arena);
     job->has_recipients = false; /* they were in there */
-    struct action_list all = {.n = job->earlier.n + job->n_added};
-    all.items = arena_calloc(job->plan_arena, all.n + 1, sizeof(*all.items));
-    if (job->earlier.n > 0)
-        memcpy(all.items, job->earlier.items, job->earlier.n * sizeof(*all.items));
-    if (job->n_added > 0)
-        memcpy(all.items + job->earlier.n, job->added, job->n_added * sizeof(*all.items));
-    plan_make(job_headers(job), &all, job->plan_arena, &job->plan);
+    job_plan_with(job, NULL, 0, job->plan_arena, &job->plan);
     job->has_plan = true;
     return &job->plan;
 }
@@ -181,18 +192,10 @@ static void append_action(struct job *job, const struct action *action)
         job->added = grown;
         job->cap_added = cap;
     }
-    job->added[job->n_added++] = (struct action){
-        .kind = action->kind,
-        .index = action->index,
-        .name = copy_slice(job, action->name),
-        .value = copy_slice(job, action->value),
-        .address = copy_slice(job, action->address),
-        .args = copy_slice(job, action->args),
-        .body = copy_slice(job, action->body),
-    };
+    job->added[job->n_added++] = *action;
 }
 
-const char *job_add_action(struct job *job, const struct action *action)
+const char *job_add_lasting(struct job *job, const struct action *action)
 {
     const char *wrong = refuse_capability(job, action);
     if (wrong == NULL)
@@ -207,6 +210,20 @@ const char *job_add_action(struct job *job, const struct action *action)
     append_action(job, action);
     job->has_plan = false;
     job->has_recipients = false;
+    return NULL;
+}
+
+const char *job_add_action(struct job *job, const struct action *action)
+{
+    const char *wrong = job_add_lasting(job, action);
+    if (wrong != NULL)
+        return wrong;
+    struct action *added = &job->added[job->n_added - 1];
+    added->name = copy_slice(job, action->name);
+    added->value = copy_slice(job, action->value);
+    added->address = copy_slice(job, action->address);
+    added->args = copy_slice(job, action->args);
+    added->body = copy_slice(job, action->body);
     return NULL;
 }
 
@@ -285,19 +302,21 @@ static int put_unlisted(struct job *job, struct buf *out)
     return buf_put(out, end, (size_t)(block.data + block.len - end));
 }
 
-int job_render(struct job *job, struct buf *out)
+int job_render_header(struct job *job, const struct plan *plan, struct buf *out)
 {
-    const struct plan *plan = job_plan(job);
     for (uint32_t i = 0; i < plan->n_fields; i++) {
         const int rc = put_field(out, &plan->fields[i]);
         if (rc != 0)
             return rc;
     }
+    const int rc = put_unlisted(job, out);
+    return rc != 0 ? rc : buf_put(out, "\r\n", 2);
+}
+
+int job_render(struct job *job, struct buf *out)
+{
+    const struct plan *plan = job_plan(job);
     const struct slice body = plan->has_body ? plan->body : job_body(job);
-    int rc = put_unlisted(job, out);
-    if (rc == 0)
-        rc = buf_put(out, "\r\n", 2);
-    if (rc == 0)
-        rc = buf_put(out, body.data, body.len);
-    return rc;
+    const int rc = job_render_header(job, plan, out);
+    return rc != 0 ? rc : buf_put(out, body.data, body.len);
 }

@@ -19,6 +19,7 @@
 #include "common/wire.h"
 
 struct deeds;
+struct edit;
 struct mime;
 struct job_finder;
 struct job_recipient;
@@ -52,6 +53,7 @@ struct job {
     struct mime *mime;           /* NULL until job_mime */
     struct deeds *deeds;         /* NULL until the filter asks for one; deeds.h */
     bool has_virus;              /* a scanner found one: its sender is told nothing */
+    struct edit *edit;           /* NULL until a part is changed */
     struct buf log_fields;       /* msg:log pairs, bounded */
 };
 
@@ -74,19 +76,26 @@ struct slice job_body(const struct job *job); /* as received; empty before body 
 struct mime *job_mime(struct job *job);
 /* What the message would be with the changes asked for so far. */
 const struct plan *job_plan(struct job *job);
+/* The same with further actions, made in an arena of the caller's. */
+void job_plan_with(struct job *job, const struct action *actions, uint32_t n, struct arena *arena,
+    struct plan *out);
 /*
  * Adds a change after action_check; bytes are copied into the arena. Returns NULL, or what is wrong
  * (borrowed).
  */
 const char *job_add_action(struct job *job, const struct action *action);
+/* The same for an action whose bytes live as long as the job: they are not copied. */
+const char *job_add_lasting(struct job *job, const struct action *action);
 /* Forgets the changes added after the first n_added, so that a call that makes several makes all or
  * none. */
 void job_drop_actions(struct job *job, uint32_t n_added);
 /* Encodes the changes added by this hook. 0 or -ERR_TOOBIG. */
 int job_put_changes(struct job *job, struct buf *out);
 /* The message as it would leave: header of the plan, empty line, body (replaced or as received). 0
- * or -ERR_TOOBIG. */
+ * or -ERR_TOOBIG. Changes of parts are edit_render's. */
 int job_render(struct job *job, struct buf *out);
+/* Only its header and the empty line, of any plan of this message. */
+int job_render_header(struct job *job, const struct plan *plan, struct buf *out);
 
 /* Whether a hook that sees the message may know this already: hooks outside the order of a
  * transaction know what was before it. */

@@ -6,6 +6,7 @@
 
 #include "common/address.h"
 #include "worker/client.h"
+#include "worker/lapi_part_edit.h"
 
 static const struct lapi_class msg_class;
 
@@ -168,6 +169,7 @@ static const luaL_Reg methods[] = {
     {"hold", lapi_msg_hold},
     {"replace_body", lapi_msg_replace_body},
     {"append_text", lapi_msg_append_text},
+    {"add_part", lapi_msg_add_part},
     {"log", lapi_msg_log},
     {"trap", lapi_msg_trap},
     {"raw", lapi_msg_raw},

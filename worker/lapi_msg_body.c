@@ -7,6 +7,7 @@
 #include "common/text.h"
 #include "worker/append.h"
 #include "worker/content_type.h"
+#include "worker/edit.h"
 #include "worker/mime.h"
 
 enum { LOG_KEY_MAX = 64, HOLD_REASON_MAX = 500 };
@@ -34,6 +35,14 @@ int lapi_msg_raw_body(lua_State *L)
 int lapi_msg_to_eml(lua_State *L)
 {
     struct job *job = lapi_msg_check_known(L, "msg:to_eml()", HOOK_MESSAGE);
+    if (edit_is_pending(job)) {
+        struct slice message;
+        const char *wrong = edit_render(job, &message);
+        if (wrong != NULL)
+            return luaL_error(L, "msg:to_eml(): %s", wrong);
+        lapi_push_slice(L, message);
+        return 1;
+    }
     buf_clear(&job->scratch);
     if (job_render(job, &job->scratch) != 0)
         return luaL_error(L, "msg:to_eml(): the message is too large");
@@ -63,6 +72,7 @@ int lapi_msg_replace_body(lua_State *L)
     struct job *job = lapi_msg_check_change(L, "replace_body");
     const struct action action = {.kind = ACTION_REPLACE_BODY, .body = lapi_check_slice(L, 2)};
     lapi_msg_add(L, job, "replace_body", &action);
+    edit_forget(job);
     return 0;
 }
 
@@ -123,14 +133,23 @@ static const char *lower_copy(struct job *job, struct slice s)
 }
 
 /*
- * Charset and encoding of the text: those of the part as received, or what this filter made of
- * them. False when it is not plain text.
+ * Body, charset and encoding of the text: those of the part with the changes so far, or what this
+ * filter made of them. False when it is not plain text.
  */
 static bool read_format(struct job *job, const struct mime_part *root, struct append *append)
 {
     const struct plan *plan = job_plan(job);
+    if (!plan->has_body) {
+        struct edit_now now;
+        edit_part_now(job, root, &now);
+        append->body = now.encoded;
+        append->charset = now.charset;
+        append->encoding = now.encoding;
+        return !now.is_gone && !root->is_container && strcmp(now.type, "text/plain") == 0;
+    }
     const struct plan_field *type = find_field(plan, "Content-Type");
     const struct plan_field *encoding = find_field(plan, "Content-Transfer-Encoding");
+    append->body = plan->body;
     append->charset = root->charset;
     append->encoding = root->encoding;
     if (encoding != NULL && encoding->received == NULL)
@@ -186,8 +205,12 @@ static const char *set_format(struct job *job, const struct append *append)
 }
 
 /* The changes of one call: all of them, or none when one is refused. */
-static const char *add_changes(struct job *job, const struct append *append)
+static const char *add_changes(
+    struct job *job, const struct mime_part *root, const struct append *append)
 {
+    if (!job_plan(job)->has_body)
+        return edit_set_encoded(job, root, buf_slice(&job->scratch),
+            append->needs_utf8 ? "utf-8" : NULL, append->needs_8bit ? "8bit" : NULL, EDIT_ADDS);
     const uint32_t n_before = job->n_added;
     const struct action action = {.kind = ACTION_REPLACE_BODY, .body = buf_slice(&job->scratch)};
     const char *wrong = job_add_action(job, &action);
@@ -221,12 +244,11 @@ int lapi_msg_append_text(lua_State *L)
     arena_reset(job->scratch_arena);
     if (!read_format(job, root, &append))
         return refuse(L, "no text part");
-    append.body = job_plan(job)->has_body ? job->plan.body : job_body(job);
     buf_clear(&job->scratch);
     const char *wrong = append_to_body(&append, job->scratch_arena, &job->scratch);
     if (wrong != NULL)
         return refuse(L, wrong);
-    wrong = add_changes(job, &append);
+    wrong = add_changes(job, root, &append);
     buf_clear(&job->scratch);
     if (wrong != NULL)
         return luaL_error(L, "msg:append_text: %s", wrong);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "worker/lapi_part_edit.h"
 #include "worker/sandbox_files.h"
 #include "worker/script.h"
 
@@ -309,6 +310,11 @@ static const luaL_Reg methods[] = {
     {"name_matches", lapi_part_name_matches},
     {"save", part_save},
     {"trap", lapi_part_trap},
+    {"drop", lapi_part_drop},
+    {"replace", lapi_part_replace},
+    {"set_content", lapi_part_set_content},
+    {"set_header", lapi_part_set_header},
+    {"defang", lapi_part_defang},
     {NULL, NULL},
 };
 

@@ -43,6 +43,10 @@ struct mime_node {
     struct mime_node *same;         /* of the second reading: the node of the first that it is */
     const struct slice *boundaries; /* readings of its boundary; the first is the usual one */
     uint32_t n_boundaries;
+    bool is_second;         /* only the second reading sees it */
+    struct slice region;    /* decoded content that its children are in, when it can be encoded
+                               again; data NULL */
+    size_t region_front;    /* bytes at its start that are no content: the header of a multipart */
     bool is_multipart;      /* some Content-Type says multipart */
     bool is_message;        /* holds a whole message */
     bool has_end;           /* its end boundary was seen */

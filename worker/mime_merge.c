@@ -62,6 +62,7 @@ static void add_leaf_reading(
     leaf->part.type = type;
     leaf->part.depth = node->part.depth + 1;
     leaf->defects = node->defects;
+    leaf->is_second = true;
     mime_child_append(node, leaf);
     mime_found_append(found, leaf);
 }
@@ -112,6 +113,7 @@ void mime_readings_merge(struct mime *mime, struct mime_found *first, struct mim
             return;
         node->first_child = node->last_child = NULL;
         node->same = node;
+        node->is_second = true;
         node->part.depth = parent != NULL ? parent->part.depth + 1 : 0;
         mime_child_append(parent, node);
         mime_found_append(first, node);

@@ -442,6 +442,15 @@ static bool needs_decoding(struct mime *mime, const struct mime_node *node)
            is_encoded(node) && node->part.depth < max_depth(mime) && node->part.content.len > 0;
 }
 
+/* Where the editor finds the bytes that its children are in. */
+static void keep_region(struct mime_node *node, struct slice bytes)
+{
+    if (mime_encoding_of(&node->part) == MIME_ENCODING_UU)
+        return; /* nobody encodes it again */
+    node->region = bytes;
+    node->region_front = node->is_multipart ? node->part.header.len + 2 : 0;
+}
+
 static void read_decoded(struct mime *mime, struct mime_found *all, struct mime_node *node)
 {
     struct slice bytes = mime_bytes_decode(mime, node, node->part.content);
@@ -463,6 +472,7 @@ static void read_decoded(struct mime *mime, struct mime_found *all, struct mime_
     if (scan.found.first == NULL)
         return;
     node->part.is_container = true;
+    keep_region(node, bytes);
     all->last->all_next = scan.found.first;
     all->last = scan.found.last;
     all->n += scan.found.n;

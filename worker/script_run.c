@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/verdict.h"
 #include "worker/deeds.h"
+#include "worker/edit.h"
 #include "worker/mime.h"
 #include "worker/script_internal.h"
 
@@ -20,6 +21,8 @@ struct run {
     struct job *job;
     const struct hook_info *info;
     struct wire_reply *reply;
+    bool is_refused; /* the answer is that of a failed rewriting */
+    enum failure_answer refusal;
 };
 
 /* ---- arguments, by hook ---- */
@@ -154,10 +157,34 @@ static const char *take_states(lua_State *L, struct script *script, struct wire_
     return NULL;
 }
 
+/* The changes of parts become changes of the message, or they do not and are answered for. */
+static void finish_edits(struct script *script, struct run *run)
+{
+    const char *why = NULL;
+    enum edit_outcome outcome = edit_finish(run->job, &why);
+    if (outcome == EDIT_UNCHANGED || outcome == EDIT_CHANGED) {
+        return;
+    }
+    bool removes = outcome == EDIT_REFUSED_REMOVES;
+    run->reply->flags |= REPLY_REWRITE_FAILED;
+    run->refusal =
+        removes ? script->conf->worker.on_rewrite_failure : script->conf->worker.on_append_failure;
+    run->is_refused = run->refusal != FAILURE_ACCEPT;
+    log_error("the changes of the message's parts are dropped, since the result is not what was "
+              "asked for: %s; the answer is that of worker.%s",
+        why, removes ? "on_rewrite_failure" : "on_append_failure");
+    buf_put_bytes(&run->job->log_fields, slice_text("rewrite_failed"));
+    buf_put_bytes(&run->job->log_fields, slice_text(why));
+}
+
 /* Changes asked for by a hook that refuses what it judges have no mail to go to. */
 static const char *take_changes(struct script *script, struct run *run, enum verdict verdict)
 {
-    if (run->job->n_added == 0 || (verdict != VERDICT_CONTINUE && verdict != VERDICT_ACCEPT)) {
+    if (verdict != VERDICT_CONTINUE && verdict != VERDICT_ACCEPT) {
+        return NULL;
+    }
+    finish_edits(script, run);
+    if (run->job->n_added == 0 || run->is_refused) {
         return NULL;
     }
     if (job_put_changes(run->job, &script->reply_changes) != 0) {
@@ -178,6 +205,22 @@ static void fill_verdict(struct run *run, const struct lapi_verdict *verdict)
     reply->delay_ms = verdict->delay_ms;
     reply->where = slice_text(arena_memdup0(arena, verdict->where, strlen(verdict->where)));
     reply->flags |= verdict->whole_message ? REPLY_WHOLE_MESSAGE : 0;
+}
+
+static void fill_refusal(struct run *run)
+{
+    struct script_failure_texts *texts = arena_alloc(run->job->arena, sizeof *texts);
+    struct wire_reply *reply = run->reply;
+    struct slice uid = run->job->request.uid;
+    struct smtp_reply smtp = {.code = 0};
+    const char *id = arena_memdup0(run->job->arena, uid.len > 0 ? uid.data : "", uid.len);
+    reply->verdict = (uint8_t)failure_verdict(
+        FAILURE_CAUSE_ERROR, run->refusal, id, &smtp, texts->text, sizeof texts->text);
+    snprintf(texts->dsn, sizeof texts->dsn, "%s", smtp.dsn);
+    reply->code = smtp.code;
+    reply->dsn = slice_text(texts->dsn);
+    reply->text = smtp.text;
+    reply->delay_ms = 0;
 }
 
 /* An MTA throws such a message away without a word; the log shall say what became of it. */
@@ -282,6 +325,9 @@ static const char *take_results(
     if (error == NULL) {
         fill_verdict(run, &verdict);
         discard_when_nobody_is_left(run);
+        if (run->is_refused) {
+            fill_refusal(run);
+        }
     }
     return error;
 }

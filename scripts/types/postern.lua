@@ -214,6 +214,10 @@ function msg:replace_body(bytes) end
 ---@return string? why
 function msg:append_text(text, options) end
 
+---Adds a part behind all others; a message that is no multipart/mixed becomes one.
+---@param entity postern.entity
+function msg:add_part(entity) end
+
 ---A pair for the message's log line; false when it is full.
 ---@param key string
 ---@param value any
@@ -263,6 +267,13 @@ function msg:urls() end
 function msg:charsets() end
 
 ---A part of the message.
+---@class postern.entity
+---@field type? string "text/plain" by default; no multipart and no message
+---@field body string decoded; in text/... a line end may be "\n"
+---@field charset? string that body is in; "utf-8" by default
+---@field filename? string
+---@field inline? boolean Content-Disposition: inline instead of attachment
+
 ---@class postern.part
 ---@field type string "application/zip"
 ---@field params table<string, string>
@@ -321,6 +332,28 @@ function part:save(path) end
 ---@return boolean
 ---@return string? why
 function part:trap(reason) end
+
+---Takes the part out, with all that is in it; a text in its place when there is a warning.
+---@param warning? string
+function part:drop(warning) end
+
+---Puts another part in its place.
+---@param entity postern.entity
+function part:replace(entity) end
+
+---New decoded content for a part that holds no others, in its own transfer encoding where that can carry
+---it, else in base64.
+---@param bytes string
+function part:set_content(bytes) end
+
+---One field with this value instead of all of that name in the part's header; nil: none.
+---@param name string
+---@param value string|nil
+function part:set_header(name, value) end
+
+---A neutral type and file name; the content stays byte for byte.
+---@param name? string
+function part:defang(name) end
 
 -- Hooks: global functions that a filter defines ---------------------------------------------------
 

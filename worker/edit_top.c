@@ -1,0 +1,210 @@
+/* The header of the message itself: milter changes it field by field, so what an edit makes of its
+ * content fields becomes actions. */
+#include "worker/edit_impl.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+static bool is_content(struct slice name)
+{
+    return mime_begins_with(name, "content-");
+}
+
+/* ---- as it is ---- */
+
+static struct slice line_of(const struct plan_field *field, struct arena *arena)
+{
+    if (field->received == NULL)
+        return edit_field_line(field->name, field->value, "\r\n", arena);
+    const struct slice raw = field->received->raw;
+    if (raw.len > 0 && raw.data[raw.len - 1] == '\n')
+        return raw;
+    return edit_join(raw, slice_of("\r\n", 2), arena);
+}
+
+struct slice edit_top_fields(struct job *job, struct arena *arena)
+{
+    const struct plan *plan = job_plan(job);
+    struct slice *lines = arena_calloc(arena, plan->n_fields + 1, sizeof(*lines));
+    size_t n = 0, bytes = 0;
+    for (uint32_t i = 0; i < plan->n_fields; i++) {
+        if (!is_content(plan->fields[i].name))
+            continue;
+        lines[n] = line_of(&plan->fields[i], arena);
+        bytes += lines[n++].len;
+    }
+    char *block = arena_alloc(arena, bytes + 1);
+    char *at = block;
+    for (size_t i = 0; i < n; i++)
+        at = mempcpy(at, lines[i].data, lines[i].len);
+    return slice_of(block, bytes);
+}
+
+struct slice edit_value(struct slice value, struct arena *arena)
+{
+    while (value.len > 0 && (value.data[0] == ' ' || value.data[0] == '\t'))
+        value = slice_of(value.data + 1, value.len - 1);
+    char *out = arena_alloc(arena, value.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < value.len; i++) {
+        const char c = value.data[i];
+        const bool is_pair = c == '\r' && i + 1 < value.len && value.data[i + 1] == '\n';
+        if (is_pair)
+            continue;
+        out[n++] = c == '\r' || c == '\0' ? ' ' : c;
+    }
+    return slice_of(out, n);
+}
+
+/* ---- as it is to be ---- */
+
+struct entry {
+    struct slice name, value;
+    uint32_t order;
+};
+
+struct entries {
+    struct entry *items;
+    uint32_t n;
+};
+
+static int compare_names(struct slice a, struct slice b)
+{
+    const size_t n = a.len < b.len ? a.len : b.len;
+    const int order = strncasecmp(a.data, b.data, n);
+    return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    const int order = compare_names(x->name, y->name);
+    return order != 0 ? order : x->order < y->order ? -1 : x->order > y->order;
+}
+
+static struct entries read_entries(struct slice block, struct arena *arena)
+{
+    struct entries entries = {NULL, 0};
+    struct mime_field field;
+    uint32_t n = 0;
+    for (size_t pos = 0; mime_field_next(block, &pos, false, &field);)
+        n += field.has_colon && is_content(field.name);
+    entries.items = arena_calloc(arena, n + 1, sizeof(*entries.items));
+    for (size_t pos = 0; mime_field_next(block, &pos, false, &field);) {
+        if (!field.has_colon || !is_content(field.name))
+            continue;
+        entries.items[entries.n] =
+            (struct entry){field.name, edit_value(field.value, arena), entries.n};
+        entries.n++;
+    }
+    qsort(entries.items, entries.n, sizeof(*entries.items), by_name);
+    return entries;
+}
+
+/* How many entries from `at` on have this name. */
+static uint32_t run_of(const struct entries *entries, uint32_t at, struct slice name)
+{
+    uint32_t n = 0;
+    while (at + n < entries->n && compare_names(entries->items[at + n].name, name) == 0)
+        n++;
+    return n;
+}
+
+static bool are_equal(const struct entry *a, const struct entry *b, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!slice_equal(a[i].value, b[i].value))
+            return false;
+    }
+    return true;
+}
+
+static void add_action(struct edit_actions *out, struct action action, struct arena *arena)
+{
+    if (out->n == out->cap) {
+        const uint32_t cap = out->cap == 0 ? 8 : out->cap * 2;
+        struct action *grown = arena_calloc(arena, cap, sizeof(*grown));
+        if (out->n > 0)
+            memcpy(grown, out->items, out->n * sizeof(*grown));
+        out->items = grown;
+        out->cap = cap;
+    }
+    out->items[out->n++] = action;
+}
+
+/* All fields of one name: those that there are, and those that are to be. */
+struct group {
+    struct slice name;
+    const struct entry *is, *want;
+    uint32_t n_is, n_want;
+};
+
+static void change_group(const struct group *group, struct arena *arena, struct edit_actions *out)
+{
+    const struct slice name = group->name;
+    if (group->n_is == group->n_want && are_equal(group->is, group->want, group->n_is))
+        return;
+    if (group->n_want == 0 || group->n_is > 1)
+        add_action(out, (struct action){.kind = ACTION_DELETE_HEADER, .name = name}, arena);
+    for (uint32_t i = 0; i < group->n_want; i++) {
+        const struct action action = {.kind = i == 0 ? ACTION_SET_HEADER : ACTION_ADD_HEADER,
+            .index = i == 0,
+            .name = name,
+            .value = group->want[i].value};
+        add_action(out, action, arena);
+    }
+}
+
+/* Those that go first, then in the order in which they are wanted. */
+static int by_wish(const void *a, const void *b)
+{
+    const struct group *x = a, *y = b;
+    if (x->n_want == 0 || y->n_want == 0)
+        return (x->n_want > 0) - (y->n_want > 0);
+    return x->want->order < y->want->order ? -1 : x->want->order > y->want->order;
+}
+
+static uint32_t make_groups(
+    const struct entries *is, const struct entries *want, struct group *groups)
+{
+    uint32_t i = 0, k = 0, n = 0;
+    while (i < is->n || k < want->n) {
+        const bool is_first = k >= want->n || (i < is->n && compare_names(is->items[i].name,
+                                                                want->items[k].name) <= 0);
+        struct group *group = &groups[n++];
+        group->name = is_first ? is->items[i].name : want->items[k].name;
+        group->is = is->items + i;
+        group->want = want->items + k;
+        i += group->n_is = run_of(is, i, group->name);
+        k += group->n_want = run_of(want, k, group->name);
+    }
+    qsort(groups, n, sizeof(*groups), by_wish);
+    return n;
+}
+
+static bool has_field(const struct plan *plan, const char *name)
+{
+    for (uint32_t i = 0; i < plan->n_fields; i++) {
+        if (slice_equal_nocase(plan->fields[i].name, slice_text(name)))
+            return true;
+    }
+    return false;
+}
+
+void edit_top_change(
+    struct job *job, struct slice block, struct arena *arena, struct edit_actions *out)
+{
+    const struct entries is = read_entries(edit_top_fields(job, arena), arena);
+    const struct entries want = read_entries(block, arena);
+    struct group *groups = arena_calloc(arena, (size_t)is.n + want.n + 1, sizeof(*groups));
+    const uint32_t n = make_groups(&is, &want, groups);
+    for (uint32_t i = 0; i < n; i++)
+        change_group(&groups[i], arena, out);
+    if (want.n > 0 && out->n > 0 && !has_field(job_plan(job), "MIME-Version"))
+        add_action(out,
+            (struct action){.kind = ACTION_SET_HEADER,
+                .index = 1,
+                .name = slice_text("MIME-Version"),
+                .value = slice_text("1.0")},
+            arena);
+}

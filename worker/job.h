@@ -21,6 +21,7 @@
 struct deeds;
 struct edit;
 struct mime;
+struct append_memory;
 struct job_finder;
 struct job_recipient;
 
@@ -54,6 +55,7 @@ struct job {
     struct deeds *deeds;         /* NULL until the filter asks for one; deeds.h */
     bool has_virus;              /* a scanner found one: its sender is told nothing */
     struct edit *edit;           /* NULL until a part is changed */
+    struct append_memory *append; /* what the last msg:append_… did; NULL */
     struct buf log_fields;       /* msg:log pairs, bounded */
 };
 

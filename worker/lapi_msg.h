@@ -3,7 +3,8 @@
  * index 1. Everything raises with file and line of the filter.
  *
  * lapi_msg.c fields · lapi_msg_header.c header · lapi_msg_envelope.c sender and recipients ·
- * lapi_msg_body.c body, hold, log · lapi_trap.c trap · lapi_msg_content.c what MIME reading gives · lapi_macros.c ·
+ * lapi_msg_body.c body, hold, log · lapi_msg_append.c append_text, append_html · lapi_trap.c trap ·
+ * lapi_msg_content.c what MIME reading gives · lapi_macros.c ·
  * lapi_args.c.
  */
 #ifndef POSTERN_WORKER_LAPI_MSG_H
@@ -63,6 +64,7 @@ int lapi_msg_to_eml(lua_State *L);
 int lapi_msg_hold(lua_State *L);
 int lapi_msg_replace_body(lua_State *L);
 int lapi_msg_append_text(lua_State *L);
+int lapi_msg_append_html(lua_State *L);
 int lapi_msg_log(lua_State *L);
 int lapi_msg_trap(lua_State *L);
 int lapi_msg_text(lua_State *L);

@@ -315,6 +315,7 @@ static const luaL_Reg methods[] = {
     {"set_content", lapi_part_set_content},
     {"set_header", lapi_part_set_header},
     {"defang", lapi_part_defang},
+    {"strip_html", lapi_part_strip_html},
     {NULL, NULL},
 };
 

@@ -11,6 +11,7 @@ const struct mime_part *lapi_part_check(lua_State *L); /* at index 1; raises */
 int lapi_part_has_extension(lua_State *L);
 int lapi_part_name_matches(lua_State *L);
 int lapi_part_trap(lua_State *L); /* lapi_trap.c */
+int lapi_part_strip_html(lua_State *L); /* lapi_part_strip.c */
 /* What follows the last dot of a name, dots and blanks at its end left out; empty when there is
  * none. */
 struct slice lapi_part_extension_of(const char *name);

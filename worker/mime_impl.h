@@ -225,8 +225,4 @@ struct slice mime_content_head(struct mime *mime, struct mime_node *node, size_t
 void mime_content_check(struct mime *mime);
 struct mime_node *mime_node_of(struct mime *mime, const struct mime_part *part);
 
-/* mime_html.c: text of HTML in UTF-8, and the addresses in its attributes. */
-struct slice mime_html_text(struct slice html, size_t max, struct arena *arena);
-void mime_html_each_link(struct slice html, struct arena *arena, mime_reading_cb cb, void *context);
-
 #endif

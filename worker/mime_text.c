@@ -6,6 +6,8 @@
 
 #include "common/hash.h"
 #include "common/text.h"
+#include "worker/html.h"
+#include "worker/url_text.h"
 
 static size_t max_text(const struct mime *mime)
 {
@@ -27,18 +29,54 @@ static bool is_text(const struct mime_part *part)
     return !part->is_container && (strncmp(part->type, "text/", 5) == 0 || is_html(part));
 }
 
+/* What a byte order mark at the front says; "" without one. */
+static const char *charset_of_mark(struct slice bytes)
+{
+    static const struct {
+        struct slice mark;
+        const char *charset;
+    } marks[] = {
+        {{"\xef\xbb\xbf", 3}, "utf-8"},
+        {{"\xff\xfe", 2}, "utf-16le"},
+        {{"\xfe\xff", 2}, "utf-16be"},
+    };
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+        const struct slice mark = marks[i].mark;
+        if (bytes.len >= mark.len && memcmp(bytes.data, mark.data, mark.len) == 0)
+            return marks[i].charset;
+    }
+    return "";
+}
+
+/* What the header says; when it says nothing, what the content says of itself. */
+static const char *charset_of(struct mime *mime, const struct mime_part *part, struct slice bytes)
+{
+    const char *charset = part->charset;
+    if (charset[0] == '\0')
+        charset = charset_of_mark(bytes);
+    if (charset[0] == '\0' && is_html(part))
+        charset = html_meta_charset(bytes, mime->arena);
+    return charset;
+}
+
+static struct slice without_mark(struct slice text)
+{
+    const bool has_mark = text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0;
+    return has_mark ? slice_of(text.data + 3, text.len - 3) : text;
+}
+
 /* Its content in UTF-8, tags and all. */
 static struct slice source_of(struct mime *mime, struct mime_node *node)
 {
     bool is_known;
     struct slice bytes = mime_content(mime, &node->part);
-    struct slice text =
-        mime_to_utf8(bytes, node->part.charset, max_text(mime), mime->arena, &is_known);
-    if (!is_known)
-        mime_defect_add(mime, node, MIME_DEFECT_UNKNOWN_CHARSET, node->part.charset);
+    const char *charset = charset_of(mime, &node->part, bytes);
+    struct slice text = mime_to_utf8(bytes, charset, max_text(mime), mime->arena, &is_known);
+    if (!is_known && charset == node->part.charset)
+        mime_defect_add(mime, node, MIME_DEFECT_UNKNOWN_CHARSET, charset);
     if (bytes.len > max_text(mime))
         mime_defect_add(mime, node, MIME_DEFECT_TEXT_TOO_LONG, NULL);
-    return text;
+    return without_mark(text);
 }
 
 struct slice mime_text(struct mime *mime, const struct mime_part *part)
@@ -50,7 +88,7 @@ struct slice mime_text(struct mime *mime, const struct mime_part *part)
         node->has_text = true;
         node->text = source_of(mime, node);
         if (is_html(part))
-            node->text = mime_html_text(node->text, max_text(mime), mime->arena);
+            node->text = html_text(node->text, max_text(mime), mime->arena);
     }
     return node->text;
 }
@@ -172,68 +210,19 @@ static void add_url(struct urls *urls, struct slice url)
     urls->slots[slot] = mime->urls[mime->n_urls++] = copy;
 }
 
-static const char *const schemes[] = {"http://", "https://", "ftp://", "mailto:", NULL};
-
-static size_t scheme_length(struct slice s)
-{
-    for (const char *const *scheme = schemes; *scheme != NULL; scheme++) {
-        if (mime_begins_with(s, *scheme) && s.len > strlen(*scheme))
-            return strlen(*scheme);
-    }
-    return 0;
-}
-
-static bool ends_url(char c)
-{
-    return (uint8_t)c <= ' ' || c == '<' || c == '>' || c == '"' || c == '\x7f';
-}
-
-/* Punctuation that ends a sentence, and a bracket that was not opened inside. */
-static struct slice without_punctuation(struct slice url)
-{
-    while (url.len > 0) {
-        char last = url.data[url.len - 1];
-        bool is_open_inside = last == ')' && memchr(url.data, '(', url.len) != NULL;
-        if (last == '\0' || strchr(".,;:!?'\")]}*", last) == NULL || is_open_inside)
-            break;
-        url.len--;
-    }
-    return url;
-}
-
-/* Schemes are found at their colon: it is rarer than any letter. */
 static void add_urls_of_text(struct urls *urls, struct slice text)
 {
-    for (size_t i = 0; i < text.len;) {
-        const char *colon = memchr(text.data + i, ':', text.len - i);
-        if (colon == NULL)
-            return;
-        size_t at = (size_t)(colon - text.data), from = at;
-        while (from > i && at - from < 6 && (text.data[from - 1] | 0x20) >= 'a' &&
-               (text.data[from - 1] | 0x20) <= 'z')
-            from--;
-        i = at + 1;
-        size_t scheme = 0;
-        for (; from < at && scheme == 0; from += scheme == 0)
-            scheme = scheme_length(slice_of(text.data + from, text.len - from));
-        if (scheme == 0)
-            continue;
-        size_t end = from + scheme;
-        while (end < text.len && !ends_url(text.data[end]))
-            end++;
-        struct slice url = without_punctuation(slice_of(text.data + from, end - from));
-        if (url.len > scheme)
-            add_url(urls, url);
-        i = end > i ? end : i;
-    }
+    struct slice url;
+    for (size_t pos = 0; url_text_next(text, &pos, &url);)
+        add_url(urls, url);
 }
 
-static void on_link(struct slice value, void *context)
+static void on_link(const struct html_link *link, void *context)
 {
     struct urls *urls = context;
-    size_t scheme = scheme_length(value);
-    if (scheme > 0 && memchr(value.data, 0, value.len) == NULL)
-        add_url(urls, value);
+    const struct slice url = url_of_attribute(link->url, urls->mime->arena);
+    if (url.data != NULL)
+        add_url(urls, url);
 }
 
 const char *const *mime_urls(struct mime *mime, uint32_t *n_out)
@@ -246,7 +235,8 @@ const char *const *mime_urls(struct mime *mime, uint32_t *n_out)
             if (!is_text(mime->parts[i]))
                 continue;
             if (is_html(mime->parts[i]))
-                mime_html_each_link(source_of(mime, mime->nodes[i]), mime->arena, on_link, &urls);
+                html_links_each(
+                    source_of(mime, mime->nodes[i]), false, mime->arena, on_link, &urls);
             add_urls_of_text(&urls, mime_text(mime, mime->parts[i]));
         }
     }

@@ -158,7 +158,9 @@ void script_alarm_clear(const struct script *script);
 
 /* lapi_async.c, lapi_metrics.c: push the module. */
 int lapi_async_open(lua_State *L);
+int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
+int lapi_url_open(lua_State *L);
 int lapi_log_open(lua_State *L);
 int lapi_log_print(lua_State *L); /* print: as log.info */
 

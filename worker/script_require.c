@@ -233,7 +233,9 @@ static void replace_searcher(lua_State *L)
 
 static const luaL_Reg own_modules[] = {
     {"postern.async", lapi_async_open},
+    {"postern.html", lapi_html_open},
     {"postern.metrics", lapi_metrics_open},
+    {"postern.url", lapi_url_open},
     {NULL, NULL},
 };
 

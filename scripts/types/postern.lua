@@ -124,6 +124,7 @@ function rcpt:matches(patterns) end
 
 ---@class postern.append_options
 ---@field force? boolean also signed and encrypted mail
+---@field once? boolean|string not when the text, or this marker, is there already
 
 ---The message being received.
 ---@class postern.msg
@@ -207,12 +208,19 @@ function msg:hold(reason) end
 ---@param bytes string
 function msg:replace_body(bytes) end
 
----Text at the end of a text/plain message; false and why when it cannot be.
----@param text string
+---Puts text at the end of what a person reads, in every alternative; true, or false and why it was not done.
+---@param text string UTF-8
 ---@param options? postern.append_options
----@return boolean
----@return string? why
+---@return boolean done
+---@return string? why "signed", "encrypted", "no text part", "already there", "encoding", "charset" or "size"
 function msg:append_text(text, options) end
+
+---The same for HTML alternatives; next to append_text it is that text's other form.
+---@param html string UTF-8
+---@param options? postern.append_options
+---@return boolean done
+---@return string? why
+function msg:append_html(html, options) end
 
 ---Adds a part behind all others; a message that is no multipart/mixed becomes one.
 ---@param entity postern.entity
@@ -333,6 +341,10 @@ function part:save(path) end
 ---@return string? why
 function part:trap(reason) end
 
+---A text/html part becomes text/plain with its text; beside a plain alternative it is taken out.
+---@return boolean done false when it is no HTML
+function part:strip_html() end
+
 ---Takes the part out, with all that is in it; a text in its place when there is a warning.
 ---@param warning? string
 function part:drop(warning) end
@@ -428,6 +440,95 @@ function async.sleep(seconds) end
 ---@return number
 function async.time_left() end
 
+---require "postern.html".
+---@class postern.html
+local html = {}
+
+---The text of HTML.
+---@param source string
+---@return string
+function html.text(source) end
+
+---Text as HTML has it.
+---@param text string
+---@return string
+function html.escape(text) end
+
+---All that it links to, each once.
+---@param source string
+---@return string[]
+function html.links(source) end
+
+---@class postern.url_parts
+---@field scheme string in lower case
+---@field host? string in lower case
+---@field userinfo? string
+---@field port? integer
+---@field path string
+---@field query? string
+---@field fragment? string
+
+---@class postern.rewrite_options
+---@field force? boolean also signed and encrypted parts
+
+---require "postern.url".
+---@class postern.url
+local url = {}
+
+---The parts of an address; nil without a scheme.
+---@param address string
+---@return postern.url_parts?
+function url.parse(address) end
+
+---Without those parameters of its query ("utm_*"); nil when it has none of them.
+---@param address string
+---@param names string[]
+---@return string?
+function url.without_params(address, names) end
+
+---Puts what f returns in the place of each address in text and HTML; nil leaves it. How many places changed.
+---@param message postern.msg
+---@param f fun(address: string): string|nil|false
+---@param options? postern.rewrite_options
+---@return integer
+function url.rewrite(message, f, options) end
+
+---@class postern.disclaimer_forms
+---@field text? string template
+---@field html? string template
+
+---@class postern.disclaimer_options
+---@field text? string template
+---@field html? string template
+---@field domains? table<string, postern.disclaimer_forms> by the sender's domain
+---@field variables? table<string, any> own ones: values, or functions of msg
+---@field outgoing? boolean true: mail of our own users alone
+---@field once? boolean true: not when it is there already
+---@field marker? string words that tell that it is there
+---@field force? boolean signed and encrypted mail too
+
+---require "postern.disclaimer".
+---@class postern.disclaimer
+local disclaimer = {}
+
+---Reads templates; the result is called with msg in filter_message.
+---@param options postern.disclaimer_options
+---@return fun(msg: postern.msg): boolean, string?
+function disclaimer.new(options) end
+
+---A template filled in.
+---@param template string
+---@param message postern.msg
+---@param target? "text"|"html"
+---@param variables? table<string, any>
+---@return string
+function disclaimer.fill(template, message, target, variables) end
+
+---Whether it comes from a user of ours.
+---@param message postern.msg
+---@return boolean
+function disclaimer.is_outgoing(message) end
+
 ---require "postern.metrics".
 ---@class postern.metrics
 local metrics = {}
@@ -448,6 +549,9 @@ function counter:inc(n, labels) end
 
 ---@overload fun(name: "postern.log"): postern.log
 ---@overload fun(name: "postern.async"): postern.async
+---@overload fun(name: "postern.html"): postern.html
+---@overload fun(name: "postern.url"): postern.url
+---@overload fun(name: "postern.disclaimer"): postern.disclaimer
 ---@overload fun(name: "postern.metrics"): postern.metrics
 ---@param name string
 ---@return any

@@ -15,8 +15,11 @@
 struct row {
     const char *body, *charset, *encoding, *text;
     const char *wanted; /* the new body; or, when refused is set, why not */
-    bool refused, needs_utf8, needs_8bit;
+    bool refused, needs_utf8, needs_8bit, needs_quoted;
+    bool is_html, is_flowed, has_delsp, is_nested, has_lf;
 };
+
+#define FIFTY "01234567890123456789012345678901234567890123456789"
 
 static const struct row rows[] = {
     /* raw */
@@ -37,7 +40,7 @@ static const struct row rows[] = {
     {"a\r\n", "x-unheard-of", "8bit", "a\xf0\x9f\x98\x80z", "a\r\na?z\r\n"},
     {"a\r\n", "../../etc", "8bit", "\xc3\xb6", "a\r\n?\r\n"},
     {"a\r\n", "iso-2022-jp", "7bit", "\xe3\x81\x82", "a\r\n\x1b$B$\"\x1b(B\r\n"},
-    {"a\r\n", "utf-16", "base64", "x", "charset", .refused = true},
+    {"YQ==\r\n", "utf-16", "base64", "x", "charset", .refused = true},
     {"a\r\n", "utf-8", "x-uuencode", "x", "encoding", .refused = true},
     /* quoted-printable */
     {"a=3D\r\n", "utf-8", "quoted-printable", "1=2 \t", "a=3D\r\n1=3D2 =09\r\n"},
@@ -65,7 +68,85 @@ static const struct row rows[] = {
         "base64", "b",
         "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWEN\r\n"
         "CmINCg==\r\n"},
+    /* nested: what is around it says 7bit */
+    {"a=b\r\n", "iso-8859-1", "7bit", "\xc3\xb6", "a=3Db\r\n=F6\r\n", .needs_quoted = true,
+        .is_nested = true},
+    {"a\n", "", "", "\xc3\xb6", "a\n=C3=B6\n", .needs_utf8 = true, .needs_quoted = true,
+        .is_nested = true, .has_lf = true},
+    {"a\r\n", "utf-8", "8bit", "\xc3\xb6", "a\r\n\xc3\xb6\r\n", .is_nested = true},
+    {"a\n", "utf-8", "8bit", "b\r\nc", "a\nb\nc\n", .has_lf = true},
+    {"a=\n", "utf-8", "quoted-printable", "b", "a=\n\nb\n", .has_lf = true},
+    {"YQ==\n", "utf-8", "base64", "b", "YQ0KYg0K\n", .has_lf = true},
+    /* a stray "=" must not take what follows it */
+    {"a=zz", "utf-8", "quoted-printable", "b", "a=3Dzz\r\nb\r\n"},
+    {"a=", "utf-8", "quoted-printable", "41", "a=\r\n\r\n41\r\n"},
+    /* wide charsets: "a\n" and "a" */
+    {"YQAKAA==", "utf-16le", "base64", "b\xc3\xb6", "YQAKAGIA9gANAAoA\r\n"},
+    {"//5hAAoA", "utf-16", "base64", "b", "//5hAAoAYgANAAoA\r\n"},
+    {"AGE=", "utf-16", "base64", "b", "AGEADQAKAGIADQAK\r\n"},
+    {"AAAAYQ==", "utf-32be", "base64", "b", "AAAAYQAAAA0AAAAKAAAAYgAAAA0AAAAK\r\n"},
+    {"YQBi", "utf-16le", "base64", "b", "charset", .refused = true},
+    {"a\0", "utf-16le", "8bit", "b", "charset", .refused = true},
+    {"a", "ibm037", "base64", "b", "encoding", .refused = true},
+    {"gQ==", "ibm037", "base64", "b", "charset", .refused = true},
+    {"gQ==", "cp500", "base64", "b", "charset", .refused = true},
+    {"gQ==", "ebcdic-cp-us", "base64", "b", "charset", .refused = true},
+    {"a", "utf-7", "7bit", "b", "charset", .refused = true},
+    {"a", "iso-2022-kr", "7bit", "b", "charset", .refused = true},
+    {"a", "hz-gb-2312", "7bit", "b", "charset", .refused = true},
+    {"a", "ibm850", "7bit", "b", "a\r\nb\r\n"},
+    /* ISO-2022-JP that does not end in ASCII */
+    {"\x1b$B$\"", "iso-2022-jp", "7bit", "b", "\x1b$B$\"\x1b(B\r\nb\r\n"},
+    /* format=flowed */
+    {"a\r\n", "", "", "b  \n> c\n from\nFrom me\n-- \nx",
+        "a\r\nb\r\n > c\r\n  from\r\n"
+        " From me\r\n-- \r\nx\r\n",
+        .is_flowed = true},
+    {"a \r\n", "", "", "b", "a \r\n\r\nb\r\n", .is_flowed = true},
+    {"a \r\n", "", "", "b", "a \r\nb\r\n"},
+    {"a\r\n-- \r\n", "", "", "b", "a\r\n-- \r\nb\r\n", .is_flowed = true},
+    {"", "", "", FIFTY "word " FIFTY, FIFTY "word \r\n" FIFTY "\r\n", .is_flowed = true},
+    {"", "", "", FIFTY "word " FIFTY, FIFTY "word  \r\n" FIFTY "\r\n", .is_flowed = true,
+        .has_delsp = true},
+    /* HTML */
+    {"<p>a</p>", "utf-8", "8bit", "<i>b</i>", "<p>a</p><i>b</i>\r\n", .is_html = true},
+    {"<body>a</body></html>\r\n", "utf-8", "8bit", "<i>b</i>",
+        "<body>a<i>b</i>\r\n</body></html>\r\n", .is_html = true},
+    {"a</HTML >", "", "", "\xc3\xb6", "a&#246;\r\n</HTML >", .is_html = true},
+    {"a<!-- </body> --><script>'</body>'</script><a title='</body>'>", "", "", "b",
+        "a<!-- </body> --><script>'</body>'</script><a title='</body>'>b\r\n", .is_html = true},
+    {"a</body>b</body>c", "", "", "x", "a</body>bx\r\n</body>c", .is_html = true},
+    {"a</body><!-- </body>", "", "", "x", "ax\r\n</body><!-- </body>", .is_html = true},
+    {"a<!-- open", "", "", "x", "ax\r\n<!-- open", .is_html = true},
+    {"a<style>open", "", "", "x", "ax\r\n<style>open", .is_html = true},
+    {"a<a href=\"open", "", "", "x", "ax\r\n<a href=\"open", .is_html = true},
+    {"a=3D</bo=\r\ndy>", "utf-8", "quoted-printable", "<i title=\"1\">b</i>",
+        "a=3D<i title=3D\"1\">b</i>\r\n</bo=\r\ndy>", .is_html = true},
+    {"PGI+YTwvYm9keT4=", "utf-8", "base64", "x", "PGI+YXgNCjwvYm9keT4=\r\n", .is_html = true},
+    {"PABiAD4APAAvAGIAbwBkAHkAPgA=", "utf-16le", "base64", "x\xc3\xb6",
+        "PABiAD4AeAAmACMAMgA0ADYAOwANAAoAPAAvAGIAbwBkAHkAPgA=\r\n", .is_html = true},
+    /* "</body>" among the double bytes of ISO-2022-JP is none */
+    {"\x1b$B</body>\x1b(B</p>", "iso-2022-jp", "7bit", "x", "\x1b$B</body>\x1b(B</p>x\r\n",
+        .is_html = true},
 };
+
+static struct append append_of(const struct row *row)
+{
+    return (struct append){.body = slice_text(row->body),
+        .charset = row->charset,
+        .encoding = row->encoding,
+        .line_end = row->has_lf ? "\n" : "\r\n",
+        .is_html = row->is_html,
+        .is_flowed = row->is_flowed,
+        .has_delsp = row->has_delsp,
+        .may_be_8bit = !row->is_nested,
+        .text = slice_text(row->text)};
+}
+
+static const char *or_none(const char *s)
+{
+    return s != NULL ? s : "none";
+}
 
 static void test_rows(void **state)
 {
@@ -74,18 +155,18 @@ static void test_rows(void **state)
         const struct row *row = &rows[i];
         struct arena *arena = arena_new();
         struct buf out;
-        struct append append = {.body = slice_text(row->body),
-            .charset = row->charset,
-            .encoding = row->encoding,
-            .text = slice_text(row->text)};
+        struct append append = append_of(row);
         buf_init(&out, 1 << 20);
         const char *why = append_to_body(&append, arena, &out);
         const char *got = why != NULL ? why : arena_memdup0(arena, out.data, out.len);
         if ((why != NULL) != row->refused || strcmp(got, row->wanted) != 0)
             fail_msg("row %zu: got \"%s\", wanted \"%s\"", i, got, row->wanted);
         if (!row->refused) {
-            assert_int_equal(append.needs_utf8, row->needs_utf8);
-            assert_int_equal(append.needs_8bit, row->needs_8bit);
+            assert_string_equal(or_none(append.new_charset), row->needs_utf8 ? "utf-8" : "none");
+            assert_string_equal(or_none(append.new_encoding), row->needs_8bit ? "8bit"
+                                                              : row->needs_quoted
+                                                                  ? "quoted-printable"
+                                                                  : "none");
         }
         buf_clear(&out);
         arena_free(arena);
@@ -97,12 +178,69 @@ static void test_too_big(void **state)
     (void)state;
     struct arena *arena = arena_new();
     struct buf out;
-    struct append append = {
-        .body = slice_text("0123456789"), .charset = "", .encoding = "", .text = slice_text("x")};
+    struct append append = append_of(&(struct row){"0123456789", "", "", "x", ""});
     buf_init(&out, 10);
     assert_string_equal(append_to_body(&append, arena, &out), "size");
     buf_clear(&out);
     arena_free(arena);
+}
+
+/* No line over the 998 bytes of RFC 5322, broken at a blank or between characters. */
+static void test_long_lines(void **state)
+{
+    (void)state;
+    enum { LEN = 5000 };
+    struct arena *arena = arena_new();
+    char *text = arena_alloc(arena, LEN + 1);
+    for (size_t i = 0; i < LEN; i += 2)
+        memcpy(text + i, "\xc3\xb6", 2);
+    memset(text + 700, ' ', 2);
+    text[LEN] = '\0';
+    struct buf out;
+    struct append append = append_of(&(struct row){"", "utf-8", "8bit", text, ""});
+    buf_init(&out, 1 << 20);
+    assert_null(append_to_body(&append, arena, &out));
+    size_t start = 0, lines = 0;
+    for (size_t i = 0; i < out.len; i++) {
+        if (out.data[i] != '\n')
+            continue;
+        assert_true(i - start < 998);
+        assert_true((out.data[start] & 0xc0) != 0x80);
+        start = i + 1;
+        lines++;
+    }
+    assert_int_equal(lines, 6);
+    assert_int_equal(out.len, LEN + 2 * lines);
+    buf_clear(&out);
+    arena_free(arena);
+}
+
+static void test_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *wanted;
+        bool is_there;
+    } texts[] = {
+        {"a\r\nb c\r\nd", "b c", true},
+        {"> a\n> b\n> > c", "a b c", true},
+        {">> b\n>> c", "b  c\n", true},
+        {"b\xc2\xa0"
+         "c",
+            "b c", true},
+        {"b > c", "b c", false},
+        {"bc", "b c", false},
+        {"", "b", false},
+        {"b", "", false},
+        {"b", " \n", false},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct arena *arena = arena_new();
+        if (append_is_there(slice_text(texts[i].text), slice_text(texts[i].wanted), arena) !=
+            texts[i].is_there)
+            fail_msg("\"%s\" in \"%s\"", texts[i].wanted, texts[i].text);
+        arena_free(arena);
+    }
 }
 
 static void test_content_type(void **state)
@@ -196,6 +334,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_too_big),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_once),
         cmocka_unit_test(test_content_type),
         cmocka_unit_test(test_received),
     };

@@ -253,7 +253,7 @@ static void test_content(void **state)
         "local found = false for _, c in ipairs(msg:charsets()) do found = found or c == 'utf-8' "
         "end eq(found, true)\n"
         "eq(#msg.defects, 0) eq(msg.ambiguous, false)\n"
-        "local ok, why = msg:append_text('x') eq(ok, false) eq(why, 'no text part')");
+        "eq(msg:append_text('x'), true)");
     start("Content-Type: multipart/mixed; boundary=b\nContent-Type: text/plain\n\n--b\n\nx\n");
     fixture_lua(&f, HOOK_MESSAGE,
         "assert(#msg.defects > 0) eq(msg.ambiguous, true) eq(type(msg.defects[1].kind), 'string') "
@@ -343,7 +343,17 @@ static void test_append_text_refused(void **state)
         const char *message, *why;
     } rows[] = {
         {"Content-Type: application/zip\n\nPK\n", "no text part"},
-        {"Content-Type: text/html\n\n<p>\n", "no text part"},
+        {"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: "
+         "application/zip\n\nPK\n--b--\n",
+            "no text part"},
+        {"Content-Type: text/plain\nContent-Disposition: attachment\n\nx\n", "no text part"},
+        {"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: "
+         "message/rfc822\n\n\nx\n--b--\n",
+            "no text part"},
+        {"Content-Type: application/pkcs7-mime; smime-type=signed-data\n\nx\n", "signed"},
+        {"Content-Type: application/pkcs7-mime; smime-type=enveloped-data\n\nx\n", "encrypted"},
+        {"Subject: x\n\n-----BEGIN PGP SIGNED MESSAGE-----\nx\n", "signed"},
+        {"Subject: x\n\n\n-----BEGIN PGP MESSAGE-----\nx\n", "encrypted"},
         {"Content-Type: multipart/signed; boundary=b; "
          "protocol=\"application/pgp-signature\"\n\n--b\n\nx\n--b\nContent-Type: "
          "application/pgp-signature\n\ny\n--b--\n",
@@ -363,7 +373,17 @@ static void test_append_text_refused(void **state)
         fixture_lua(&f, HOOK_MESSAGE, code);
         assert_int_equal(f.reply.changes.len, 0);
     }
+    start("Subject: x\n\nx\n");
+    fixture_lua(&f, HOOK_MESSAGE,
+        "local ok, why = msg:append_html('x') eq(ok, false) eq(why, 'no text part')");
+    start("Content-Type: application/pkcs7-mime; smime-type=signed-data\n\nx\n");
+    fixture_lua(&f, HOOK_MESSAGE,
+        "local ok, why = msg:append_text('x', { force = true }) eq(ok, false) eq(why, 'no text "
+        "part')");
     bad("msg:append_text()", "string expected");
+    bad("msg:append_html()", "string expected");
+    bad("msg:append_html('a', { once = 1 })", "once is true, false, or a marker");
+    bad("msg:append_text('a', { once = '' })", "the marker is empty");
     bad("msg:append_text('a\\0')", "without NUL");
     bad("msg:append_text('\\xff')", "UTF-8 text");
     bad("msg:append_text('a', true)", "table expected");
@@ -476,7 +496,8 @@ static void test_arguments_of_all_kinds(void **state)
     fixture_filter(&f,
         "local methods = {'header','headers','raw_header','each_header','add_header',"
         "'insert_header','set_header','delete_header','set_sender','add_recipient',"
-        "'delete_recipient','hold','replace_body','append_text','log','raw','raw_headers',"
+        "'delete_recipient','hold','replace_body','append_text','append_html','log','raw','raw_"
+        "headers',"
         "'raw_body','to_eml','text','parts','walk','urls','charsets'}\n"
         "function filter_message(msg)\n"
         "  local values = {false, true, 0, -1, 1.5, math.maxinteger, 0/0, '', 'x', "

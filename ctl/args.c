@@ -69,6 +69,10 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
     [ARG_SIZE] = {"--size", 0, "BYTES", false,
         "the oldest go until no more than this is left (trap.max_bytes)"},
     [ARG_DRY_RUN] = {"--dry-run", 0, NULL, true, "only say what would be done"},
+    [ARG_TO] = {"--to", 0, "ADDRESS", true, "to this address instead, repeatable"},
+    [ARG_NOW] = {"--now", 0, NULL, true, "send it now, though its sender will try again"},
+    [ARG_FORCE] = {"--force", 0, NULL, true,
+        "also what was refused, or may have been sent when a release was interrupted"},
 };
 
 /* What some of them mean to a command that selects (ARGS_SELECTION). */

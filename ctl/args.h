@@ -45,6 +45,9 @@ enum arg {
     ARG_AGE,
     ARG_SIZE,
     ARG_DRY_RUN,
+    ARG_TO,
+    ARG_NOW,
+    ARG_FORCE,
     ARG_COUNT,
 };
 

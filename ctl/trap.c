@@ -28,6 +28,8 @@ static const struct word {
 } words[] = {
     {"list", false, SELECTION | ARG_BIT(ARG_JSON), trap_ctl_list},
     {"show", true, ARG_BIT(ARG_JSON) | ARG_BIT(ARG_RAW), trap_ctl_show},
+    {"release", true, ARG_BIT(ARG_TO) | ARG_BIT(ARG_NOW) | ARG_BIT(ARG_FORCE) | ARG_BIT(ARG_JSON),
+        trap_ctl_release},
     {"refuse", true, ARG_BIT(ARG_JSON), trap_ctl_refuse},
     {"expire", false,
         ARG_BIT(ARG_AGE) | ARG_BIT(ARG_SIZE) | ARG_BIT(ARG_DRY_RUN) | ARG_BIT(ARG_JSON),
@@ -110,7 +112,8 @@ static int usage(void)
 {
     fprintf(stderr, "usage: posternctl trap list [--since TIME] [--sender TEXT] [--recipient TEXT] "
                     "[--reason TEXT] | show ID [--raw] |\n"
-                    "       refuse ID | expire [--age TIME] [--size BYTES] [--dry-run]\n");
+                    "       release ID [--to ADDRESS]... [--now] [--force] | refuse ID |\n"
+                    "       expire [--age TIME] [--size BYTES] [--dry-run]\n");
     return EXIT_CODE_USAGE;
 }
 

@@ -20,6 +20,7 @@ struct trap_ctl { /* everything is borrowed */
 /* One for each word; id NULL where there is none. The exit code. */
 int trap_ctl_list(const struct trap_ctl *ctl, const char *id);
 int trap_ctl_show(const struct trap_ctl *ctl, const char *id);
+int trap_ctl_release(const struct trap_ctl *ctl, const char *id);
 int trap_ctl_refuse(const struct trap_ctl *ctl, const char *id);
 int trap_ctl_expire(const struct trap_ctl *ctl, const char *id);
 

@@ -31,7 +31,11 @@ static int refuse(json_t *facts, void *context)
 int trap_ctl_refuse(const struct trap_ctl *ctl, const char *id)
 {
     struct decision decision = {.is_late = false};
-    int rc = ctl->store->calls->change(ctl->store, id, refuse, &decision);
+    int rc = ctl->store->calls->lock(ctl->store, id); /* not while it is being sent */
+    if (rc == 0) {
+        rc = ctl->store->calls->change(ctl->store, id, refuse, &decision);
+        ctl->store->calls->unlock(ctl->store);
+    }
     if (rc != 0) {
         return trap_ctl_fail(id, rc);
     }

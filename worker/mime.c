@@ -102,6 +102,7 @@ const struct mime_defect *mime_defects(struct mime *mime, uint32_t *n_out)
 {
     mime_scan_lines(mime);
     mime_content_check(mime);
+    mime_charsets(mime, n_out);
     *n_out = mime->n_defects;
     return mime->defects;
 }

@@ -96,7 +96,7 @@ size_t mime_base64_step(struct mime_base64 *d, const char *text, size_t n, uint8
         if (kind & B64_DIGIT) {
             len += put_digit(d, kind & 63, out + len);
         } else if (kind == B64_PAD) { /* readers differ on whether more may follow: we read on */
-            d->is_padded = d->is_padded || d->held > 0;
+            d->is_padded = true;
             len += put_partial(d, out + len);
         } else if (kind == B64_BAD) {
             d->is_broken = true;

@@ -111,6 +111,15 @@ struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *aren
     return cut_utf8(slice_of(out, n), max);
 }
 
+struct slice mime_latin1(struct slice bytes, struct arena *arena)
+{
+    char *out = arena_alloc(arena, 2 * bytes.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < bytes.len; i++)
+        n += put_utf8((uint8_t)bytes.data[i], out + n);
+    return slice_of(out, n);
+}
+
 static struct slice keep(struct buf *buf, struct arena *arena)
 {
     struct slice s = slice_of(arena_memdup0(arena, buf->data, buf->len), buf->len);

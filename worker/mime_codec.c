@@ -24,7 +24,7 @@ static size_t skip_line_end(const uint8_t *in, size_t n, size_t i)
     size_t at = i;
     while (at < n && (in[at] == ' ' || in[at] == '\t'))
         at++;
-    if (at < n && in[at] == '\r')
+    while (at < n && in[at] == '\r') /* CR CR LF too */
         at++;
     if (at == n || in[at] == '\n')
         return at < n ? at + 1 : n;

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <strings.h>
 
 #include "worker/mime_base64.h"
 
@@ -187,22 +188,39 @@ static struct slice next_piece(struct slice content, size_t pos)
     return piece;
 }
 
-static void check_node(struct mime *mime, struct mime_node *node)
+static bool is_utf8_text(const struct mime_part *part)
 {
-    enum mime_encoding encoding = mime_encoding_of(&node->part);
-    if (node->has_checked || node->part.is_container || is_plain(encoding))
-        return;
-    node->has_checked = true;
+    return strncmp(part->type, "text/", 5) == 0 && strcasecmp(part->charset, "utf-8") == 0;
+}
+
+/* What is wrong with the encoding, and with what comes out of it. */
+static void check_content(struct mime *mime, struct mime_node *node, enum mime_encoding encoding)
+{
     static_assert(CHECK_BYTES <= 65536, "on the stack");
     uint8_t scratch[CHECK_BYTES + 4];
-    bool is_broken = false;
-    for (size_t pos = 0; pos < node->part.content.len && !is_broken;) {
+    bool is_broken = false, is_overlong = false, is_text = is_utf8_text(&node->part);
+    for (size_t pos = 0; pos < node->part.content.len && (!is_broken || is_text);) {
         struct slice piece = next_piece(node->part.content, pos);
-        decode(encoding, piece, scratch, &is_broken);
+        size_t n = decode(encoding, piece, scratch, &is_broken);
+        is_overlong = is_overlong || (is_text && mime_has_overlong(slice_of(scratch, n)));
         pos += piece.len;
     }
     if (is_broken)
         report_broken(mime, node, encoding);
+    if (is_overlong)
+        mime_defect_add(mime, node, MIME_DEFECT_OVERLONG_UTF8, NULL);
+}
+
+static void check_node(struct mime *mime, struct mime_node *node)
+{
+    enum mime_encoding encoding = mime_encoding_of(&node->part);
+    if (node->part.is_container || node->has_checked_all)
+        return;
+    node->has_checked_all = true;
+    if (is_plain(encoding) && is_utf8_text(&node->part) && mime_has_overlong(node->part.content))
+        mime_defect_add(mime, node, MIME_DEFECT_OVERLONG_UTF8, NULL);
+    if (!is_plain(encoding) && (!node->has_checked || is_utf8_text(&node->part)))
+        check_content(mime, node, encoding);
 }
 
 void mime_content_check(struct mime *mime)

@@ -6,7 +6,11 @@
 
 #include "common/text.h"
 
-enum { VALUES_MAX = 24 }; /* content fields of one header kept for the search for names */
+enum {
+    VALUES_MAX = 24, /* content fields of one header kept for the search for names */
+    TOKEN_BYTES = 128,
+    FIELD_NAME_BYTES = 200, /* in which a colon is looked for, with all that has no place there */
+};
 
 struct entity {
     struct mime *mime;
@@ -35,17 +39,10 @@ static void keep_value(struct entity *e, struct slice value)
         report(e, MIME_DEFECT_TOO_MANY_PARAMETERS, NULL);
 }
 
-static void add_boundary(struct slice reading, void *context)
+static void keep_boundary(struct entity *e, struct slice boundary)
 {
-    struct entity *e = context;
-    if (reading.len > MIME_BOUNDARY_BYTES)
-        reading.len = MIME_BOUNDARY_BYTES;
-    while (reading.len > 0 && strchr(" \t\r\n", reading.data[reading.len - 1]) != NULL)
-        reading.len--;
-    if (reading.len == 0)
-        report(e, MIME_DEFECT_EMPTY_BOUNDARY, NULL);
     for (uint32_t i = 0; i < e->n_boundaries; i++) {
-        if (slice_equal(e->boundaries[i], reading))
+        if (slice_equal(e->boundaries[i], boundary))
             return;
     }
     if (e->n_boundaries == MIME_BOUNDARIES_MAX) {
@@ -54,33 +51,55 @@ static void add_boundary(struct slice reading, void *context)
     }
     if (e->boundaries == NULL)
         e->boundaries = arena_calloc(e->mime->arena, MIME_BOUNDARIES_MAX, sizeof(struct slice));
-    e->boundaries[e->n_boundaries++] = reading;
+    e->boundaries[e->n_boundaries++] = boundary;
 }
 
+enum { BOUNDARY_USUAL = 70 }; /* RFC 2046 section 5.1.1 */
+
+/* Blanks at its end are no part of it (RFC 2046); those at its front may be. */
+static void add_boundary(struct slice reading, void *context)
+{
+    struct entity *e = context;
+    if (reading.len > BOUNDARY_USUAL)
+        report(
+            e, MIME_DEFECT_LONG_BOUNDARY, arena_printf(e->mime->arena, "%zu bytes", reading.len));
+    if (reading.len > MIME_BOUNDARY_BYTES)
+        reading.len = MIME_BOUNDARY_BYTES;
+    struct slice trimmed = mime_trim(reading);
+    if (trimmed.len == 0)
+        report(e, MIME_DEFECT_EMPTY_BOUNDARY, NULL);
+    else if (trimmed.len < reading.len)
+        report(e, MIME_DEFECT_ODD_BOUNDARY, NULL);
+    if (trimmed.len > 0 && trimmed.data != reading.data)
+        keep_boundary(
+            e, slice_of(reading.data, (size_t)(trimmed.data + trimmed.len - reading.data)));
+    keep_boundary(e, trimmed);
+}
+
+/* Many programs know nothing of RFC 2231. */
 static void find_boundaries(struct entity *e, struct slice value)
 {
-    struct mime_occurrence occurrence;
+    struct mime_occurrence place;
     size_t pos = 0;
-    for (int i = 0; i < MIME_PARAMS_MAX && e->n_boundaries < MIME_BOUNDARIES_MAX &&
-                    mime_occurrence_next(value, &pos, "boundary", &occurrence);
+    for (int i = 0; i < MIME_PARAMS_MAX && mime_occurrence_next(value, &pos, "boundary", &place);
          i++) {
-        mime_readings_each(occurrence.rest, e->mime->arena, add_boundary, e);
-        if (occurrence.is_extended) {
-            struct slice text = occurrence.rest, charset;
-            text.len = text.len < MIME_VALUE_BYTES ? text.len : MIME_VALUE_BYTES;
-            const char *semicolon = memchr(text.data, ';', text.len);
-            if (semicolon != NULL)
-                text.len = (size_t)(semicolon - text.data);
-            mime_extended_split(text, &charset, &text);
-            add_boundary(mime_percent_decode(mime_trim(text), e->mime->arena), e);
-        }
+        if (place.is_extended || place.section >= 0)
+            report(e, MIME_DEFECT_ODD_BOUNDARY, NULL);
     }
+    mime_values_each(value, "boundary", e->mime->arena, add_boundary, e);
 }
 
 static bool is_message_type(const char *type)
 {
     return strcmp(type, "message/rfc822") == 0 || strcmp(type, "message/global") == 0 ||
            strcmp(type, "message/news") == 0;
+}
+
+/* Those that hold a message, or its header, only for some programs: those that put pieces together,
+ * or fetch the rest. */
+static bool is_indirect_type(const char *type)
+{
+    return strcmp(type, "message/partial") == 0 || strcmp(type, "message/external-body") == 0;
 }
 
 /* The kind of container that a type asks for; the first type decides in the first reading, any in
@@ -91,8 +110,9 @@ static void note_container(struct entity *e, const char *type, struct slice valu
     if (strncmp(type, "multipart/", 10) == 0) {
         node->is_multipart = true;
         find_boundaries(e, value);
-    } else if (is_message_type(type)) {
+    } else if (is_message_type(type) || (e->is_second && is_indirect_type(type))) {
         node->is_message = true;
+        node->is_indirect = !is_message_type(type);
     } else if (node->other_type == NULL) {
         node->other_type = type;
     }
@@ -113,6 +133,31 @@ static const char *read_type(struct entity *e, struct slice value, struct slice 
         return type;
     report(e, MIME_DEFECT_BAD_CONTENT_TYPE, type);
     return strchr(type, '/') != NULL ? type : "text/plain";
+}
+
+static bool has_control(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (mime_is_control(s.data[i]))
+            return true;
+    }
+    return false;
+}
+
+/* A type that is none, or with control characters in it, may be a multipart for programs that mend
+ * it: the second reading takes it for one when there is a boundary. */
+static void note_mended(struct entity *e, struct slice value, const char *type)
+{
+    struct mime_occurrence place;
+    size_t pos = 0;
+    if ((is_good_type(type) && !has_control(value)) || e->node->is_multipart ||
+        !mime_occurrence_next(value, &pos, "boundary", &place))
+        return;
+    e->mime->needs_second = true;
+    if (!e->is_second)
+        return;
+    e->node->is_multipart = true;
+    find_boundaries(e, value);
 }
 
 static void read_params(
@@ -151,6 +196,11 @@ static void first_type(struct entity *e, struct slice value)
         add_boundary(slice_text(boundary), e);
     e->type_name = mime_param_find(part->params, part->n_params, "name");
     note_container(e, part->type, value);
+    note_mended(e, value, mime_token_read(value, e->mime->arena, &rest));
+    if (boundary == NULL && e->n_boundaries > 0)
+        report(e, MIME_DEFECT_ODD_BOUNDARY, NULL);
+    if (e->node->is_multipart && strncmp(part->type, "multipart/", 10) != 0)
+        part->type = "multipart/mixed";
 }
 
 static void on_type(struct entity *e, struct slice value)
@@ -170,21 +220,55 @@ static void on_type(struct entity *e, struct slice value)
     e->mime->needs_second = true;
     struct slice rest;
     const char *type = read_type(e, value, &rest);
+    note_mended(e, value, type);
     if (e->is_second)
         note_container(e, type, value);
+    if (strncmp(type, "multipart/", 10) != 0 && !is_message_type(type))
+        mime_other_add_type(e->mime, e->node, type);
+}
+
+/* A known encoding that the value spells in some way, or one word among others; NULL: none. */
+static const char *spelt_encoding(struct entity *e, struct slice value)
+{
+    static const struct {
+        const char *letters, *encoding;
+    } rows[] = {
+        {"base64", "base64"}, {"quotedprintable", "quoted-printable"}, {"uuencode", "x-uuencode"}};
+    char letters[TOKEN_BYTES + 1];
+    size_t n = 0;
+    value = mime_without_comments(value, e->mime->arena);
+    for (size_t i = 0; i < value.len && n < TOKEN_BYTES; i++) {
+        char c = (char)(value.data[i] | 0x20);
+        if ((c >= 'a' && c <= 'z') || (value.data[i] >= '0' && value.data[i] <= '9'))
+            letters[n++] = (c >= 'a' && c <= 'z') ? c : value.data[i];
+    }
+    letters[n] = '\0';
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strstr(letters, rows[i].letters) != NULL)
+            return rows[i].encoding;
+    }
+    return NULL;
 }
 
 static void on_encoding(struct entity *e, struct slice value)
 {
     struct slice rest;
+    const char *encoding = mime_token_read(value, e->mime->arena, &rest);
+    const char *spelt = spelt_encoding(e, value);
+    size_t more = mime_skip_comments(rest, 0);
+    if (more < rest.len && rest.data[more] != ';')
+        report(e, MIME_DEFECT_ODD_ENCODING, NULL);
+    if (spelt != NULL && (e->has_encoding || strcmp(spelt, encoding) != 0))
+        mime_other_add_encoding(e->mime, e->node, spelt);
     if (e->has_encoding) {
         report(e, MIME_DEFECT_DUPLICATE_ENCODING, NULL);
+        mime_other_add_encoding(e->mime, e->node, encoding);
         return;
     }
     e->has_encoding = true;
-    e->node->part.encoding = mime_token_read(value, e->mime->arena, &rest);
+    e->node->part.encoding = encoding;
     if (mime_encoding_of(&e->node->part) == MIME_ENCODING_UNKNOWN)
-        report(e, MIME_DEFECT_UNKNOWN_ENCODING, e->node->part.encoding);
+        report(e, MIME_DEFECT_UNKNOWN_ENCODING, encoding);
 }
 
 static void on_disposition(struct entity *e, struct slice value)
@@ -217,18 +301,6 @@ static void on_id(struct entity *e, struct slice value)
     e->node->part.content_id = arena_memdup0(e->mime->arena, id.data, id.len);
 }
 
-/* A line that is no field: some readers skip it, some end the header there, some join it with the
- * field before. */
-static void on_junk(struct entity *e, const struct mime_field *field)
-{
-    bool is_mbox_line = e->node->parent == NULL && field->raw.data == e->node->part.header.data &&
-                        mime_begins_with(field->raw, "from ");
-    if (is_mbox_line || mime_is_blank(field->raw))
-        return;
-    report(e, MIME_DEFECT_HEADER_WITHOUT_COLON, NULL);
-    keep_value(e, field->value);
-}
-
 /* A field may hide others behind a bare CR or a NUL: they are searched for names as well. */
 static bool hides_something(const struct mime *mime, struct slice raw)
 {
@@ -243,25 +315,100 @@ static bool hides_something(const struct mime *mime, struct slice raw)
     return false;
 }
 
+struct content_field {
+    const char *name;
+    void (*read)(struct entity *e, struct slice value);
+};
+
+static const struct content_field content_fields[] = {
+    {"content-type", on_type},
+    {"content-transfer-encoding", on_encoding},
+    {"content-disposition", on_disposition},
+    {"content-id", on_id},
+};
+
+static const struct content_field *find_field(struct slice name)
+{
+    for (size_t i = 0; i < sizeof(content_fields) / sizeof(content_fields[0]); i++) {
+        if (mime_name_is(name, content_fields[i].name))
+            return &content_fields[i];
+    }
+    return NULL;
+}
+
 static void on_content_field(struct entity *e, const struct mime_field *field)
 {
-    static const struct {
-        const char *name;
-        void (*read)(struct entity *e, struct slice value);
-    } fields[] = {
-        {"content-type", on_type},
-        {"content-transfer-encoding", on_encoding},
-        {"content-disposition", on_disposition},
-        {"content-id", on_id},
-    };
+    const struct content_field *known = find_field(field->name);
     if (e->has_blank_line || field->has_blank_line)
         report(e, MIME_DEFECT_BLANK_CONTINUATION, NULL);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (mime_name_is(field->name, fields[i].name)) {
-            fields[i].read(e, field->value);
-            return;
-        }
+    if (field->has_odd_name)
+        report(e, MIME_DEFECT_ODD_FIELD_NAME, NULL);
+    if (known != NULL)
+        known->read(e, field->value);
+}
+
+/* The content field whose name a line has if all that has no place in a name is left out; its
+ * value. */
+static const struct content_field *find_odd_field(struct slice line, struct slice *value_out)
+{
+    char name[32];
+    size_t n = 0, i = 0, end = line.len < FIELD_NAME_BYTES ? line.len : FIELD_NAME_BYTES;
+    for (; i < end && line.data[i] != ':'; i++) {
+        char c = line.data[i];
+        bool is_letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+        if (!is_letter && c != '-')
+            continue;
+        if (n == sizeof(name))
+            return NULL;
+        name[n++] = c;
     }
+    if (i == end)
+        return NULL;
+    *value_out = slice_of(line.data + i + 1, line.len - i - 1);
+    return find_field(slice_of(name, n));
+}
+
+bool mime_is_odd_field(struct slice line)
+{
+    struct slice value;
+    return find_odd_field(line, &value) != NULL;
+}
+
+/* The second reading takes it for the field; the first for what may be. */
+static void on_odd_field(struct entity *e, const struct content_field *known, struct slice value)
+{
+    struct slice rest;
+    report(e, MIME_DEFECT_ODD_FIELD_NAME, known->name);
+    e->mime->needs_second = true;
+    keep_value(e, value);
+    if (e->is_second)
+        known->read(e, value);
+    else if (known->read == on_type)
+        mime_other_add_type(e->mime, e->node, read_type(e, value, &rest));
+    else if (known->read == on_encoding)
+        mime_other_add_encoding(e->mime, e->node, mime_token_read(value, e->mime->arena, &rest));
+}
+
+/* A line that is no field: some readers skip it, some end the header there, some join it with the
+ * field before. */
+static void on_junk(struct entity *e, const struct mime_field *field)
+{
+    bool is_mbox_line = e->node->parent == NULL && field->raw.data == e->node->part.header.data &&
+                        mime_begins_with(field->raw, "from ");
+    if (is_mbox_line || mime_is_blank(field->raw))
+        return;
+    struct slice value;
+    const struct content_field *odd = find_odd_field(field->value, &value);
+    if (odd != NULL || field->raw.data != e->node->part.header.data)
+        mime_other_set_content(e->mime, e->node, field->raw.data);
+    if (mime_begins_with(field->raw, "--"))
+        e->mime->needs_second = true; /* perhaps the part's own boundary */
+    if (odd != NULL) {
+        on_odd_field(e, odd, value);
+        return;
+    }
+    report(e, MIME_DEFECT_HEADER_WITHOUT_COLON, NULL);
+    keep_value(e, field->value);
 }
 
 static void on_field(struct entity *e, struct mime_field *field)
@@ -325,6 +472,7 @@ static void read_names(struct entity *e)
         mime_names_add(&names, slice_text(e->type_name));
     for (uint32_t i = 0; i < e->n_values; i++)
         mime_names_add_field(&names, e->values[i]);
+    mime_names_check(&names);
     e->node->part.filenames = names.items;
     e->node->part.n_filenames = names.n;
     e->node->part.filename = names.n > 0 ? names.items[0] : NULL;
@@ -332,6 +480,8 @@ static void read_names(struct entity *e)
 
 static void report_specials(struct entity *e)
 {
+    if (is_indirect_type(e->node->part.type))
+        e->mime->needs_second = true;
     if (strcmp(e->node->part.type, "message/partial") == 0)
         report(e, MIME_DEFECT_MESSAGE_PARTIAL, NULL);
     if (strcmp(e->node->part.type, "message/external-body") == 0)

@@ -137,6 +137,27 @@ struct slice mime_words_decode(struct slice value, struct arena *arena)
     return result;
 }
 
+struct slice mime_words_bytes(struct slice value, struct arena *arena)
+{
+    struct mime_word word;
+    char *out = arena_alloc(arena, value.len + 4);
+    size_t n = 0, done = 0, pos = 0;
+    for (int i = 0; i < WORDS_MAX && mime_word_next(value, &pos, &word); i++) {
+        struct slice between = slice_of(value.data + done, word.start - done);
+        if (between.len > 0 && !mime_is_blank(between)) {
+            memcpy(out + n, between.data, between.len);
+            n += between.len;
+        }
+        uint8_t *to = (uint8_t *)out + n;
+        n += word.encoding == 'b' ? mime_base64_decode(word.text.data, word.text.len, to, NULL)
+                                  : mime_word_q_decode(word.text.data, word.text.len, to);
+        done = word.end;
+    }
+    if (done < value.len)
+        memcpy(out + n, value.data + done, value.len - done);
+    return slice_of(out, n + value.len - done);
+}
+
 struct slice mime_decode_header(struct slice value, struct arena *arena)
 {
     return mime_words_decode(mime_unfold(value, arena), arena);

@@ -33,6 +33,18 @@ enum {
     MIME_CHARSET_BYTES = 40,
 };
 
+enum { MIME_OTHERS_MAX = 4 };
+
+/* What else the header of a leaf makes of it. */
+struct mime_others {
+    const char *types[MIME_OTHERS_MAX];
+    const char *encodings[MIME_OTHERS_MAX];
+    uint32_t n_types, n_encodings;
+    const char *content; /* where it starts if the header ends at its first line that is no field;
+                            NULL */
+    const struct mime_part *leaf; /* with another header; NULL */
+};
+
 /* A part with what the reader needs about it. In the arena; never moves. */
 struct mime_node {
     struct mime_part part;
@@ -49,15 +61,20 @@ struct mime_node {
     size_t region_front;    /* bytes at its start that are no content: the header of a multipart */
     bool is_multipart;      /* some Content-Type says multipart */
     bool is_message;        /* holds a whole message */
+    bool is_indirect;       /* it does for some programs only */
     bool has_end;           /* its end boundary was seen */
     const char *other_type; /* a further Content-Type that is no container; NULL */
-    uint64_t defects;       /* bits of those reported */
+    struct mime_others *others; /* NULL: none */
+    const char *gap;            /* bytes from here on are in none of its parts yet; NULL: in one */
+    uint32_t n_strays;          /* boundaries taken from what stands outside its parts */
+    uint64_t defects;           /* bits of those reported */
     struct slice decoded;
     bool has_decoded;
     struct slice measured; /* base64 whose size is known and counted, though it is not decoded */
     size_t measured_size;
     bool has_measured;
-    bool has_checked; /* encoding was checked for defects */
+    bool has_checked;     /* encoding was checked for defects */
+    bool has_checked_all; /* and what comes out of it */
     struct slice text;
     bool has_text;
     const char *detected; /* NULL: not looked yet */
@@ -103,6 +120,7 @@ struct mime_field {
     struct slice raw;
     bool has_colon;
     bool has_blank_line; /* a continuation of blanks only */
+    bool has_odd_name;   /* blanks around it */
 };
 /* The line at pos: without its end; *pos moves behind it. cr_ends: a bare CR ends a line too. */
 struct slice mime_line_next(struct slice bytes, size_t *pos, bool cr_ends);
@@ -116,7 +134,11 @@ struct slice mime_trim(struct slice s);
 bool mime_name_is(struct slice name, const char *lower);  /* caseless */
 bool mime_begins_with(struct slice s, const char *lower); /* caseless */
 
-/* mime_param.c: parameters of a content field, and the readings of one value. */
+/* mime_param.c: parameters of a content field. */
+/* Behind a comment that starts at i (they nest; RFC 5322 section 3.2.2); the end when it does not
+ * end. */
+size_t mime_skip_comment(struct slice s, size_t i);
+size_t mime_skip_comments(struct slice s, size_t i); /* behind blanks and comments */
 /* Reads "type/subtype" or "attachment" (lower case, blanks and comments removed) from the front of
  * a value; *rest_out is what follows. */
 const char *mime_token_read(struct slice value, struct arena *arena, struct slice *rest_out);
@@ -129,12 +151,21 @@ unsigned mime_params_read(
 const char *mime_param_find(
     const struct mime_param *params, uint32_t n, const char *name); /* NULL */
 
+/* Bytes for %XX; others as they are. */
+struct slice mime_percent_decode(struct slice in, struct arena *arena);
+/* Splits charset'language'text of RFC 2231; false when there are no two quotes. */
+bool mime_extended_split(struct slice value, struct slice *charset_out, struct slice *text_out);
+/* charset'language'text to UTF-8; a value without quotes is taken as text. */
+struct slice mime_extended_decode(struct slice value, struct arena *arena);
+
+/* mime_value.c: the readings of one value. */
 /* One occurrence of a parameter in a value, however it got there. */
 struct mime_occurrence {
     struct slice rest; /* from the first byte of the value */
     bool is_extended;  /* name*= or name*N*= */
     int32_t section;   /* name*N; -1: none */
     bool has_prefix;   /* "file" before "name" */
+    bool is_odd;       /* the section is written as no program does */
 };
 /* Finds the next place at or after *pos where word, an optional *N*, and "=" follow each other. */
 bool mime_occurrence_next(
@@ -143,12 +174,17 @@ bool mime_occurrence_next(
  * The usual one first. */
 typedef void (*mime_reading_cb)(struct slice reading, void *context);
 void mime_readings_each(struct slice rest, struct arena *arena, mime_reading_cb cb, void *context);
-/* Bytes for %XX; others as they are. */
-struct slice mime_percent_decode(struct slice in, struct arena *arena);
-/* Splits charset'language'text of RFC 2231; false when there are no two quotes. */
-bool mime_extended_split(struct slice value, struct slice *charset_out, struct slice *text_out);
-/* charset'language'text to UTF-8; a value without quotes is taken as text. */
-struct slice mime_extended_decode(struct slice value, struct arena *arena);
+/* The first of them; *used_out: bytes that it takes. */
+struct slice mime_usual_reading(struct slice rest, struct arena *arena, size_t *used_out);
+/* "*", "*N" or "*N*" at i into out; returns what follows. */
+size_t mime_section_read(struct slice s, size_t i, struct mime_occurrence *out);
+/* Calls cb with each reading of each value that the parameter has in a field, sections joined. */
+void mime_values_each(
+    struct slice field, const char *word, struct arena *arena, mime_reading_cb cb, void *context);
+struct slice mime_without_byte(struct slice s, char unwanted, struct arena *arena);
+struct slice mime_without_comments(struct slice s, struct arena *arena);
+bool mime_is_control(char c); /* but for tab, CR and LF */
+struct slice mime_without_controls(struct slice s, struct arena *arena);
 
 /* mime_name.c: a collector of candidate names. */
 struct mime_names {
@@ -157,13 +193,39 @@ struct mime_names {
     const char **items; /* MIME_NAMES_MAX of them, made at the first */
     uint32_t n;
     uint32_t n_occurrences;
+    bool is_variant; /* what is added comes of a name that is there */
 };
-void mime_names_add_field(struct mime_names *names, struct slice value);
 void mime_names_add(struct mime_names *names, struct slice utf8);
+/* Bytes over 127: UTF-8, or windows-1252, or left out. */
+void mime_names_add_raw(struct mime_names *names, struct slice bytes);
+/* One reading of a value: what its bytes may stand for. */
+void mime_names_add_value(struct mime_names *names, struct slice value, bool is_extended);
+/* Sections joined: percent-decoded where they say so, and as they are. */
+void mime_names_add_joined(struct mime_names *names, struct slice decoded, struct slice raw);
+/* Reports what the names of a part differ in. */
+void mime_names_check(struct mime_names *names);
+
+/* mime_name_field.c: the names in a content field. */
+void mime_names_add_field(struct mime_names *names, struct slice value);
 /* The name in the "begin" line of uuencoded content. */
 void mime_names_add_uu(struct mime *mime, struct mime_node *node);
 
+/* mime_name_variant.c: what becomes of a name (UTF-8), and what is odd about it. */
+/* Calls cb with the name without folders, unseen characters, codes … where that is another. */
+void mime_name_variants_each(
+    struct slice name, struct arena *arena, mime_reading_cb cb, void *context);
+/* Letters and digits behind the last dot, with a letter among them; else empty. */
+struct slice mime_name_extension(struct slice name);
+bool mime_name_is_deceptive(struct slice name, struct arena *arena);
+bool mime_name_has_path(struct slice name);
+/* UTF-8 with more bytes than a character takes; and ASCII characters written so put right. */
+bool mime_has_overlong(struct slice bytes);
+struct slice mime_overlong_decode(struct slice bytes, struct arena *arena);
+
 /* mime_entity.c: reads a part's header block (node->part.header) into node. */
+/* Whether a line that is no field would be a content field without what has no place in its name.
+ */
+bool mime_is_odd_field(struct slice line);
 void mime_entity_read(struct mime *mime, struct mime_node *node, bool cr_ends, bool is_in_digest);
 
 /* mime_merge.c: lists of parts in order of discovery, linked by all_next. */
@@ -176,6 +238,16 @@ void mime_child_append(struct mime_node *parent, struct mime_node *node); /* par
 /* Adds to the first reading what only the second found; the second is used up. */
 void mime_readings_merge(struct mime *mime, struct mime_found *first, struct mime_found *second);
 
+/* mime_other.c: further readings of a leaf. */
+void mime_other_add_type(struct mime *mime, struct mime_node *node, const char *type);
+void mime_other_add_encoding(struct mime *mime, struct mime_node *node, const char *encoding);
+/* The first call counts. */
+void mime_other_set_content(struct mime *mime, struct mime_node *node, const char *start);
+/* What the second reading has at the same place; borrowed. */
+void mime_other_set_leaf(struct mime *mime, struct mime_node *node, const struct mime_part *leaf);
+/* Lists those of node, when it is a leaf, as leaves below it. */
+void mime_others_list(struct mime *mime, struct mime_found *found, struct mime_node *node);
+
 /* mime_tree.c */
 struct mime_node *mime_tree_read(struct mime *mime);
 
@@ -183,6 +255,8 @@ struct mime_node *mime_tree_read(struct mime *mime);
 struct slice mime_unfold(struct slice value, struct arena *arena);
 /* RFC 2047 words replaced; bytes in between are taken as UTF-8 or windows-1252. */
 struct slice mime_words_decode(struct slice value, struct arena *arena);
+/* The bytes of the words, not converted, and those in between. */
+struct slice mime_words_bytes(struct slice value, struct arena *arena);
 /* The next encoded word at or after *pos. */
 struct mime_word {
     struct slice charset, text;
@@ -199,6 +273,8 @@ struct slice mime_to_utf8(
 /* UTF-8 when it is valid, else windows-1252. */
 struct slice mime_guess_utf8(struct slice bytes, struct arena *arena);
 struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *arena);
+/* Each byte as the character of that number. */
+struct slice mime_latin1(struct slice bytes, struct arena *arena);
 
 /* mime_base64.c, mime_codec.c: transfer encodings. out has room for n bytes; each returns the bytes
  * written; *broken_out (may be NULL) is set, never cleared. */

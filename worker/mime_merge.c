@@ -63,13 +63,59 @@ static void add_leaf_reading(
     leaf->part.depth = node->part.depth + 1;
     leaf->defects = node->defects;
     leaf->is_second = true;
+    leaf->others = node->others;
     mime_child_append(node, leaf);
     mime_found_append(found, leaf);
+}
+
+static bool has_name(const struct mime_part *part, const char *name)
+{
+    for (uint32_t i = 0; i < part->n_filenames; i++) {
+        if (strcmp(part->filenames[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Names that only the other reading of the header has. */
+static void take_names(struct mime *mime, struct mime_part *into, const struct mime_part *other)
+{
+    uint32_t n = into->n_filenames;
+    const char **names = NULL;
+    for (uint32_t i = 0; i < other->n_filenames; i++) {
+        if (has_name(into, other->filenames[i]))
+            continue;
+        if (names == NULL) {
+            names = arena_calloc(mime->arena, n + other->n_filenames, sizeof(*names));
+            if (n > 0)
+                memcpy(names, into->filenames, n * sizeof(*names));
+        }
+        names[n++] = other->filenames[i];
+    }
+    if (names == NULL)
+        return;
+    into->filenames = names;
+    into->n_filenames = n;
+    into->filename = names[0];
+}
+
+/* What the other reading of a leaf's header says of it. Where its header is longer, its content is
+ * within ours, and of interest only as something else. */
+static void take_others(struct mime *mime, struct mime_node *into, const struct mime_node *other)
+{
+    bool is_other = strcmp(into->part.type, other->part.type) != 0 ||
+                    strcmp(into->part.encoding, other->part.encoding) != 0;
+    if (other->part.content.len > 0 &&
+        (is_other || other->part.content.data < into->part.content.data))
+        mime_other_set_leaf(mime, into, &other->part);
 }
 
 static void take_over(struct mime *mime, struct mime_found *found, struct mime_node *into,
     const struct mime_node *other)
 {
+    take_names(mime, &into->part, &other->part);
+    if (into->first_child == NULL && other->first_child == NULL)
+        take_others(mime, into, other);
     if (into->part.is_container && other->other_type != NULL) {
         add_leaf_reading(mime, found, into, other->other_type);
     } else if (!into->part.is_container && other->part.is_container && other->first_child != NULL) {

@@ -1,7 +1,7 @@
 /*
- * Parameters of content fields: as RFC 2045 and 2231 have them, and every other way in which
- * programs are known to read a value: quotes missing or broken, backslashes kept, comments, cut at
- * a blank. All searches are bounded by MIME_VALUE_BYTES and MIME_PARAMS_MAX.
+ * Parameters of content fields as RFC 2045 and 2231 have them. Every other way in which programs
+ * are known to read a value is mime_value.c's. All searches are bounded by MIME_VALUE_BYTES and
+ * MIME_PARAMS_MAX.
  */
 #include "worker/mime_impl.h"
 
@@ -23,7 +23,7 @@ static size_t skip_spaces(struct slice s, size_t i)
 
 /* Behind a comment that starts at i (they nest; RFC 5322 section 3.2.2); the end when it does not
  * end. */
-static size_t skip_comment(struct slice s, size_t i)
+size_t mime_skip_comment(struct slice s, size_t i)
 {
     size_t depth = 0;
     for (; i < s.len; i++) {
@@ -38,13 +38,13 @@ static size_t skip_comment(struct slice s, size_t i)
     return s.len;
 }
 
-static size_t skip_spaces_and_comments(struct slice s, size_t i)
+size_t mime_skip_comments(struct slice s, size_t i)
 {
     for (;;) {
         i = skip_spaces(s, i);
         if (i >= s.len || s.data[i] != '(')
             return i;
-        i = skip_comment(s, i);
+        i = mime_skip_comment(s, i);
     }
 }
 
@@ -66,11 +66,11 @@ const char *mime_token_read(struct slice value, struct arena *arena, struct slic
 {
     char token[TOKEN_BYTES];
     size_t n = 0;
-    size_t i = skip_spaces_and_comments(value, 0);
+    size_t i = mime_skip_comments(value, 0);
     if (i < value.len && value.data[i] == '"') /* some writers quote it */
         i++;
     while (i < value.len) {
-        size_t next = skip_spaces_and_comments(value, i);
+        size_t next = mime_skip_comments(value, i);
         bool joins_slash =
             next < value.len && (value.data[next] == '/' || (n > 0 && token[n - 1] == '/'));
         if (next != i && !joins_slash)
@@ -143,210 +143,6 @@ struct slice mime_extended_decode(struct slice value, struct arena *arena)
     return mime_to_utf8(text, name, MIME_VALUE_BYTES, arena, NULL);
 }
 
-/* ---- one value ---- */
-
-static struct slice bounded(struct slice s)
-{
-    return slice_of(s.data, s.len < MIME_VALUE_BYTES ? s.len : MIME_VALUE_BYTES);
-}
-
-static struct slice until(struct slice s, const char *stops)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] != '\0' && strchr(stops, s.data[i]) != NULL)
-            return slice_of(s.data, i);
-    }
-    return s;
-}
-
-/* Where the quoted string that starts behind s[0] ends; s.len when it does not. */
-static size_t quote_end(struct slice s, bool heeds_backslash)
-{
-    for (size_t i = 1; i < s.len; i++) {
-        if (s.data[i] == '\\' && heeds_backslash)
-            i++;
-        else if (s.data[i] == '"')
-            return i;
-    }
-    return s.len;
-}
-
-static struct slice without(struct slice s, char unwanted, struct arena *arena)
-{
-    if (s.len == 0 || memchr(s.data, unwanted, s.len) == NULL)
-        return s;
-    char *out = arena_alloc(arena, s.len);
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] != unwanted)
-            out[n++] = s.data[i];
-    }
-    return slice_of(out, n);
-}
-
-static struct slice unescaped(struct slice s, struct arena *arena)
-{
-    if (s.len == 0 || memchr(s.data, '\\', s.len) == NULL)
-        return s;
-    char *out = arena_alloc(arena, s.len);
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] == '\\' && i + 1 < s.len)
-            i++;
-        out[n++] = s.data[i];
-    }
-    return slice_of(out, n);
-}
-
-static struct slice without_comments(struct slice s, struct arena *arena)
-{
-    char *out = arena_alloc(arena, s.len + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < s.len;) {
-        if (s.data[i] == '(') {
-            i = skip_comment(s, i);
-            continue;
-        }
-        out[n++] = s.data[i++];
-    }
-    return mime_trim(slice_of(out, n));
-}
-
-/* The usual reading of the value at the front of rest; *used_out: bytes it takes. */
-static struct slice usual_reading(struct slice rest, struct arena *arena, size_t *used_out)
-{
-    if (rest.len > 0 && rest.data[0] == '"') {
-        size_t end = quote_end(rest, true);
-        if (end < rest.len) {
-            *used_out = end + 1;
-            return unescaped(slice_of(rest.data + 1, end - 1), arena);
-        }
-        struct slice open = until(slice_of(rest.data + 1, rest.len - 1), ";\r\n");
-        *used_out = open.len + 1;
-        return mime_trim(unescaped(open, arena));
-    }
-    struct slice token = until(rest, ";");
-    *used_out = token.len;
-    if (token.len > 0 && memchr(token.data, '(', token.len) != NULL)
-        return without_comments(token, arena);
-    return mime_trim(token);
-}
-
-static bool has(struct slice s, const char *chars)
-{
-    return until(s, chars).len < s.len;
-}
-
-static void quoted_readings(
-    struct slice rest, struct arena *arena, mime_reading_cb cb, void *context)
-{
-    size_t end = quote_end(rest, true), plain_end = quote_end(rest, false);
-    struct slice inner = slice_of(rest.data + 1, end < rest.len ? end - 1 : rest.len - 1);
-    if (has(inner, "\\")) {
-        cb(inner, context);
-        cb(unescaped(inner, arena), context);
-        cb(slice_of(rest.data + 1, plain_end < rest.len ? plain_end - 1 : rest.len - 1), context);
-    }
-    if (has(inner, ";"))
-        cb(mime_trim(until(inner, ";")), context);
-    if (end >= rest.len) {
-        cb(mime_trim(inner), context);
-        cb(mime_trim(until(inner, "\r\n")), context);
-        cb(mime_trim(until(rest, ";")), context);
-    } else {
-        struct slice tail = until(slice_of(rest.data + end + 1, rest.len - end - 1), ";");
-        if (!mime_is_blank(tail)) { /* "evil".exe */
-            struct slice whole = slice_of(rest.data, end + 1 + tail.len);
-            cb(without(mime_trim(whole), '"', arena), context);
-            cb(without(mime_trim(until(rest, ";")), '"', arena), context);
-        }
-    }
-}
-
-static void bare_readings(struct slice rest, struct arena *arena, mime_reading_cb cb, void *context)
-{
-    struct slice token = mime_trim(until(rest, ";"));
-    if (has(token, "("))
-        cb(token, context);
-    if (has(token, " \t\r\n"))
-        cb(until(token, " \t\r\n"), context);
-    if (has(token, "\""))
-        cb(without(token, '"', arena), context);
-    if (has(token, "\\"))
-        cb(unescaped(token, arena), context);
-    if (has(token, "'") && token.len >= 2 && token.data[0] == '\'' &&
-        token.data[token.len - 1] == '\'')
-        cb(slice_of(token.data + 1, token.len - 2), context);
-    if (has(token, ","))
-        cb(mime_trim(until(token, ",")), context);
-}
-
-void mime_readings_each(struct slice rest, struct arena *arena, mime_reading_cb cb, void *context)
-{
-    size_t used;
-    rest = bounded(rest);
-    cb(usual_reading(rest, arena, &used), context);
-    if (rest.len > 0 && rest.data[0] == '"')
-        quoted_readings(rest, arena, cb, context);
-    else
-        bare_readings(rest, arena, cb, context);
-}
-
-/* ---- occurrences ---- */
-
-/* "*", "*N" or "*N*" at i; returns what follows. */
-static size_t read_section(struct slice s, size_t i, struct mime_occurrence *out)
-{
-    out->section = -1;
-    out->is_extended = false;
-    if (i >= s.len || s.data[i] != '*')
-        return i;
-    size_t digits = i + 1;
-    int32_t number = 0;
-    for (; digits < s.len && s.data[digits] >= '0' && s.data[digits] <= '9'; digits++)
-        number = number < 100000 ? number * 10 + (s.data[digits] - '0') : number;
-    if (digits == i + 1) {
-        out->is_extended = true;
-        return digits;
-    }
-    out->section = number;
-    out->is_extended = digits < s.len && s.data[digits] == '*';
-    return digits + out->is_extended;
-}
-
-/* From behind the word to the value: "*N* =", with blanks and comments in between; false when there
- * is no "=". */
-static bool read_equals(struct slice s, size_t *pos, struct mime_occurrence *out)
-{
-    /* A window, so that "name(name(name(" costs no square of its length. */
-    struct slice window = slice_of(s.data, s.len - *pos > 256 ? *pos + 256 : s.len);
-    size_t i = skip_spaces_and_comments(window, *pos);
-    i = skip_spaces_and_comments(window, read_section(window, i, out));
-    if (i >= window.len || window.data[i] != '=')
-        return false;
-    *pos = skip_spaces_and_comments(window, i + 1);
-    return true;
-}
-
-bool mime_occurrence_next(
-    struct slice value, size_t *pos, const char *word, struct mime_occurrence *out)
-{
-    size_t len = strlen(word);
-    for (size_t i = *pos; i + len < value.len; i++) {
-        if ((value.data[i] | 0x20) != word[0] || strncasecmp(value.data + i, word, len) != 0)
-            continue;
-        size_t after = i + len;
-        if (!read_equals(value, &after, out))
-            continue;
-        out->rest = slice_of(value.data + after, value.len - after);
-        out->has_prefix = i >= 4 && strncasecmp(value.data + i - 4, "file", 4) == 0;
-        *pos = i + len;
-        return true;
-    }
-    *pos = value.len;
-    return false;
-}
-
 /* ---- the parameters as the RFCs have them ---- */
 
 struct raw_param {
@@ -364,14 +160,14 @@ static size_t read_param(struct slice s, size_t i, struct arena *arena, struct r
     for (char *p = name; *p != '\0'; p++)
         *p = token_char(*p);
     out->name = name;
-    i = skip_spaces_and_comments(s, read_section(s, i, &out->place));
+    i = mime_skip_comments(s, mime_section_read(s, i, &out->place));
     if (i >= s.len || s.data[i] != '=' || *name == '\0') {
         out->name = NULL;
         return i > start ? i : i + 1;
     }
-    i = skip_spaces_and_comments(s, i + 1);
+    i = mime_skip_comments(s, i + 1);
     size_t used;
-    out->value = usual_reading(bounded(slice_of(s.data + i, s.len - i)), arena, &used);
+    out->value = mime_usual_reading(slice_of(s.data + i, s.len - i), arena, &used);
     return i + used;
 }
 
@@ -383,7 +179,7 @@ static uint32_t read_raw_params(
     for (size_t i = 0;;) {
         while (i < s.len && (is_space(s.data[i]) || s.data[i] == ';' || s.data[i] == ',' ||
                                 s.data[i] == '(' || s.data[i] == '"'))
-            i = s.data[i] == '(' ? skip_comment(s, i) : i + 1;
+            i = s.data[i] == '(' ? mime_skip_comment(s, i) : i + 1;
         if (i >= s.len)
             return n;
         if (n == MIME_PARAMS_MAX) {
@@ -427,7 +223,7 @@ static struct slice join_sections(
 
 static const char *to_text(struct slice s, struct arena *arena)
 {
-    s = without(s, '\0', arena);
+    s = mime_without_byte(s, '\0', arena);
     return arena_memdup0(arena, s.data, s.len);
 }
 

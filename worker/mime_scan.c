@@ -77,11 +77,18 @@ static size_t find_either(const char *s, size_t len)
     return len;
 }
 
+static bool has_cr_alone(const char *s, size_t len)
+{
+    return len > 0 && s[0] == '\r' && line_end_at(s, len) == 0;
+}
+
 /* A line that may end with a bare CR. */
 static struct slice cr_line_next(const char *start, size_t left, size_t *pos)
 {
     size_t len = find_either(start, left);
     size_t end = len < left ? line_end_at(start + len, left - len) : 0;
+    if (end == 1 && has_cr_alone(start + len + 1, left - len - 1))
+        end = 2; /* LF CR */
     *pos += len < left ? len + (end > 0 ? end : 1) : len;
     return slice_of(start, len);
 }
@@ -145,6 +152,7 @@ bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_
     const char *colon = memchr(line.data, ':', line.len);
     if (colon != NULL && !is_blank(line.data[0]))
         out->name = mime_trim(slice_of(line.data, (size_t)(colon - line.data)));
+    out->has_odd_name = colon != NULL && out->name.len != (size_t)(colon - line.data);
     out->has_colon = is_field_name(out->name);
     if (!out->has_colon) {
         out->name = slice_of(NULL, 0);

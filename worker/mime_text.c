@@ -1,4 +1,4 @@
-/* Text of parts as UTF-8, the text of the message, charsets and addresses named in it. Made when it
+/* Text of parts as UTF-8, the text of the message, and addresses named in it. Made when it
  * is asked for. */
 #include "worker/mime_impl.h"
 
@@ -136,48 +136,6 @@ struct slice mime_message_text(struct mime *mime)
     if (mime->message_text.len == 0)
         mime->message_text = joined_text(mime, "text/html");
     return mime->message_text;
-}
-
-/* ---- charsets ---- */
-
-static void add_charset(struct mime *mime, struct slice charset)
-{
-    if (charset.len == 0 || charset.len > MIME_CHARSET_BYTES ||
-        mime->n_charsets == MIME_CHARSETS_MAX)
-        return;
-    charset = mime_guess_utf8(charset, mime->arena);
-    char *name = arena_memdup0(mime->arena, charset.data, charset.len);
-    text_lower(name);
-    for (uint32_t i = 0; i < mime->n_charsets; i++) {
-        if (strcmp(mime->charsets[i], name) == 0)
-            return;
-    }
-    mime->charsets[mime->n_charsets++] = name;
-}
-
-static void add_charsets_of_words(struct mime *mime, struct slice header)
-{
-    struct mime_word word;
-    for (size_t pos = 0; header.len > 0 && mime_word_next(header, &pos, &word);) {
-        const char *language = memchr(word.charset.data, '*', word.charset.len);
-        if (language != NULL)
-            word.charset.len = (size_t)(language - word.charset.data);
-        add_charset(mime, word.charset);
-    }
-}
-
-const char *const *mime_charsets(struct mime *mime, uint32_t *n_out)
-{
-    if (!mime->has_charsets) {
-        mime->has_charsets = true;
-        mime->charsets = arena_calloc(mime->arena, MIME_CHARSETS_MAX, sizeof(*mime->charsets));
-        for (uint32_t i = 0; i < mime->n_parts; i++) {
-            add_charset(mime, slice_text(mime->parts[i]->charset));
-            add_charsets_of_words(mime, mime->parts[i]->header);
-        }
-    }
-    *n_out = mime->n_charsets;
-    return mime->charsets;
 }
 
 /* ---- addresses of web pages ---- */

@@ -62,8 +62,10 @@ static enum tail tail_of(const struct delimiter *delimiter, struct slice line, u
     struct slice rest = slice_of(line.data + delimiter->text.len, line.len - delimiter->text.len);
     if (mime_is_blank(rest))
         return TAIL_BLANK;
-    if (rest.len < 2 || memcmp(rest.data, "--", 2) != 0)
-        return TAIL_OTHER;
+    if (rest.len < 2 || memcmp(rest.data, "--", 2) != 0) {
+        rest = mime_trim(rest);
+        return rest.len == 2 && memcmp(rest.data, "--", 2) == 0 ? TAIL_OTHER_END : TAIL_OTHER;
+    }
     return mime_is_blank(slice_of(rest.data + 2, rest.len - 2)) ? TAIL_END : TAIL_OTHER_END;
 }
 
@@ -106,8 +108,24 @@ static bool match_delimiter(struct scan *scan, struct slice line, struct match *
     return scan->is_second;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static struct slice without_indent(struct slice line)
+{
+    while (line.len > 0 && is_blank(line.data[0])) {
+        line.data++;
+        line.len--;
+    }
+    return line;
+}
+
 static bool is_delimiter_line(struct scan *scan, struct slice line, struct match *out)
 {
+    if (scan->is_second)
+        line = without_indent(line);
     return scan->n_delimiters > 0 && line.len >= 2 && line.data[0] == '-' && line.data[1] == '-' &&
            match_delimiter(scan, line, out);
 }
@@ -125,6 +143,30 @@ static void add_delimiter(struct scan *scan, struct mime_node *node, struct slic
     struct delimiter *d = &scan->delimiters[scan->n_delimiters++];
     *d = (struct delimiter){.text = boundary, .node = node, .open_at = scan->n_open - 1};
     load_key(boundary, &d->key, &d->mask);
+}
+
+/* Dashes at at with blanks before them: whether they are a boundary that only some programs see. */
+static void check_indented(struct scan *scan, size_t at)
+{
+    const char *data = scan->bytes.data;
+    size_t start = at, pos = at;
+    while (start > 0 && is_blank(data[start - 1]))
+        start--;
+    if (start == at || (start > 0 && data[start - 1] != '\n'))
+        return;
+    struct slice line = mime_line_next(scan->bytes, &pos, false);
+    uint64_t key, mask;
+    struct slice text = slice_of(line.data + 2, line.len - 2);
+    load_key(text, &key, &mask);
+    for (uint32_t i = scan->n_delimiters; i-- > 0;) {
+        enum tail tail = tail_of(&scan->delimiters[i], text, key);
+        if ((tail == TAIL_BLANK || tail == TAIL_END) && scan->delimiters[i].text.len > 0) {
+            mime_defect_add(
+                scan->mime, scan->delimiters[i].node, MIME_DEFECT_INDENTED_BOUNDARY, NULL);
+            scan->mime->needs_second = true;
+            return;
+        }
+    }
 }
 
 static bool begins_alike(struct slice a, struct slice b)
@@ -163,8 +205,39 @@ static struct slice guess_boundary(struct scan *scan)
     return slice_of(NULL, 0);
 }
 
+/* ---- what stands outside the parts of a multipart ---- */
+
+static bool begins_part(struct slice line)
+{
+    return mime_begins_with(line, "content-") && memchr(line.data, ':', line.len) != NULL;
+}
+
+/* Whether a field of a part stands between gap and end. */
+static void check_gap(struct scan *scan, struct mime_node *node, size_t end)
+{
+    if (node->gap == NULL)
+        return;
+    size_t pos = (size_t)(node->gap - scan->bytes.data);
+    struct slice window = slice_of(scan->bytes.data, end);
+    node->gap = NULL;
+    while (!scan->is_second && pos < end) {
+        struct slice line = mime_line_next(window, &pos, false);
+        if (!begins_part(line))
+            continue;
+        mime_defect_add(scan->mime, node, MIME_DEFECT_CONTENT_OUTSIDE_PARTS, NULL);
+        scan->mime->needs_second = true;
+        return;
+    }
+}
+
+static void open_gap(struct scan *scan, struct mime_node *node)
+{
+    node->gap = scan->bytes.data + scan->pos;
+}
+
 static void open_multipart(struct scan *scan, struct mime_node *node)
 {
+    open_gap(scan, node);
     uint32_t n = scan->is_second ? node->n_boundaries : node->n_boundaries > 0;
     for (uint32_t i = 0; i < n; i++) {
         check_repeated(scan, node, node->boundaries[i]);
@@ -203,7 +276,7 @@ static bool has_field(const struct scan *scan, struct slice block)
 {
     struct mime_field field;
     for (size_t pos = 0; mime_field_next(block, &pos, scan->is_second, &field);) {
-        if (field.has_colon)
+        if (field.has_colon || mime_is_odd_field(field.value))
             return true;
     }
     return false;
@@ -269,7 +342,7 @@ static bool is_entered_as_message(struct scan *scan, struct mime_node *node)
     if (!node->is_message || node->is_multipart)
         return false;
     struct slice content = slice_of(scan->bytes.data + scan->pos, scan->bytes.len - scan->pos);
-    return !is_encoded(node) || looks_like_header(content);
+    return (!is_encoded(node) && !node->is_indirect) || looks_like_header(content);
 }
 
 static bool may_enter(struct scan *scan, struct mime_node *node)
@@ -282,6 +355,26 @@ static bool may_enter(struct scan *scan, struct mime_node *node)
         return true;
     mime_defect_add(scan->mime, node, MIME_DEFECT_TOO_DEEP, NULL);
     return false;
+}
+
+/* The second reading ends a header at the part's own boundary. */
+static void rewind_to_boundary(struct scan *scan, struct mime_node *node)
+{
+    struct slice block = node->part.header;
+    for (size_t pos = 0; pos < block.len;) {
+        size_t start = pos;
+        struct slice line = mime_line_next(block, &pos, true);
+        for (uint32_t i = 0; i < node->n_boundaries && line.len > 2; i++) {
+            struct slice text = mime_trim(slice_of(line.data + 2, line.len - 2));
+            if (line.data[0] != '-' || line.data[1] != '-' || node->boundaries[i].len == 0 ||
+                !slice_equal(text, node->boundaries[i]))
+                continue;
+            scan->pos = (size_t)(block.data + start - scan->bytes.data);
+            node->part.header.len = start;
+            node->part.content = slice_of(scan->bytes.data + scan->pos, 0);
+            return;
+        }
+    }
 }
 
 /* Opens the part whose header starts at scan->pos; of a message, the part inside as well, and so
@@ -301,6 +394,8 @@ static void open_part(struct scan *scan)
             return;
         if (node->is_multipart) {
             node->part.is_container = true;
+            if (scan->is_second)
+                rewind_to_boundary(scan, node);
             open_multipart(scan, node);
             return;
         }
@@ -316,6 +411,7 @@ static void close_parts(struct scan *scan, uint32_t keep, size_t end)
     while (scan->n_open > keep) {
         struct mime_node *node = scan->open[--scan->n_open];
         const char *stop = scan->bytes.data + end;
+        check_gap(scan, node, end);
         node->part.content.len =
             stop > node->part.content.data ? (size_t)(stop - node->part.content.data) : 0;
         if (node->is_multipart && node->first_child != NULL && !node->has_end)
@@ -342,9 +438,11 @@ static void on_delimiter(struct scan *scan, struct match match, size_t line_star
     struct delimiter *d = &scan->delimiters[match.index];
     close_parts(scan, d->open_at + 1, content_end(scan, line_start));
     d = &scan->delimiters[match.index];
+    check_gap(scan, d->node, line_start);
     if (match.is_end) {
         d->is_closed = true;
         d->node->has_end = true;
+        open_gap(scan, d->node);
         return;
     }
     if (d->is_closed) {
@@ -370,6 +468,8 @@ static bool seek_dashes(struct scan *scan)
             scan->pos = at;
             return true;
         }
+        if (at + 1 < len && dash[1] == '-')
+            check_indented(scan, at);
         const char *lf = memchr(dash, '\n', len - at);
         if (lf == NULL)
             break;
@@ -379,11 +479,37 @@ static bool seek_dashes(struct scan *scan)
     return false;
 }
 
+/* In the second reading: a part that starts outside of all parts, behind a line of dashes, which is
+ * then a boundary too, or with nothing before it. */
+static void on_stray(struct scan *scan, struct slice line, size_t line_start)
+{
+    struct mime_node *node = scan->n_open > 0 ? scan->open[scan->n_open - 1] : NULL;
+    if (!scan->is_second || node == NULL || !node->is_multipart || !node->part.is_container ||
+        node->n_strays == MIME_BOUNDARIES_MAX)
+        return;
+    size_t pos = scan->pos;
+    bool has_dashes = line.len > 2 && line.data[0] == '-' && line.data[1] == '-';
+    if (has_dashes && pos < scan->bytes.len) {
+        struct slice text = mime_trim(slice_of(line.data + 2, line.len - 2));
+        if (text.len == 0 || text.len > MIME_BOUNDARY_BYTES ||
+            !begins_part(mime_line_next(scan->bytes, &pos, true)))
+            return;
+        add_delimiter(scan, node, text);
+    } else if (begins_part(line)) {
+        scan->pos = line_start;
+    } else {
+        return;
+    }
+    node->n_strays++;
+    open_part(scan);
+}
+
 static void scan_region(struct scan *scan)
 {
     scan->open = arena_calloc(scan->mime->arena, max_depth(scan->mime) + 3, sizeof(*scan->open));
     open_part(scan);
-    while (scan->pos < scan->bytes.len && !scan->is_full && scan->n_delimiters > 0) {
+    while (scan->pos < scan->bytes.len && !scan->is_full &&
+           (scan->n_delimiters > 0 || scan->is_second)) {
         if (!scan->is_second && !seek_dashes(scan))
             break;
         size_t line_start = scan->pos;
@@ -391,6 +517,8 @@ static void scan_region(struct scan *scan)
         struct slice line = mime_line_next(scan->bytes, &scan->pos, scan->is_second);
         if (is_delimiter_line(scan, line, &match))
             on_delimiter(scan, match, line_start);
+        else
+            on_stray(scan, line, line_start);
     }
     close_parts(scan, 0, scan->bytes.len);
 }
@@ -438,8 +566,11 @@ static void read_region(
 
 static bool needs_decoding(struct mime *mime, const struct mime_node *node)
 {
-    return (node->is_multipart || node->is_message) && node->first_child == NULL &&
-           is_encoded(node) && node->part.depth < max_depth(mime) && node->part.content.len > 0;
+    /* Quoted-printable may look like what it is not, undecoded. */
+    bool is_open =
+        node->first_child == NULL || mime_encoding_of(&node->part) == MIME_ENCODING_QUOTED;
+    return (node->is_multipart || node->is_message) && is_open && is_encoded(node) &&
+           node->part.depth < max_depth(mime) && node->part.content.len > 0;
 }
 
 /* Where the editor finds the bytes that its children are in. */
@@ -487,14 +618,34 @@ static void finish_node(struct mime *mime, struct mime_node *node)
         mime_names_add_uu(mime, node);
 }
 
+/* A container whose content is encoded, under each encoding that its header speaks of. The editor
+ * encodes again only what has one reading. */
+static void read_encoded(struct mime *mime, struct mime_found *all, struct mime_node *node)
+{
+    const char *own = node->part.encoding;
+    bool has_parts = node->first_child != NULL;
+    if (needs_decoding(mime, node))
+        read_decoded(mime, all, node);
+    if (has_parts)
+        node->region = slice_of(NULL, 0);
+    for (uint32_t i = 0; node->others != NULL && i < node->others->n_encodings; i++) {
+        node->part.encoding = node->others->encodings[i];
+        if (!needs_decoding(mime, node))
+            continue;
+        read_decoded(mime, all, node);
+        node->region = slice_of(NULL, 0);
+    }
+    node->part.encoding = own;
+}
+
 struct mime_node *mime_tree_read(struct mime *mime)
 {
     struct scan all;
     read_region(mime, mime->message, NULL, &all);
     for (struct mime_node *node = all.found.first; node != NULL; node = node->all_next) {
-        if (needs_decoding(mime, node))
-            read_decoded(mime, &all.found, node);
+        read_encoded(mime, &all.found, node);
         finish_node(mime, node);
+        mime_others_list(mime, &all.found, node);
     }
     mime->n_parts = all.found.n;
     return all.found.first;

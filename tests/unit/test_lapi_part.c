@@ -57,7 +57,7 @@ static void fields_are_there(void **state)
         "eq(exe.disposition, 'attachment')"
         "eq(exe.content_id, 'c@d') eq(exe.filename, 'Invoice.EXE.') eq(exe.extension, 'EXE') "
         "eq(exe.size, 7) eq(exe.charset, '')"
-        "eq(#exe.filenames, 2) eq(exe.filenames[2], 'report.pdf') eq(exe.detected_type, "
+        "eq(#exe.filenames, 3) eq(exe.filenames[3], 'report.pdf') eq(exe.detected_type, "
         "'application/x-msdownload')"
         "eq(exe.is_signed, false) eq(exe.is_encrypted, false) eq(text.filename, nil) "
         "eq(text.extension, '') eq(#text.filenames, 0)"

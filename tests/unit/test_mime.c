@@ -96,9 +96,9 @@ static const struct row trees[] = {
     {"From a@b Thu Jan 1 00:00:00 1970\nSubject: x\n\ny\n", "text/plain", ""},
     {"Subject: x\n \n y\n\nz\n", "text/plain", ""},
     {"Subject: x\n \nContent-Type: text/html\n\nz\n", "text/html", "blank-continuation"},
-    {"Content-Type : text/html\n\nx\n", "text/html", ""},
-    {"Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64\n\nx\n", "text/plain",
-        "duplicate-content-transfer-encoding"},
+    {"Content-Type : text/html\n\nx\n", "text/html", "odd-field-name"},
+    {"Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64\n\nx\n",
+        "text/plain(text/plain text/plain)", "duplicate-content-transfer-encoding"},
     {"Content-Transfer-Encoding: rot13\n\nx\n", "text/plain", "unknown-encoding"},
     {"Subject: \xe4\n\nx\n", "text/plain", "raw-8bit-header"},
     {"Subject: \xc3\xa4\n\nx\n", "text/plain", ""},
@@ -119,18 +119,19 @@ static const struct row names[] = {
     {NAME(" = \"a.exe\" ; size=5"), "text/plain[a.exe]", ""},
     {NAME("=a b.exe"), "text/plain[a b.exe|a]", ""},
     {NAME("=\"a.exe"), "text/plain[a.exe|\"a.exe]", ""},
-    {NAME("=\"a\\.exe\""), "text/plain[a.exe|a\\.exe]", ""},
+    {NAME("=\"a\\.exe\""), "text/plain[a.exe|a\\.exe|.exe]", "path-in-name"},
     {NAME("=\"a;b.exe\""), "text/plain[a;b.exe|a]", ""},
     {NAME("=\"a\".exe"), "text/plain[a|a.exe]", ""},
     {NAME("=a.exe(x)"), "text/plain[a.exe|a.exe(x)]", ""},
     {NAME("='a.exe'"), "text/plain['a.exe'|a.exe]", ""},
-    {NAME("=\"a.txt\"; filename=\"b.exe\""), "text/plain[a.txt|b.exe]", "duplicate-parameter"},
+    {NAME("=\"a.txt\"; filename=\"b.exe\""), "text/plain[a.txt|b.exe]",
+        "conflicting-names duplicate-parameter"},
     {NAME("=a%2Eexe"), "text/plain[a%2Eexe|a.exe]", ""},
-    {NAME("=\"a.\n exe\""), "text/plain[a. exe|a.exe|a.]", ""},
-    {"Content-Disposition: attachment;\nfilename=a.exe\n\nx\n", "text/plain[a.exe]",
-        "header-without-colon"},
+    {NAME("=\"a.\n exe\""), "text/plain[a. exe|a.exe|a.|a]", ""},
+    {"Content-Disposition: attachment;\nfilename=a.exe\n\nx\n",
+        "text/plain[a.exe](text/plain[a.exe] text/plain[a.exe])", "header-without-colon"},
     {"Content-Type: text/plain; name=a.txt\nContent-Disposition: attachment; filename=b.exe\n\nx\n",
-        "text/plain[b.exe|a.txt]", ""},
+        "text/plain[b.exe|a.txt]", "conflicting-names"},
     {"Content-Disposition: inline\nContent-Disposition: attachment; filename=b.exe\n\nx\n",
         "text/plain[b.exe]", "duplicate-content-disposition"},
     /* RFC 2231 */
@@ -140,15 +141,17 @@ static const struct row names[] = {
         "exe|utf-8''a\xc3\x83\xc2\xa4.exe]",
         ""},
     {NAME("*0=a; filename*1=.ex; filename*2=e"), "text/plain[a.exe]", ""},
-    {NAME("*1=.exe; filename*0=a"), "text/plain[a.exe|.exea]", ""},
-    {NAME("*0=a; filename*2=.exe"), "text/plain[a|a.exe]", ""},
+    {NAME("*1=.exe; filename*0=a"), "text/plain[a.exe|.exea]", "conflicting-names odd-sections"},
+    {NAME("*0=a; filename*2=.exe"), "text/plain[a|a.exe]", "odd-sections"},
     {NAME("*0=a.txt; filename*0=b.exe"), "text/plain[a.txt|b.exe|a.txtb.exe]",
-        "duplicate-parameter"},
+        "conflicting-names duplicate-parameter odd-sections"},
     /* RFC 2047 */
-    {NAME("=\"=?utf-8?Q?a=2Eexe?=\""), "text/plain[a.exe|=?utf-8?Q?a=2Eexe?=]", ""},
+    {NAME("=\"=?utf-8?Q?a=2Eexe?=\""), "text/plain[a.exe|=?utf-8?Q?a=2Eexe?=]",
+        "encoded-word-in-parameter"},
     {NAME("=\"=?utf-8?B?YS5l?= =?utf-8?B?eGU=?=\""),
-        "text/plain[a.exe|=?utf-8?B?YS5l?= =?utf-8?B?eGU=?=]", ""},
-    {NAME("==?utf-8?Q?a.exe?="), "text/plain[a.exe|=?utf-8?Q?a.exe?=]", ""},
+        "text/plain[a.exe|=?utf-8?B?YS5l?= =?utf-8?B?eGU=?=]", "encoded-word-in-parameter"},
+    {NAME("==?utf-8?Q?a.exe?="), "text/plain[a.exe|=?utf-8?Q?a.exe?=]",
+        "encoded-word-in-parameter"},
     /* raw */
     {NAME("=\"\xc3\xa4.exe\""), "text/plain[\xc3\xa4.exe|\xc3\x83\xc2\xa4.exe]", ""},
 };
@@ -156,17 +159,20 @@ static const struct row names[] = {
 static void check_rows(const struct row *rows, size_t n)
 {
     struct mime_fixture f;
+    size_t n_wrong = 0;
     mime_fixture_open(&f, NULL);
     for (size_t i = 0; i < n; i++) {
         mime_fixture_read_text(&f, rows[i].mail);
         mime_fixture_check(&f);
-        if (strcmp(mime_fixture_tree(&f), rows[i].tree) != 0 ||
-            strcmp(mime_fixture_defects(&f), rows[i].defects) != 0)
-            print_message("row %zu:\n%s\n", i, rows[i].mail);
-        assert_string_equal(mime_fixture_tree(&f), rows[i].tree);
-        assert_string_equal(mime_fixture_defects(&f), rows[i].defects);
+        if (strcmp(mime_fixture_tree(&f), rows[i].tree) == 0 &&
+            strcmp(mime_fixture_defects(&f), rows[i].defects) == 0)
+            continue;
+        n_wrong++;
+        print_message("row %zu:\n%s\n%s | %s\n", i, rows[i].mail, mime_fixture_tree(&f),
+            mime_fixture_defects(&f));
     }
     mime_fixture_close(&f);
+    assert_int_equal(n_wrong, 0);
 }
 
 static void trees_are_read(void **state)

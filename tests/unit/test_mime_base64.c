@@ -39,7 +39,7 @@ static void decode_slowly(const char *in, size_t n, struct result *out)
         if (i == n || in[i] == '=') {
             for (unsigned bit = 8; bit <= held * 6; bit += 8)
                 out->bytes[out->len++] = (uint8_t)(bits >> (held * 6 - bit));
-            is_padded = is_padded || held > 0;
+            is_padded = true;
             held = 0;
         } else if (digit != NULL) {
             out->is_broken = out->is_broken || is_padded;

@@ -55,7 +55,18 @@ static void on_unknown_global(const char *name, int line, void *context)
     free(text);
 }
 
-static void describe(struct script *script, json_t *result)
+static void warn_of_programs(const struct script *script, json_t *warnings)
+{
+    const char *name = "filter_through";
+    int line = script_method_line(script, name);
+    if (line > 0) {
+        json_array_append_new(warnings,
+            json_pack("{s:i, s:s, s:s}", "line", line, "name", name, "text",
+                "part:filter_through starts a program; worker.allow_exec = no forbids it"));
+    }
+}
+
+static void describe(const struct conf *conf, struct script *script, json_t *result)
 {
     uint32_t hooks = script_hooks(script);
     struct hook_needs needs = hook_needs_of(hooks);
@@ -68,6 +79,9 @@ static void describe(struct script *script, json_t *result)
     json_object_set_new(result, "sees", stage_names(needs.sees));
     json_object_set_new(result, "answers", stage_names(needs.answers));
     script_each_unknown_global(script, on_unknown_global, json_object_get(result, "warnings"));
+    if (!conf->worker.allow_exec) {
+        warn_of_programs(script, json_object_get(result, "warnings"));
+    }
     json_object_set_new(result, "ok", json_true());
 }
 
@@ -83,7 +97,7 @@ static void check(struct isolate *isolate, void *context)
     isolate_say_step(isolate, "loading the filter", load_ms);
     int rc = script_new(checking->conf, checking->filter, load_ms, &script, &error);
     if (rc == 0) {
-        describe(script, result);
+        describe(checking->conf, script, result);
     } else {
         json_object_set_new(
             result, "error", render_json_text(slice_text(error != NULL ? error : err_text(rc))));

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/arena.h"
@@ -78,21 +77,11 @@ static json_t *row_of(int folder, const struct poison_entry *entry)
     return row;
 }
 
-static void time_text(char *out, size_t out_bytes, int64_t time_ms)
-{
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm local;
-    if (localtime_r(&seconds, &local) == NULL ||
-        strftime(out, out_bytes, "%Y-%m-%d %H:%M:%S", &local) == 0) {
-        snprintf(out, out_bytes, "-");
-    }
-}
-
 static void add_row(struct render_table *table, const json_t *row)
 {
     static const char *const keys[] = {"id", "queue_id", "sender", "hook"};
     char when[32];
-    time_text(when, sizeof(when), json_integer_value(json_object_get(row, "time_ms")));
+    render_time(when, sizeof(when), json_integer_value(json_object_get(row, "time_ms")) / 1000);
     render_table_add(table, when);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         const char *text = render_text_of(row, keys[i]);
@@ -226,7 +215,7 @@ static void say_all(const char *id, const json_t *facts, const char *header)
     if (render_text_of(facts, "error")[0] != 0) {
         say("error", render_text_of(facts, "error"), "");
     }
-    time_text(when, sizeof(when), json_integer_value(json_object_get(facts, "time_ms")));
+    render_time(when, sizeof(when), json_integer_value(json_object_get(facts, "time_ms")) / 1000);
     say("when", when, "");
     say("queue id", render_text_of(facts, "queue_id"), "");
     say_envelope(facts);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/text.h"
@@ -132,6 +133,16 @@ int64_t render_number_of(const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
     return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
+void render_time(char *out, size_t out_bytes, int64_t seconds)
+{
+    time_t at = (time_t)seconds;
+    struct tm local;
+    if (localtime_r(&at, &local) == NULL ||
+        strftime(out, out_bytes, "%Y-%m-%d %H:%M:%S", &local) == 0) {
+        snprintf(out, out_bytes, "-");
+    }
 }
 
 void render_duration(char *out, size_t out_bytes, int64_t seconds)

@@ -43,6 +43,8 @@ json_t *render_json_text(struct slice text);
 const char *render_text_of(const json_t *object, const char *name);
 int64_t render_number_of(const json_t *object, const char *name);
 
+/* "2026-11-22 09:50:00", local time, of seconds since 1970; "-" when there is no such time. */
+void render_time(char *out, size_t out_bytes, int64_t seconds);
 /* "45s", "12m 05s", "3h 07m", "4d 02h". */
 void render_duration(char *out, size_t out_bytes, int64_t seconds);
 

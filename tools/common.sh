@@ -87,6 +87,13 @@ unpack_mtas() {
     chmod g-s "$root/sendmail/usr/libexec/sendmail/sendmail"
 }
 
+# unpack_web: nginx, in $POSTERN_CACHE/web
+unpack_web() {
+    local names
+    mapfile -t names < <(packages web)
+    unpack_packages "$POSTERN_CACHE/web" "${names[@]}"
+}
+
 # build PRESET [TARGET…]
 build() {
     local preset=$1

@@ -20,6 +20,7 @@
 
 struct deeds;
 struct edit;
+struct link_deeds;
 struct mime;
 struct append_memory;
 struct job_finder;
@@ -57,6 +58,7 @@ struct job {
     struct edit *edit;           /* NULL until a part is changed */
     struct append_memory *append; /* what the last msg:append_… did; NULL */
     struct buf log_fields;       /* msg:log pairs, bounded */
+    struct link_deeds *links;    /* NULL until a part becomes a link; link_deeds.h */
 };
 
 /*

@@ -316,6 +316,8 @@ static const luaL_Reg methods[] = {
     {"set_header", lapi_part_set_header},
     {"defang", lapi_part_defang},
     {"strip_html", lapi_part_strip_html},
+    {"replace_with_url", lapi_part_replace_with_url},
+    {"filter_through", lapi_part_filter_through},
     {NULL, NULL},
 };
 

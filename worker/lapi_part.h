@@ -8,6 +8,8 @@
 
 const struct mime_part *lapi_part_check(lua_State *L); /* at index 1; raises */
 
+int lapi_part_replace_with_url(lua_State *L); /* lapi_part_link.c */
+int lapi_part_filter_through(lua_State *L);   /* lapi_part_command.c */
 int lapi_part_has_extension(lua_State *L);
 int lapi_part_name_matches(lua_State *L);
 int lapi_part_trap(lua_State *L); /* lapi_trap.c */

@@ -74,6 +74,8 @@ const struct mime_defect *mime_defects(struct mime *mime, uint32_t *n_out);
 /* Decoded content, made at the first call and kept; a container's is its raw bytes. Over
  * worker.max_decoded: cut, with a defect. */
 struct slice mime_content(struct mime *mime, const struct mime_part *part);
+/* Whether some content was cut for it: what is to be kept or changed must be whole. */
+bool mime_is_cut(const struct mime *mime);
 /* The size of that, for base64 without keeping the content; the same whichever is asked first. */
 size_t mime_content_size(struct mime *mime, const struct mime_part *part);
 /* The part's text as UTF-8 (text/html with tags removed); empty for other types. Bounded by

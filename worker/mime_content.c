@@ -126,6 +126,11 @@ struct slice mime_content(struct mime *mime, const struct mime_part *part)
     return node->decoded;
 }
 
+bool mime_is_cut(const struct mime *mime)
+{
+    return (mime->kinds_seen >> MIME_DEFECT_TOO_MUCH_DECODED & 1) != 0;
+}
+
 /* The decoded size of base64, without keeping what comes out. */
 static size_t measure_base64(struct slice content, bool *broken_out)
 {

@@ -122,6 +122,16 @@ static int send_loaded(struct nursery *nursery, const char *sandbox, const char 
     return err != 0 ? err : send_record(nursery);
 }
 
+/* It will fail when it comes to it, which a reload should not leave to the mail to find out. */
+static void warn_of_programs(const struct nursery *nursery)
+{
+    int line = script_method_line(nursery->script, "filter_through");
+    if (line > 0 && !nursery->conf->worker.allow_exec) {
+        log_warn("%s:%d: part:filter_through starts a program; worker.allow_exec = no forbids it",
+            nursery->conf->worker.filter, line);
+    }
+}
+
 /* The sandbox comes before the filter's first line. */
 static int load(struct nursery *nursery)
 {
@@ -140,6 +150,7 @@ static int load(struct nursery *nursery)
         log_error("the filter does not load: %s", error);
     } else {
         script_note_watch(nursery->script);
+        warn_of_programs(nursery);
     }
     int64_t left_ms = load_ms - (clock_now_ms() - start_ms);
     nursery->init_ms = left_ms > INIT_MIN_MS ? left_ms : INIT_MIN_MS;

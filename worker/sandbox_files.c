@@ -133,6 +133,24 @@ static int allow_modules(struct landlock *landlock)
     return err;
 }
 
+/* Where part:replace_with_url puts files, with their index and key. */
+static int allow_links(struct landlock *landlock, const struct conf *conf)
+{
+    char folder[PATH_MAX];
+    const char *const folders[] = {conf->urls.directory, conf->urls.index};
+    int err = 0;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0] && err == 0; i++) {
+        err = folders[i][0] == '/'
+                  ? landlock_allow(landlock, folders[i], LANDLOCK_READ | LANDLOCK_WRITE)
+                  : 0;
+    }
+    if (err == 0 && conf->urls.key_file[0] == '/') {
+        folder_of(conf->urls.key_file, folder, sizeof folder);
+        err = landlock_allow(landlock, folder, LANDLOCK_READ | LANDLOCK_WRITE);
+    }
+    return err;
+}
+
 int sandbox_files_allow(struct landlock *landlock, const struct conf *conf)
 {
     int err = allow_system(landlock, conf);
@@ -146,9 +164,9 @@ int sandbox_files_allow(struct landlock *landlock, const struct conf *conf)
     err = err == 0
               ? allow_list(landlock, conf, conf->worker.write_paths, LANDLOCK_READ | LANDLOCK_WRITE)
               : err;
-    return err == 0 ? landlock_allow(
-                          landlock, conf->trap.directory, LANDLOCK_READ | LANDLOCK_WRITE)
-                    : err;
+    err = err == 0 ? landlock_allow(landlock, conf->trap.directory, LANDLOCK_READ | LANDLOCK_WRITE)
+                   : err;
+    return err == 0 ? allow_links(landlock, conf) : err;
 }
 
 /* ---- the check ---- */
@@ -170,6 +188,12 @@ static bool is_in_list(const char *real, const struct conf *conf, const char *li
         }
     }
     return false;
+}
+
+static bool is_in_folder(const char *real, const char *folder)
+{
+    char real_folder[PATH_MAX];
+    return folder[0] == '/' && realpath(folder, real_folder) != NULL && is_below(real, real_folder);
 }
 
 /* The path with every link resolved; of a new file, its folder's. out: PATH_MAX bytes. */
@@ -208,7 +232,8 @@ int sandbox_files_check_write(
         return -ERR_SYSTEM;
     }
     if (is_in_list(real, conf, conf->worker.state_dir) ||
-        is_in_list(real, conf, conf->worker.write_paths)) {
+        is_in_list(real, conf, conf->worker.write_paths) ||
+        is_in_folder(real, conf->urls.directory)) {
         return 0;
     }
     snprintf(why_out, why_bytes, "is outside worker.state_dir; worker.write_paths may allow it");

@@ -1,8 +1,9 @@
 /*
  * Which files a filter reaches: reads what it needs to run, its own folder, its modules and
- * worker.read_paths; writes worker.state_dir and worker.write_paths, and trap.directory, which is not
- * for the filter but for what it has kept. As Landlock rules for the
- * kernel, and as a check with a text that names the option for what the API writes.
+ * worker.read_paths; writes worker.state_dir, worker.write_paths and urls.directory, and what is
+ * not for the filter but for what it has kept: trap.directory, urls.index, urls.key_file. As
+ * Landlock rules for the kernel, and as a check with a text that names the option for what the API
+ * writes.
  */
 #ifndef POSTERN_SANDBOX_FILES_H
 #define POSTERN_SANDBOX_FILES_H

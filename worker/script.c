@@ -18,6 +18,11 @@ enum { SCRATCH_MAX = 512 << 20, CHANGES_MAX = 402653184, KEEP_BYTES = 1 << 20 };
 
 /* ---- accessors for the API ---- */
 
+bool script_does_deeds(lua_State *L)
+{
+    return script_of(L)->does_deeds;
+}
+
 struct script *script_of(lua_State *L)
 {
     return *(struct script **)lua_getextraspace(L);

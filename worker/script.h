@@ -38,6 +38,8 @@ int script_new(const struct conf *conf, const char *path, int64_t load_ms, struc
 void script_free(struct script *script);
 uint32_t script_hooks(const struct script *script); /* HOOK_BIT of each hook defined */
 const char *script_path(const struct script *script);
+/* The line where the filter's text calls a method of that name; 0: nowhere. */
+int script_method_line(const struct script *script, const char *name);
 /* Worker: a new random seed; globals become read-only after script_init when strict_globals. */
 void script_after_fork(struct script *script);
 /* Nursery, for the workers that come of it: a signal that ends the process finds the line first. */
@@ -46,6 +48,7 @@ void script_note_watch(struct script *script);
 void script_note_set(struct script *script, struct note *note);
 /* What hooks ask for outside the mail (deeds.h) is done from now on; else it is only told. */
 void script_do_deeds(struct script *script);
+bool script_does_deeds(struct lua_State *L);
 /* Runs filter_init within budget_ms. 0 or -ERR_BAD with error_out. */
 int script_init(struct script *script, int64_t budget_ms, char **error_out);
 void script_exit(struct script *script, int64_t budget_ms);

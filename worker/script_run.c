@@ -8,6 +8,7 @@
 #include "common/verdict.h"
 #include "worker/deeds.h"
 #include "worker/edit.h"
+#include "worker/link_deeds.h"
 #include "worker/mime.h"
 #include "worker/script_internal.h"
 
@@ -344,7 +345,7 @@ static enum verdict verdict_for_subject(enum verdict verdict, enum subject subje
     return verdict;
 }
 
-void script_fill_failure(const struct conf *conf, const struct wire_request *request,
+static void fill_failure(const struct wire_request *request, enum failure_answer answer,
     enum reply_outcome outcome, const char *error, struct script_failure_texts *texts,
     struct wire_reply *reply)
 {
@@ -354,8 +355,8 @@ void script_fill_failure(const struct conf *conf, const struct wire_request *req
     char uid[64];
     snprintf(uid, sizeof uid, "%.*s", (int)(id.len < sizeof uid ? id.len : 0),
         id.len > 0 ? id.data : "");
-    enum verdict verdict = failure_verdict(
-        FAILURE_CAUSE_ERROR, conf->worker.on_error, uid, &smtp, texts->text, sizeof texts->text);
+    enum verdict verdict =
+        failure_verdict(FAILURE_CAUSE_ERROR, answer, uid, &smtp, texts->text, sizeof texts->text);
     snprintf(texts->dsn, sizeof texts->dsn, "%s", smtp.dsn);
     *reply = (struct wire_reply){.outcome = (uint8_t)outcome,
         .verdict = (uint8_t)verdict_for_subject(verdict, info->subject),
@@ -366,9 +367,16 @@ void script_fill_failure(const struct conf *conf, const struct wire_request *req
         reply->dsn = slice_text(texts->dsn);
         reply->text = smtp.text;
     }
-    if (conf->worker.on_error == FAILURE_ACCEPT && info->subject != SUBJECT_NONE) {
+    if (answer == FAILURE_ACCEPT && info->subject != SUBJECT_NONE) {
         reply->flags |= REPLY_NO_CHANGES;
     }
+}
+
+void script_fill_failure(const struct conf *conf, const struct wire_request *request,
+    enum reply_outcome outcome, const char *error, struct script_failure_texts *texts,
+    struct wire_reply *reply)
+{
+    fill_failure(request, conf->worker.on_error, outcome, error, texts, reply);
 }
 
 static void fail(struct script *script, struct run *run, const struct script_call *call)
@@ -379,6 +387,29 @@ static void fail(struct script *script, struct run *run, const struct script_cal
     script_fill_failure(script->conf, &run->job->request, call->outcome, error, texts, run->reply);
     log_error("%s%s%s", call->error, call->traceback != NULL ? "\n" : "",
         call->traceback != NULL ? call->traceback : "");
+}
+
+/* Whatever the configuration says: a part that has left the mail must be somewhere. */
+static void fail_link(const struct run *run, const char *why)
+{
+    struct script_failure_texts *texts = arena_alloc(run->job->arena, sizeof *texts);
+    fill_failure(&run->job->request, FAILURE_TEMPFAIL, OUTCOME_ERROR, why, texts, run->reply);
+    log_error("%s; the message is deferred", why);
+}
+
+/* Only mail that goes on with its changes has links in it. */
+static void store_links(const struct script *script, const struct run *run, int64_t deadline_ms)
+{
+    const struct wire_reply *reply = run->reply;
+    const char *why = link_deeds_failure(run->job);
+    bool goes_on = reply->outcome == OUTCOME_OK && (reply->flags & REPLY_REWRITE_FAILED) == 0 &&
+                   (reply->verdict == VERDICT_CONTINUE || reply->verdict == VERDICT_ACCEPT);
+    if (why == NULL && goes_on && script->does_deeds) {
+        why = link_deeds_do(run->job, deadline_ms);
+    }
+    if (why != NULL) {
+        fail_link(run, why);
+    }
 }
 
 /* ---- the run ---- */
@@ -458,6 +489,7 @@ void script_run(
         deeds_do(job, script->does_deeds, script->tally, reply);
     }
     script_call_clear(&call);
+    store_links(script, &run, deadline_ms);
     end(script);
     reply->log_fields = buf_slice(&job->log_fields);
     reply->hook_us = (uint32_t)(clock_now_us() - start_us);

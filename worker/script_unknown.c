@@ -378,6 +378,23 @@ static int find_unknown(lua_State *L)
     return 0;
 }
 
+int script_method_line(const struct script *script, const char *name)
+{
+    struct lexer lexer = {.at = script->text, .end = script->text + script->text_bytes, .line = 1};
+    struct token before = {.kind = TOKEN_END};
+    if (script->text_bytes > 0 && script->text[0] == '#') {
+        skip_line(&lexer);
+    }
+    for (struct token token = next_token(&lexer); token.kind != TOKEN_END;
+         token = next_token(&lexer)) {
+        if (token.kind == TOKEN_NAME && is(before, ":") && slice_is(token.text, name)) {
+            return token.line;
+        }
+        before = token;
+    }
+    return 0;
+}
+
 void script_each_unknown_global(struct script *script, script_unknown_global_cb cb, void *context)
 {
     struct request request = {.cb = cb, .context = context};

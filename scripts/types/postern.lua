@@ -367,6 +367,31 @@ function part:set_header(name, value) end
 ---@param name? string
 function part:defang(name) end
 
+---@class postern.url_options
+---@field directory? string by default urls.directory
+---@field base_url? string by default urls.base_url
+---@field age? number|string seconds, or "30d"; 0: for ever; by default urls.age
+---@field text? string with ${name}, ${url}, ${size}, ${expires}, ${type}, ${sha256}
+---@field html? string the same for mail that is HTML alone
+
+---Puts the content into a folder that a web server serves, and a text with its address into its place.
+---@param options? postern.url_options
+---@return string? url
+---@return string? why
+function part:replace_with_url(options) end
+
+---@class postern.command_options
+---@field command string|string[] for the shell; or the program and its arguments
+---@field timeout? number|string seconds, or "5s"
+---@field max_output? integer|string bytes, or "1M"
+---@field on_failure? "error"|"return"
+
+---The content through a program: its output becomes the content. Needs worker.allow_exec.
+---@param options postern.command_options
+---@return boolean
+---@return string? why
+function part:filter_through(options) end
+
 -- Hooks: global functions that a filter defines ---------------------------------------------------
 
 ---@alias postern.hook_result postern.verdict|nil

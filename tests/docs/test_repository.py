@@ -10,7 +10,7 @@ import unittest
 from common import BIN, BUILD, PAGES, PATIENCE, SOURCE, Folder, ctl, read
 
 PROGRAMS = ("bin/posternctl", "sbin/postern-milterd", "sbin/postern-multiplexor", "sbin/postern-worker")
-UNITS = ("postern-milterd.service", "postern-milterd.socket", "postern-multiplexor.service")
+UNITS = ("postern-milterd.service", "postern-milterd.socket", "postern-multiplexor.service", "postern-urls.service", "postern-urls.timer")
 
 
 def markdown():
@@ -54,7 +54,7 @@ class Installed(unittest.TestCase):
     def test_systemd_takes_the_units(self):
         if shutil.which("systemd-analyze") is None:
             self.skipTest("systemd-analyze is not installed")
-        paths = [self.folder.write(name, read("conf", name).replace("@CMAKE_INSTALL_FULL_SBINDIR@", BIN)) for name in UNITS]
+        paths = [self.folder.write(name, re.sub(r"@CMAKE_INSTALL_FULL_S?BINDIR@", BIN, read("conf", name))) for name in UNITS]
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True, check=False)
         ours = [line for line in (done.stdout + done.stderr).splitlines() if "postern" in line]
         self.assertEqual((done.returncode, ours), (0, []))

@@ -277,13 +277,23 @@ static void walk_decoded(
     buf_clear(&out);
 }
 
+/* New content for a part whose header stays. One that ended without an empty line gets it now. */
+static void put_content(const struct edit_work *work, struct edit_region *region,
+    const struct mime_node *node, struct slice content)
+{
+    const struct slice old = node->part.content;
+    const bool is_unended = node->parent != NULL && old.data == end_of(node->part.header);
+    const struct slice line_end = slice_text(is_unended ? edit_line_end(&node->part) : "");
+    add_span(work, region, old.data, old.data, line_end, slice_of("", 0));
+    add_span(work, region, old.data, end_of(old), content, missing_line_end(node));
+}
+
 static void walk_content(
     struct edit_work *work, struct edit_region *region, const struct mime_node *node)
 {
     const struct edit_asked *asked = edit_asked_of(work->edit, node);
     if (asked != NULL && asked->has_content)
-        add_span(work, region, node->part.content.data, end_of(node->part.content), asked->content,
-            missing_line_end(node));
+        put_content(work, region, node, asked->content);
     else if (node->region.data != NULL)
         walk_decoded(work, region, node);
     else

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the seeds of the fuzzers wire, envelope, action, plan and trace into corpus/NAME/seed-*: run it again when a format changes.
+"""Writes the seeds of the fuzzers wire, envelope, action, plan, trace and edit into corpus/NAME/seed-*: run it again when a format changes.
 
 Files of other names (what a fuzzer found) are left alone.
 """
@@ -169,9 +169,28 @@ def trace_seeds():
     yield "file-far", b"\0" + whole[:128] + struct.pack("<Q", (1 << 48) - 1) + whole[136:]
 
 
+EDIT_MAILS = {
+    "plain": b"Subject: x\r\n\r\nhello\r\n",
+    "mixed": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: a/b; name=c\r\n\r\ntwo\r\n--b--\r\nend",
+    "nested": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n"
+              b"--c\r\n\r\none\r\n--c\r\n\r\ntwo\r\n--c--\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nthree\r\n--b--\r\n",
+    "encoded": b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogaW4NCg0KaGVsbG8NCg==\r\n",
+    "readings": b"Content-Type: multipart/mixed; boundary=b; boundary=c\r\n\r\n--b\r\n\r\none\r--c\r\n\r\ntwo\r\n--b\r\nX\r\n--c--\r\n",
+    "unended": b"Content-Type: multipart/mixed; boundary=b\n\n--b\nX: y\n--b\n\n--b\n\nlast",
+}
+
+
+def edit_seeds():
+    for name, mail in EDIT_MAILS.items():
+        for kind in range(10):
+            for part in (0, 1, 2):
+                script = bytes([kind, part]) if part < 2 else bytes([kind, 1, (kind + 3) % 10, 2, 8, 0])
+                yield f"{name}-{kind}-{part}", bytes([0, len(script)]) + script + mail
+
+
 def main():
     for name, seeds in (("wire", wire_seeds()), ("envelope", envelope_seeds()), ("action", action_seeds()), ("plan", plan_seeds()),
-                        ("trace", trace_seeds())):
+                        ("trace", trace_seeds()), ("edit", edit_seeds())):
         folder = os.path.join(HERE, "corpus", name)
         os.makedirs(folder, exist_ok=True)
         for seed, data in seeds:

@@ -23,8 +23,7 @@ static const char two[] = MIXED "preamble\n--b\nContent-Type: text/plain\nX-Odd:
                                 "--b\nContent-Type: application/zip; name=\"a.zip\"\n"
                                 "Content-Transfer-Encoding: base64\n\nUEsDBA==\n--b--\nepilogue\n";
 static const char three[] = MIXED "--b\n\none\n--b\n\ntwo\n--b\n\nthree\n--b--\n";
-static const char four[] =
-    MIXED "--b\n\none\n--b\n\ntwo\n--b\n\nthree\n--b\n\nfour\n--b--\n";
+static const char four[] = MIXED "--b\n\none\n--b\n\ntwo\n--b\n\nthree\n--b\n\nfour\n--b--\n";
 
 static void text_lines(struct worker_fixture *f, const char *text, char *out)
 {
@@ -158,6 +157,9 @@ static void content_is_replaced(void **state)
             "Quoted-Printable\n\na =3D =C3=A4\n");
     becomes(three, "at('1.2'):set_content('a') at('1.2'):set_content('b')",
         MIXED "--b\n\none\n--b\n\nb\n--b\n\nthree\n--b--\n");
+    /* a header that ends at the boundary */
+    becomes(MIXED "--b\nX: y\n--b--\n", "at('1.1'):set_content('new\\n')",
+        MIXED "--b\nX: y\n\nnew\n\n--b--\n");
     fails(three, "msg.root:set_content('x')", "holds other parts");
 }
 

@@ -283,9 +283,29 @@ static struct slice raw_extension(struct slice name)
                        : slice_of(dot + 1, name.len - (size_t)(dot + 1 - name.data));
 }
 
+/*
+ * The length of an ISO 2022 designation at that place (ESC ( B, ESC $ B, ESC $ ) C …), or 0: a
+ * name in such a charset is also read undecoded, and honest.
+ */
+static size_t designation_at(struct slice name, size_t at)
+{
+    const char *s = name.data + at;
+    size_t left = name.len - at, n = 1;
+    if (left < 3 || s[0] != 0x1b)
+        return 0;
+    n += s[n] == '$';
+    n += n < left && strchr("()*+", s[n]) != NULL && s[n] != 0;
+    return n > 1 && n < left && s[n] >= '@' && s[n] <= '~' ? n + 1 : 0;
+}
+
 static bool has_deceptive_char(struct slice name)
 {
     for (size_t i = 0; i < name.len;) {
+        size_t skip = designation_at(name, i);
+        if (skip > 0) {
+            i += skip;
+            continue;
+        }
         bool is_overlong = false;
         uint32_t c = next_char(name, &i, &is_overlong);
         if ((c < 0x20 && c != '\t') || c == 0x7f || turns(c))

@@ -92,10 +92,13 @@ class Programs(unittest.TestCase):
                 self.assertEqual(reading.text.replace("\r\n", "\n"), text)
                 self.assertEqual(reading.urls, urls)
 
+    # File names in encoded words are against RFC 2047, and what these programs write.
+    ENCODED_WORDS = ("apple-mail", "japanese")
+
     def test_honest_mail_has_no_defects(self):
         for name in READINGS:
             with self.subTest(name):
-                self.assertEqual(self.read(name).defects, [])
+                self.assertEqual(self.read(name).defects, ["encoded-word-in-parameter"] if name in self.ENCODED_WORDS else [])
 
     def test_a_name_written_in_two_ways_is_found_in_both(self):
         names = self.read("pgp-signed").names

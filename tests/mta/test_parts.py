@@ -7,6 +7,7 @@ import base64
 import email
 import email.policy
 import glob
+import html
 import json
 import os
 import sys
@@ -26,18 +27,32 @@ local function text_note(body) return { type = "text/plain", charset = "utf-8", 
 
 local deeds = {
     accept = function() end,
+    accept_with_warning = function(msg) assert(msg:append_text("Take care: grüße.\n")) end,
     drop = function(msg, part) part:drop() end,
     drop_with_warning = function(msg, part) part:drop("Taken out: grüße.\n") end,
     replace_with_warning = function(msg, part) part:replace(text_note("Was here: grüße.\n.\n")) end,
+    replace_with_url = function(msg, part)
+        part:replace_with_url{ directory = config.url_directory, base_url = "https://files.example.net/", text = "It is at ${url}\n" }
+    end,
     defang = function(msg, part) part:defang("harmless.txt") end,
+    external_filter = function(msg, part) part:filter_through{ command = { "/usr/bin/tr", "a-z", "A-Z" } } end,
     quarantine = function(msg, part) part:trap("looks odd") part:drop("Kept.\n") end,
     set_content = function(msg, part) part:set_content("new: " .. part:content()) end,
     set_header = function(msg, part) part:set_header("Content-Description", "grüße") end,
+    strip_html = function(msg, part) part:strip_html() end,
+    many = function(msg, part)
+        assert(msg:append_text("Two things.\n"))
+        part:drop("Gone.\n")
+        msg:add_part(text_note("And this.\n"))
+        msg:add_header("X-Many", "yes")
+    end,
     nothing_left = function(msg) for part in msg:parts() do part:drop() end end,
 
     quarantine_entire_message = function(msg) msg:trap{ mode = "copy", reason = "looks odd" } end,
     quarantine_and_discard = function(msg) msg:trap{ mode = "copy", reason = "looks odd" } return discard() end,
     add_part = function(msg) msg:add_part(text_note("Added: grüße.\n")) end,
+    append_text_boilerplate = function(msg) assert(msg:append_text("-- \nExample Ltd\n")) end,
+    append_html_boilerplate = function(msg) assert(msg:append_html("<p>Example &amp; Ltd</p>")) end,
 }
 
 function filter_message(msg)
@@ -102,9 +117,10 @@ class Parts(unittest.TestCase):
     def setUpClass(cls):
         cls.mta = MTA(name=MTA.__name__.lower() + ".parts")
         folder = cls.mta.folder
-        os.makedirs(folder("state"))
+        for name in ("state", "urls"):
+            os.makedirs(folder(name))
         cls.postern = Postern(FILTER, folder=folder, options={
-            "worker.state_dir": folder("state")})
+            "worker.state_dir": folder("state"), "worker.write_paths": folder("urls"), "worker.allow_exec": "yes", "filter.url_directory": folder("urls")})
         cls.mta.spec = cls.postern.spec
         cls.mta.start()
 
@@ -139,6 +155,13 @@ class Parts(unittest.TestCase):
     def test_accept(self):
         found, _ = self.deliver("accept")
         self.assertEqual(found, BEFORE)
+
+    def test_accept_with_warning(self):
+        found, _ = self.deliver("accept_with_warning", touched=("1.1",))
+        for path in ("1.1.1", "1.1.2"):
+            self.assertIn("Schöne Grüße", found[path][2])
+            self.assertIn("Take care: grüße.", html.unescape(found[path][2]))
+        self.assertEqual({path: leaf for path, leaf in found.items() if path > "1.2"}, {path: leaf for path, leaf in BEFORE.items() if path > "1.2"})
 
     def test_drop(self):
         found, _ = self.deliver("drop", "1.3", touched=("1.3",))
@@ -178,11 +201,25 @@ class Parts(unittest.TestCase):
         self.assertEqual((kind, name, content.rstrip("\n")), ("text/plain", "note.txt", "Was here: grüße.\n."))
         self.assertEqual({**found, "1.3": BEFORE["1.3"]}, BEFORE)
 
+    def test_replace_with_url(self):
+        found, _ = self.deliver("replace_with_url", "1.3", touched=("1.3",))
+        kind, _, content = found["1.3"]
+        self.assertEqual(kind, "text/plain")
+        self.assertRegex(content, r"^It is at https://files\.example\.net/\S{20,}")
+        name = content.split("https://files.example.net/")[1].split()[0]
+        self.assertEqual(content_of(self.mta.folder("urls", name)), EXE)
+        self.assertEqual({**found, "1.3": BEFORE["1.3"]}, BEFORE)
+
     def test_defang(self):
         found, delivered = self.deliver("defang", "1.3", touched=("1.3",))
         kind, name, content = found["1.3"]
         self.assertEqual((kind, name, content), ("application/octet-stream", "harmless.txt", EXE.decode()))
         self.assertNotIn(b"setup.exe", delivered.raw)
+        self.assertEqual({**found, "1.3": BEFORE["1.3"]}, BEFORE)
+
+    def test_external_filter(self):
+        found, _ = self.deliver("external_filter", "1.3", touched=("1.3",))
+        self.assertEqual(found["1.3"], ("application/octet-stream", "setup.exe", EXE.decode().upper()))
         self.assertEqual({**found, "1.3": BEFORE["1.3"]}, BEFORE)
 
     def kept(self):
@@ -212,6 +249,18 @@ class Parts(unittest.TestCase):
         self.assertEqual(str(make_header(decode_header(value))), "grüße")
         self.assertIn(PDF64.replace("\r\n", "\n").encode(), delivered.raw.replace(b"\r\n", b"\n"))
 
+    def test_strip_html(self):
+        found, _ = self.deliver("strip_html", "1.1.2", touched=("1.1",))
+        self.assertTrue(all(kind != "text/html" for kind, _, _ in found.values()), found)
+        self.assertTrue(any("Schöne Grüße" in content for _, _, content in found.values()))
+
+    def test_many_at_once(self):
+        found, delivered = self.deliver("many", "1.3", touched=("1.1", "1.3"))
+        self.assertEqual(delivered["X-Many"], "yes")
+        self.assertIn("Two things.", found["1.1.1"][2])
+        self.assertEqual(found["1.3"][2].strip(), "Gone.")
+        self.assertEqual(found["1.5"], ("text/plain", "note.txt", "And this.\n"))
+
     def test_nothing_left(self):
         self.send("nothing_left")
         delivered = self.mta.one()
@@ -234,6 +283,15 @@ class Parts(unittest.TestCase):
     def test_add_part(self):
         found, _ = self.deliver("add_part")
         self.assertEqual(found, {**BEFORE, "1.5": ("text/plain", "note.txt", "Added: grüße.\n")})
+
+    def test_boilerplate(self):
+        found, _ = self.deliver("append_text_boilerplate", touched=("1.1",))
+        self.assertIn("-- \nExample Ltd", found["1.1.1"][2])
+        self.assertIn("Example Ltd", found["1.1.2"][2])
+        found, _ = self.deliver("append_html_boilerplate", touched=("1.1",))
+        self.assertIn("<p>Example &amp; Ltd</p>", found["1.1.2"][2])
+        self.assertLess(found["1.1.2"][2].index("Example"), found["1.1.2"][2].index("</body>"))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

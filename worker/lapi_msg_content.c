@@ -93,7 +93,7 @@ int lapi_msg_defects(lua_State *L)
     struct job *job = lapi_msg_check(L);
     lua_createtable(L, (int)n, 0);
     for (uint32_t i = 0; i < n; i++) {
-        lua_createtable(L, 0, 3);
+        lua_createtable(L, 0, 4);
         lua_pushstring(L, defects[i].kind);
         lua_setfield(L, -2, "kind");
         if (defects[i].part != NULL) {
@@ -102,6 +102,8 @@ int lapi_msg_defects(lua_State *L)
         }
         lapi_push_utf8(L, slice_text(defects[i].detail));
         lua_setfield(L, -2, "detail");
+        lua_pushboolean(L, defects[i].is_ambiguous);
+        lua_setfield(L, -2, "ambiguous");
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;

@@ -121,6 +121,7 @@ function rcpt:matches(patterns) end
 ---@field kind string
 ---@field part? postern.part nil: the message
 ---@field detail string
+---@field ambiguous boolean could hide content from some program
 
 ---@class postern.append_options
 ---@field force? boolean also signed and encrypted mail

@@ -82,8 +82,20 @@ static void widen(
     append->new_charset = "utf-8";
 }
 
-static int put_change(struct append *append, struct slice content, struct charset_out *charset,
-    struct arena *arena, struct buf *out)
+/* A part whose last line had no end gets none: that of the boundary follows. */
+static struct slice without_end(
+    const struct append *append, const struct ending *ending, struct slice lines)
+{
+    if (append->is_top || ending->is_line || lines.len == 0)
+        return lines;
+    lines.len--;
+    if (lines.len > 0 && lines.data[lines.len - 1] == '\r')
+        lines.len--;
+    return lines;
+}
+
+static int put_change(struct append *append, struct slice content, bool is_at_end,
+    struct charset_out *charset, struct arena *arena, struct buf *out)
 {
     const char *line_end = splice_is_raw(append->encoding) ? append->line_end : "\r\n";
     const struct ending ending = ending_of(charset, content, arena);
@@ -96,7 +108,8 @@ static int put_change(struct append *append, struct slice content, struct charse
     if (rc == 0)
         rc = buf_put(out, back.data, back.len);
     if (rc == 0)
-        rc = charset_out_put(charset, buf_slice(&lines), out);
+        rc = charset_out_put(charset,
+            is_at_end ? without_end(append, &ending, buf_slice(&lines)) : buf_slice(&lines), out);
     buf_clear(&lines);
     return rc;
 }
@@ -122,8 +135,8 @@ static int put_body(struct append *append, const struct splice_body *body,
     const bool is_new_8bit = splice_is_raw(append->encoding) &&
                              !is_8bit_encoding(append->encoding) && has_8bit(change->bytes);
     if (is_new_8bit)
-        append->new_encoding = append->may_be_8bit ? "8bit" : "quoted-printable";
-    if (is_new_8bit && !append->may_be_8bit)
+        append->new_encoding = append->is_top ? "8bit" : "quoted-printable";
+    if (is_new_8bit && !append->is_top)
         return splice_put_requoted(body, change, 1, out);
     return splice_put(body, change, 1, arena, out);
 }
@@ -141,8 +154,8 @@ const char *append_to_body(struct append *append, struct arena *arena, struct bu
         return "charset";
     struct buf bytes;
     buf_init(&bytes, out->max);
-    int rc = put_change(append, body.decoded, &charset, arena, &bytes);
     const size_t place = find_place(append, &charset, body.decoded, arena);
+    int rc = put_change(append, body.decoded, place == body.decoded.len, &charset, arena, &bytes);
     const struct splice change = {place, place, buf_slice(&bytes)};
     if (rc == 0)
         rc = put_body(append, &body, &change, arena, out);

@@ -20,19 +20,20 @@ struct append {
     bool is_html;             /* the body is, and so is text */
     bool is_flowed;           /* format=flowed (RFC 3676) */
     bool has_delsp;           /* with delsp=yes */
-    bool may_be_8bit;         /* the body may become 8bit: nothing around it says otherwise */
+    bool is_top;              /* the body is that of the message, not of a part in it */
     struct slice text;        /* UTF-8 without NUL */
     const char *new_charset;  /* out: what the header must say from now on; NULL: what it says */
     const char *new_encoding; /* out: the same */
 };
 
 /*
- * Writes the new body into out. Text starts on a line of its own at the end and ends its line;
- * characters that the charset cannot carry become "?". HTML goes where html_place says, as ASCII
- * with numeric references, which holds under any charset. The bytes before stay as they are, except
- * that base64 is written anew from there on, and that a body which cannot become 8bit becomes
- * quoted-printable. arena: for the work. Returns NULL, or why it cannot be done: "encoding"
- * (unknown or broken transfer encoding), "charset" (one without ASCII), "size".
+ * Writes the new body into out. Text starts on a line of its own at the end and ends its line,
+ * unless a part's last line had no end of its own; characters that the charset cannot carry become
+ * "?". HTML goes where html_place says, as ASCII with numeric references, which holds under any
+ * charset. The bytes before stay as they are, except that base64 is written anew from there on, and
+ * that a part of 7bit that would become 8bit becomes quoted-printable, since what is around it says
+ * 7bit too. arena: for the work. Returns NULL, or why it cannot be done: "encoding" (unknown or
+ * broken transfer encoding), "charset" (one without ASCII), "size".
  */
 const char *append_to_body(struct append *append, struct arena *arena, struct buf *out);
 

@@ -152,17 +152,20 @@ size_t html_place(struct slice html)
     struct html_scan scan;
     struct html_token token;
     size_t body = SIZE_MAX, whole = SIZE_MAX, end = html.len;
-    size_t raw = SIZE_MAX; /* the tag whose content, which holds no tags, comes next */
+    size_t raw = SIZE_MAX; /* where an element that holds no tags begins, while we are in it */
     html_scan_init(&scan, html);
     while (html_scan_next(&scan, &token)) {
-        if (token.kind != HTML_RAW || !token.is_open)
-            raw = scan.raw.len > 0 ? token.start : SIZE_MAX;
-        if (token.kind == HTML_END_TAG && !token.is_open && mime_name_is(token.name, "body"))
-            body = token.start;
-        else if (token.kind == HTML_END_TAG && !token.is_open && mime_name_is(token.name, "html"))
-            whole = token.start;
-        else if (token.is_open && token.kind != HTML_TEXT && token.kind != HTML_RAW)
+        const bool is_end_tag = token.kind == HTML_END_TAG;
+        if (scan.raw.len > 0)
+            raw = token.start;
+        else if (token.kind != HTML_RAW && !(is_end_tag && token.is_open))
+            raw = SIZE_MAX;
+        if (token.is_open && token.kind != HTML_TEXT)
             end = token.start;
+        else if (is_end_tag && mime_name_is(token.name, "body"))
+            body = token.start;
+        else if (is_end_tag && mime_name_is(token.name, "html"))
+            whole = token.start;
     }
     if (raw != SIZE_MAX)
         end = raw;

@@ -170,7 +170,7 @@ static bool prepare(struct call *call, const struct mime_part *part, struct chan
         .is_html = is_html,
         .is_flowed = has_param(part, "format", "flowed"),
         .has_delsp = has_param(part, "delsp", "yes"),
-        .may_be_8bit = part->parent == NULL,
+        .is_top = part->parent == NULL,
         .text = is_html ? call->as_html : call->text};
     return true;
 }

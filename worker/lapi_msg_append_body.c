@@ -95,7 +95,7 @@ static const char *add_changes(struct job *job, const struct append *append, str
 const char *lapi_append_to_replaced(struct job *job, const struct mime_part *root,
     struct slice text, bool is_html, bool is_forced, const char **wrong_out)
 {
-    struct append append = {.text = text, .line_end = "\r\n", .may_be_8bit = true};
+    struct append append = {.text = text, .line_end = "\r\n", .is_top = true};
     if ((root->is_encrypted || root->is_signed) && !is_forced)
         return root->is_signed ? "signed" : "encrypted";
     arena_reset(job->scratch_arena);

@@ -118,7 +118,8 @@ static int allow_filter(struct landlock *landlock, const struct conf *conf)
     return err;
 }
 
-/* Those of Postern: installed, or those of the checkout that the program was built from. */
+/* Those of Postern: installed, also when the installation was moved, or those of the checkout that
+ * the program was built from. */
 static int allow_modules(struct landlock *landlock)
 {
     char dir[PATH_MAX];
@@ -128,6 +129,8 @@ static int allow_modules(struct landlock *landlock)
         snprintf(folder, sizeof folder, "%s/../CMakeCache.txt", dir);
         err = landlock_allow(landlock, folder, LANDLOCK_READ);
         snprintf(folder, sizeof folder, "%s/../../../scripts/lib", dir);
+        err = err == 0 ? landlock_allow(landlock, folder, LANDLOCK_READ) : err;
+        snprintf(folder, sizeof folder, "%s/%s", dir, POSTERN_LUA_FROM_PROGRAM);
         err = err == 0 ? landlock_allow(landlock, folder, LANDLOCK_READ) : err;
     }
     return err;

@@ -163,9 +163,10 @@ static void add_folder(luaL_Buffer *paths, const char *folder)
 static void add_own_folders(luaL_Buffer *paths)
 {
     char dir[4096];
-    char folder[4200];
-    if (proc_program_dir(dir, sizeof dir) == 0 && is_build_folder(dir)) {
-        snprintf(folder, sizeof folder, "%s/../../../scripts/lib", dir);
+    char folder[4300];
+    if (proc_program_dir(dir, sizeof dir) == 0) {
+        snprintf(folder, sizeof folder, "%s/%s", dir,
+            is_build_folder(dir) ? "../../../scripts/lib" : POSTERN_LUA_FROM_PROGRAM);
         add_folder(paths, folder);
     }
     add_folder(paths, POSTERN_LUA_DIR);

@@ -151,14 +151,20 @@ static void walk_to(struct walk *walk, size_t decoded)
     }
 }
 
-/* At the end of the content: behind soft breaks too. */
-static void walk_over_last_breaks(struct walk *walk)
+/* At the end of the content: behind soft breaks too. Returns where the bytes to keep end: before a
+ * soft break that lacks its line end, which would take that of what follows. */
+static size_t walk_over_last_breaks(struct walk *walk)
 {
-    size_t at = walk->pos, next;
-    while ((next = behind_soft_break(walk->in, at)) != at)
+    size_t at = walk->pos, last = at, next;
+    while ((next = behind_soft_break(walk->in, at)) != at) {
+        last = at;
         at = next;
-    if (at == walk->in.len)
-        walk->pos = at;
+    }
+    if (at != walk->in.len)
+        return walk->pos;
+    const bool is_whole = at == walk->pos || walk->in.data[at - 1] == '\n';
+    walk->pos = at;
+    return is_whole ? at : last;
 }
 
 static size_t rest_of_line(struct slice in, size_t pos)
@@ -173,11 +179,7 @@ static size_t rest_of_line(struct slice in, size_t pos)
 static int put_change(const struct writer *w, struct walk *walk, struct slice bytes)
 {
     struct buf *out = w->out;
-    int rc = 0;
-    if (out->len > 0 && out->data[out->len - 1] == '=') /* a soft break that the body ended in */
-        rc = put_line_end(w);
-    if (rc == 0)
-        rc = put_bytes(w, bytes, column_of(out));
+    int rc = put_bytes(w, bytes, column_of(out));
     const size_t column = column_of(out), rest = rest_of_line(walk->in, walk->pos);
     if (rc == 0 && column > 0 && rest > 0 && column + rest > LINE_CHARS)
         rc = put_soft_break(w);
@@ -191,8 +193,8 @@ static int put_sound(const struct writer *w, struct slice body, const struct spl
     for (size_t i = 0; rc == 0 && i < n; i++) {
         const size_t before = walk.pos;
         walk_to(&walk, list[i].from);
-        walk_over_last_breaks(&walk);
-        rc = buf_put(w->out, body.data + before, walk.pos - before);
+        const size_t end = walk_over_last_breaks(&walk);
+        rc = buf_put(w->out, body.data + before, end - before);
         walk_to(&walk, list[i].to);
         if (rc == 0)
             rc = put_change(w, &walk, list[i].bytes);

@@ -74,7 +74,7 @@ class Installed(unittest.TestCase):
         self.run_quietly("cmake", "--install", BUILD, DESTDIR=root)
         pages = [f"share/man/man{page[-1]}/{page}" for page in PAGES]
         filters = []
-        for folder, _, names in os.walk(os.path.join(SOURCE, "scripts", "filters")):
+        for folder, _, names in [*os.walk(os.path.join(SOURCE, "scripts", "filters")), *os.walk(os.path.join(SOURCE, "scripts", "lib"))]:
             filters += [os.path.join("share/postern", os.path.relpath(folder, os.path.join(SOURCE, "scripts")), name) for name in names]
         below = [*PROGRAMS, *pages, *filters, *("lib/systemd/system/" + unit for unit in UNITS), "lib/sysusers.d/postern.conf",
                  "lib/tmpfiles.d/postern.conf", "share/postern/types/postern.lua", "share/doc/postern/examples/sendmail.mc",
@@ -90,6 +90,9 @@ class Installed(unittest.TestCase):
             self.run_quietly(os.path.join(root, prefix, program), "-t", "-c", conf)
         self.run_quietly(control, "-c", conf, "run", os.path.join(root, "etc/postern/filter.lua"),
                          os.path.join(SOURCE, "tests/samples/clean.eml"))
+        disclaimer = os.path.join(root, prefix, "share/postern/filters/disclaimer.lua")  # which needs a module in Lua
+        self.run_quietly(control, "-c", conf, "check", disclaimer)
+        self.run_quietly(control, "-c", conf, "test", "--filter", disclaimer, disclaimer.replace(".lua", "_test.lua"))
 
     def test_an_edited_filter_stays(self):
         root = self.folder("root")

@@ -12,6 +12,7 @@
 #include "common/text.h"
 #include "worker/html.h"
 #include "worker/html_scan.h"
+#include "worker/mime.h"
 #include "worker/url_rewrite.h"
 
 static void check(bool holds)
@@ -90,8 +91,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     static const char *const encodings[] = {"", "8bit", "quoted-printable", "base64"};
     static const char *const charsets[] = {
         "", "utf-8", "iso-8859-1", "iso-2022-jp", "gb18030", "utf-16le", "unheard-of", "koi8-r"};
+    static bool is_started;
     if (len == 0)
         return 0;
+    if (!is_started)
+        mime_start(); /* charsets */
+    is_started = true;
     struct arena *arena = arena_new();
     const struct slice bytes = slice_of(data + 1, len - 1);
     struct url_rewrite rewrite = {

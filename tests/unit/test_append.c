@@ -46,7 +46,9 @@ static const struct row rows[] = {
     {"a=3D\r\n", "utf-8", "quoted-printable", "1=2 \t", "a=3D\r\n1=3D2 =09\r\n"},
     {"a", "utf-8", "quoted-printable", "\xc3\xb6", "a\r\n=C3=B6\r\n"},
     {"soft=\r\n", "utf-8", "quoted-printable", "x", "soft=\r\n\r\nx\r\n"},
-    {"soft=", "utf-8", "quoted-printable", "x", "soft=\r\n\r\nx\r\n"},
+    {"soft=", "utf-8", "quoted-printable", "x", "soft\r\nx\r\n"},
+    {"soft=\r\n= \t", "utf-8", "quoted-printable", "x", "soft=\r\n\r\nx\r\n"},
+    {"soft=\r", "utf-8", "quoted-printable", "x", "soft\r\nx\r\n"},
     {"", "utf-8", "quoted-printable",
         "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234",
         "012345678901234567890123456789012345678901234567890123456789012345678901234=\r\n"
@@ -74,12 +76,17 @@ static const struct row rows[] = {
     {"a\n", "", "", "\xc3\xb6", "a\n=C3=B6\n", .needs_utf8 = true, .needs_quoted = true,
         .is_nested = true, .has_lf = true},
     {"a\r\n", "utf-8", "8bit", "\xc3\xb6", "a\r\n\xc3\xb6\r\n", .is_nested = true},
+    {"a", "utf-8", "8bit", "b", "a\r\nb", .is_nested = true},
+    {"YQ==", "utf-8", "base64", "b", "YQ0KYg==\r\n", .is_nested = true},
+    {"", "utf-8", "8bit", "b", "b\r\n", .is_nested = true},
+    {"<p>a", "utf-8", "8bit", "b", "<p>ab", .is_html = true, .is_nested = true},
+    {"a</body>", "", "", "b", "ab\r\n</body>", .is_html = true, .is_nested = true},
     {"a\n", "utf-8", "8bit", "b\r\nc", "a\nb\nc\n", .has_lf = true},
     {"a=\n", "utf-8", "quoted-printable", "b", "a=\n\nb\n", .has_lf = true},
     {"YQ==\n", "utf-8", "base64", "b", "YQ0KYg0K\n", .has_lf = true},
     /* a stray "=" must not take what follows it */
     {"a=zz", "utf-8", "quoted-printable", "b", "a=3Dzz\r\nb\r\n"},
-    {"a=", "utf-8", "quoted-printable", "41", "a=\r\n\r\n41\r\n"},
+    {"a=", "utf-8", "quoted-printable", "41", "a\r\n41\r\n"},
     /* wide charsets: "a\n" and "a" */
     {"YQAKAA==", "utf-16le", "base64", "b\xc3\xb6", "YQAKAGIA9gANAAoA\r\n"},
     {"//5hAAoA", "utf-16", "base64", "b", "//5hAAoAYgANAAoA\r\n"},
@@ -139,7 +146,7 @@ static struct append append_of(const struct row *row)
         .is_html = row->is_html,
         .is_flowed = row->is_flowed,
         .has_delsp = row->has_delsp,
-        .may_be_8bit = !row->is_nested,
+        .is_top = !row->is_nested,
         .text = slice_text(row->text)};
 }
 

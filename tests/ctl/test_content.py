@@ -104,7 +104,7 @@ class Url(Content):
             msg:append_text("and http://a.example/2")
             require("postern.url").rewrite(msg, function(u) return u:gsub("a%.example", "ö.example") .. "" end)
             msg:append_text("end")""")
-        self.assertEqual(self.leaves(new)[0][1], "see http://%C3%B6.example/?utm_source=x&id=1 .\nand http://%C3%B6.example/2\nend\n")
+        self.assertEqual(self.leaves(new)[0][1], "see http://%C3%B6.example/?utm_source=x&id=1 .\nand http://%C3%B6.example/2\nend")
 
     def test_a_line_that_gets_too_long(self):
         message = b"Subject: x\r\n\r\n" + b"http://a/ " * 50 + b"\r\n"

@@ -76,8 +76,12 @@ const struct mime_defect *mime_defects(struct mime *mime, uint32_t *n_out);
 struct slice mime_content(struct mime *mime, const struct mime_part *part);
 /* Whether some content was cut for it: what is to be kept or changed must be whole. */
 bool mime_is_cut(const struct mime *mime);
-/* The size of that, for base64 without keeping the content; the same whichever is asked first. */
+/* The size of that, for base64 and quoted-printable without decoding; the same whichever is asked
+ * first. */
 size_t mime_content_size(struct mime *mime, const struct mime_part *part);
+/* Bytes that were decoded so far, of all parts. Each is decoded at most once, and when somebody
+ * asks. */
+uint64_t mime_decoded_bytes(const struct mime *mime);
 /* The part's text as UTF-8 (text/html with tags removed); empty for other types. Bounded by
  * worker.max_text. */
 struct slice mime_text(struct mime *mime, const struct mime_part *part);

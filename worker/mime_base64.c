@@ -35,31 +35,32 @@ void mime_base64_init(struct mime_base64 *decoder, enum mime_base64_way way)
 /* Four characters at a time as long as they are all digits. */
 static size_t plain_run(const uint8_t *in, size_t n, size_t *i, uint8_t *out)
 {
-    uint8_t *start = out;
-    size_t at = *i;
+    size_t at = *i, len = 0;
     while (at + 4 <= n) {
         uint8_t a = kinds[in[at]], b = kinds[in[at + 1]];
         uint8_t c = kinds[in[at + 2]], d = kinds[in[at + 3]];
         if ((a & b & c & d & B64_DIGIT) == 0)
             break;
-        out[0] = (uint8_t)(a << 2 | (b >> 4 & 3));
-        out[1] = (uint8_t)(b << 4 | (c >> 2 & 15));
-        out[2] = (uint8_t)(c << 6 | (d & 63));
-        out += 3;
+        if (out != NULL) {
+            out[len] = (uint8_t)(a << 2 | (b >> 4 & 3));
+            out[len + 1] = (uint8_t)(b << 4 | (c >> 2 & 15));
+            out[len + 2] = (uint8_t)(c << 6 | (d & 63));
+        }
+        len += 3;
         at += 4;
     }
     *i = at;
-    return (size_t)(out - start);
+    return len;
 }
 
 /* The bytes of a group of two or three characters; one alone holds no byte. */
 static size_t put_partial(struct mime_base64 *d, uint8_t *out)
 {
-    size_t n = 0;
-    if (d->held == 3)
-        out[n++] = (uint8_t)(d->bits >> 10);
-    if (d->held >= 2)
-        out[n++] = (uint8_t)(d->held == 3 ? d->bits >> 2 : d->bits >> 4);
+    size_t n = d->held >= 2 ? d->held - 1u : 0;
+    if (out != NULL && n == 2)
+        out[0] = (uint8_t)(d->bits >> 10);
+    if (out != NULL && n > 0)
+        out[n - 1] = (uint8_t)(n == 2 ? d->bits >> 2 : d->bits >> 4);
     d->held = 0;
     return n;
 }
@@ -73,11 +74,18 @@ static size_t put_digit(struct mime_base64 *d, uint8_t value, uint8_t *out)
     d->bits = (d->bits << 6 | value) & 0xffffff;
     if (++d->held < 4)
         return 0;
-    out[0] = (uint8_t)(d->bits >> 16);
-    out[1] = (uint8_t)(d->bits >> 8);
-    out[2] = (uint8_t)d->bits;
+    if (out != NULL) {
+        out[0] = (uint8_t)(d->bits >> 16);
+        out[1] = (uint8_t)(d->bits >> 8);
+        out[2] = (uint8_t)d->bits;
+    }
     d->held = 0;
     return 3;
+}
+
+static uint8_t *behind(uint8_t *out, size_t len)
+{
+    return out != NULL ? out + len : NULL;
 }
 
 size_t mime_base64_step(struct mime_base64 *d, const char *text, size_t n, uint8_t *out)
@@ -87,17 +95,17 @@ size_t mime_base64_step(struct mime_base64 *d, const char *text, size_t n, uint8
     for (size_t i = 0; i < n;) {
         if (d->held == 0 && !d->is_padded) {
             if (d->way != MIME_BASE64_PLAIN)
-                len += mime_base64_run(d->way, in, n, &i, out + len);
-            len += plain_run(in, n, &i, out + len);
+                len += mime_base64_run(d->way, in, n, &i, behind(out, len));
+            len += plain_run(in, n, &i, behind(out, len));
             if (i >= n)
                 break;
         }
         uint8_t kind = kinds[in[i++]];
         if (kind & B64_DIGIT) {
-            len += put_digit(d, kind & 63, out + len);
+            len += put_digit(d, kind & 63, behind(out, len));
         } else if (kind == B64_PAD) { /* readers differ on whether more may follow: we read on */
             d->is_padded = true;
-            len += put_partial(d, out + len);
+            len += put_partial(d, behind(out, len));
         } else if (kind == B64_BAD) {
             d->is_broken = true;
         }

@@ -27,14 +27,15 @@ enum mime_base64_way mime_base64_best(void);
 
 void mime_base64_init(struct mime_base64 *decoder, enum mime_base64_way way);
 /* Decodes the next n characters into out, which has room for n + 3 bytes. Returns the bytes
- * written. */
+ * written. out NULL: only finds out how many there would be, and what is broken. */
 size_t mime_base64_step(struct mime_base64 *decoder, const char *in, size_t n, uint8_t *out);
-/* The bytes of an incomplete last group, at most 2. */
+/* The bytes of an incomplete last group, at most 2. out NULL: only how many. */
 size_t mime_base64_end(struct mime_base64 *decoder, uint8_t *out);
 
 /* mime_base64_vector.c: decodes whole groups and the CR LF between them from *i on, and stops
  * before the first group that has something else; may stop earlier. Moves *i; returns the bytes
- * written. out has room for three quarters of what is left, and four bytes. */
+ * written. out has room for three quarters of what is left, and four bytes; NULL: the bytes are
+ * counted, not written. */
 size_t mime_base64_run(
     enum mime_base64_way way, const uint8_t *in, size_t n, size_t *i, uint8_t *out);
 

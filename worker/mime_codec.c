@@ -1,14 +1,8 @@
-/* Transfer encodings other than base64, on memory. Decoders never fail: what cannot be read is
- * skipped or kept as it is, as mail readers do, and reported. */
+/* Uuencode, and the "Q" of encoded words, on memory. Decoders never fail: what cannot be read is
+ * skipped or kept as it is, as mail readers do. */
 #include "worker/mime_impl.h"
 
 #include <gmime/gmime.h>
-
-static void set(bool *flag)
-{
-    if (flag != NULL)
-        *flag = true;
-}
 
 static int hex_digit(uint8_t c)
 {
@@ -16,47 +10,6 @@ static int hex_digit(uint8_t c)
         return c - '0';
     c |= 0x20;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Behind blanks and a line end at i, or i itself when something else comes first. */
-static size_t skip_line_end(const uint8_t *in, size_t n, size_t i)
-{
-    size_t at = i;
-    while (at < n && (in[at] == ' ' || in[at] == '\t'))
-        at++;
-    while (at < n && in[at] == '\r') /* CR CR LF too */
-        at++;
-    if (at == n || in[at] == '\n')
-        return at < n ? at + 1 : n;
-    return i;
-}
-
-size_t mime_quoted_decode(const char *text, size_t n, uint8_t *out, bool *broken_out)
-{
-    const uint8_t *in = (const uint8_t *)text;
-    size_t len = 0;
-    for (size_t i = 0; i < n;) {
-        const uint8_t *equals = memchr(in + i, '=', n - i);
-        size_t plain = (equals != NULL ? (size_t)(equals - in) : n) - i;
-        memcpy(out + len, in + i, plain);
-        len += plain;
-        i += plain;
-        if (i >= n)
-            break;
-        int high = i + 2 < n ? hex_digit(in[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(in[i + 2]) : -1;
-        size_t soft = skip_line_end(in, n, i + 1);
-        if (low >= 0) {
-            out[len++] = (uint8_t)(high << 4 | low);
-            i += 3;
-        } else if (soft > i + 1 || i + 1 == n) {
-            i = soft;
-        } else {
-            set(broken_out);
-            out[len++] = in[i++];
-        }
-    }
-    return len;
 }
 
 size_t mime_word_q_decode(const char *text, size_t n, uint8_t *out)

@@ -11,6 +11,9 @@
 #include <stdint.h>
 
 #include "worker/mime.h"
+#include "worker/mime_base64.h"
+#include "worker/mime_bytes.h"
+#include "worker/mime_quoted.h"
 
 enum mime_defect_kind {
 #define DEFECT(id, kind, is_ambiguous, help) MIME_DEFECT_##id,
@@ -26,6 +29,7 @@ enum {
     MIME_PARAMS_MAX = 256,      /* parameters of one field, occurrences of one searched for */
     MIME_BOUNDARIES_MAX = 8,    /* readings of one boundary */
     MIME_BOUNDARY_BYTES = 1024, /* longer ones are cut: RFC 2046 allows 70 */
+    MIME_DASHES_MAX = 128,      /* places where a boundary may be that are found in advance */
     MIME_DEFECTS_MAX = 1000,
     MIME_URLS_MAX = 1000,
     MIME_URL_BYTES = 2048,
@@ -68,13 +72,16 @@ struct mime_node {
     const char *gap;            /* bytes from here on are in none of its parts yet; NULL: in one */
     uint32_t n_strays;          /* boundaries taken from what stands outside its parts */
     uint64_t defects;           /* bits of those reported */
-    struct slice decoded;
-    bool has_decoded;
-    struct slice measured; /* base64 whose size is known and counted, though it is not decoded */
+    uint8_t *room;              /* for the decoded content; NULL: nothing was decoded yet */
+    size_t n_read;              /* encoded bytes that were decoded */
+    struct slice decoded;       /* so far */
+    struct mime_base64 base64;  /* between two pieces */
+    bool has_decoded;           /* all of it */
+    struct slice measured;      /* what may be decoded of it; its size is known and counted */
     size_t measured_size;
     bool has_measured;
-    bool has_checked;     /* encoding was checked for defects */
-    bool has_checked_all; /* and what comes out of it */
+    size_t whole_size; /* decoded, were there no limit; known when the content was inspected */
+    bool has_checked;  /* encoding was checked for defects */
     struct slice text;
     bool has_text;
     const char *detected; /* NULL: not looked yet */
@@ -84,6 +91,7 @@ struct mime {
     const struct conf *conf;
     struct arena *arena;
     struct slice message;
+    struct mime_bytes bytes; /* of the message */
     const struct header_list *headers;
     struct mime_node *root;
     const struct mime_part **parts; /* walk order */
@@ -96,7 +104,9 @@ struct mime {
     bool needs_second; /* something can be read in two ways that need a second pass */
     bool has_bare_cr;
     bool has_lines_checked; /* line lengths */
+    bool has_content_checked;
     int64_t decoded_left;   /* of worker.max_decoded */
+    uint64_t decoded_bytes; /* that decoders made */
     const char **charsets;
     uint32_t n_charsets;
     bool has_charsets;
@@ -276,10 +286,9 @@ struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *aren
 /* Each byte as the character of that number. */
 struct slice mime_latin1(struct slice bytes, struct arena *arena);
 
-/* mime_base64.c, mime_codec.c: transfer encodings. out has room for n bytes; each returns the bytes
- * written; *broken_out (may be NULL) is set, never cleared. */
+/* mime_base64.c, mime_codec.c: transfer encodings. out has room for n bytes; each
+ * returns the bytes written; *broken_out (may be NULL) is set, never cleared. */
 size_t mime_base64_decode(const char *in, size_t n, uint8_t *out, bool *broken_out);
-size_t mime_quoted_decode(const char *in, size_t n, uint8_t *out, bool *broken_out);
 size_t mime_uu_decode(const char *in, size_t n, uint8_t *out);
 size_t mime_word_q_decode(const char *in, size_t n, uint8_t *out); /* "Q" of RFC 2047 */
 size_t mime_base64_encode(const uint8_t *in, size_t n, char *out); /* without line breaks or NUL */
@@ -295,7 +304,8 @@ enum mime_encoding {
 enum mime_encoding mime_encoding_of(const struct mime_part *part);
 /* Decodes bytes for node, counting against worker.max_decoded. */
 struct slice mime_bytes_decode(struct mime *mime, struct mime_node *node, struct slice bytes);
-/* At least the first n decoded bytes (or all), without keeping more. */
+/* At least the first n decoded bytes, or all: what was decoded already, and no more than about
+ * that. */
 struct slice mime_content_head(struct mime *mime, struct mime_node *node, size_t n);
 /* Finds what is wrong with the encoded content of all parts. */
 void mime_content_check(struct mime *mime);

@@ -164,55 +164,13 @@ bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_
     return true;
 }
 
-enum { BLOCK_BYTES = 128 };
-
-struct counts {
-    uint64_t cr, lf, pairs, nul;
-};
-
-/* A fixed length and byte counters, so that the compiler makes vector code of it. p[-1] must be
- * readable. */
-static void count_block(const uint8_t *p, struct counts *counts)
-{
-    uint8_t cr = 0, lf = 0, pairs = 0, nul = 0;
-    for (int i = 0; i < BLOCK_BYTES; i++) {
-        uint8_t is_lf = p[i] == '\n';
-        cr = (uint8_t)(cr + (p[i] == '\r'));
-        lf = (uint8_t)(lf + is_lf);
-        pairs = (uint8_t)(pairs + (is_lf & (p[i - 1] == '\r')));
-        nul = (uint8_t)(nul + (p[i] == 0));
-    }
-    counts->cr += cr;
-    counts->lf += lf;
-    counts->pairs += pairs;
-    counts->nul += nul;
-}
-
-static void count_byte(uint8_t c, uint8_t before, struct counts *counts)
-{
-    counts->cr += c == '\r';
-    counts->lf += c == '\n';
-    counts->pairs += c == '\n' && before == '\r';
-    counts->nul += c == 0;
-}
-
-static struct counts count_bytes(struct slice bytes)
-{
-    struct counts counts = {0};
-    const uint8_t *p = (const uint8_t *)bytes.data;
-    size_t i = 0;
-    if (bytes.len > 0)
-        count_byte(p[i++], 0, &counts);
-    for (; i + BLOCK_BYTES <= bytes.len; i += BLOCK_BYTES)
-        count_block(p + i, &counts);
-    for (; i < bytes.len; i++)
-        count_byte(p[i], p[i - 1], &counts);
-    return counts;
-}
-
 void mime_scan_bytes(struct mime *mime)
 {
-    struct counts counts = count_bytes(mime->message);
+    struct mime_bytes counts = {
+        .dashes = arena_alloc(mime->arena, MIME_DASHES_MAX * sizeof(size_t)),
+        .max_dashes = MIME_DASHES_MAX};
+    mime_bytes_scan(mime_bytes_best(), mime->message.data, mime->message.len, &counts);
+    mime->bytes = counts;
     if (counts.nul > 0)
         mime_defect_add(mime, NULL, MIME_DEFECT_NUL_BYTES,
             arena_printf(mime->arena, "%llu of them", (unsigned long long)counts.nul));
@@ -234,12 +192,7 @@ void mime_scan_lines(struct mime *mime)
     if (mime->has_lines_checked)
         return;
     mime->has_lines_checked = true;
-    size_t longest = 0;
-    for (size_t pos = 0; pos < mime->message.len;) {
-        struct slice line = mime_line_next(mime->message, &pos, false);
-        if (line.len > longest)
-            longest = line.len;
-    }
+    size_t longest = mime_bytes_longest_line(mime->message.data, mime->message.len, LINE_MAX_BYTES);
     if (longest > LINE_MAX_BYTES)
         mime_defect_add(
             mime, NULL, MIME_DEFECT_LONG_LINE, arena_printf(mime->arena, "%zu bytes", longest));

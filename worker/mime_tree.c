@@ -20,6 +20,7 @@ struct scan {
     struct mime *mime;
     struct slice bytes;
     size_t pos;
+    size_t n_passed;         /* of the message's dashes, those before pos */
     bool is_second;          /* the generous reading */
     bool is_full;            /* too many parts: stop */
     struct mime_node *above; /* the container whose content the region is; NULL for the message */
@@ -452,30 +453,35 @@ static void on_delimiter(struct scan *scan, struct match match, size_t line_star
     open_part(scan);
 }
 
-/* Moves scan->pos to the next line that begins with "--"; false at the end. Most content has few
- * dashes, so they are what is looked for. */
+/* The next dashes at or after scan->pos. Those of the message were found by the pass over all its
+ * bytes, the first of them at least. */
+static size_t next_dashes(struct scan *scan)
+{
+    const struct mime_bytes *seen = &scan->mime->bytes;
+    size_t from = scan->pos;
+    if (scan->bytes.data == scan->mime->message.data) {
+        while (scan->n_passed < seen->n_dashes && seen->dashes[scan->n_passed] < from)
+            scan->n_passed++;
+        if (scan->n_passed < seen->n_dashes)
+            return seen->dashes[scan->n_passed];
+        if (from < seen->dashes_until)
+            from = seen->dashes_until;
+    }
+    return mime_bytes_find_dashes(mime_bytes_best(), scan->bytes.data, scan->bytes.len, from);
+}
+
+/* Moves scan->pos to the next line that begins with "--"; false at the end. */
 static bool seek_dashes(struct scan *scan)
 {
-    const char *data = scan->bytes.data;
-    size_t len = scan->bytes.len;
-    while (scan->pos < len) {
-        const char *dash = memchr(data + scan->pos, '-', len - scan->pos);
-        if (dash == NULL)
-            break;
-        size_t at = (size_t)(dash - data);
-        bool is_start = at == 0 || data[at - 1] == '\n';
-        if (is_start && at + 1 < len && dash[1] == '-') {
-            scan->pos = at;
+    while (scan->pos < scan->bytes.len) {
+        size_t at = next_dashes(scan);
+        scan->pos = at;
+        if (at == 0 || (at < scan->bytes.len && scan->bytes.data[at - 1] == '\n'))
             return true;
-        }
-        if (at + 1 < len && dash[1] == '-')
+        if (at < scan->bytes.len)
             check_indented(scan, at);
-        const char *lf = memchr(dash, '\n', len - at);
-        if (lf == NULL)
-            break;
-        scan->pos = (size_t)(lf - data) + 1;
+        scan->pos += at < scan->bytes.len;
     }
-    scan->pos = len;
     return false;
 }
 

@@ -82,6 +82,19 @@ static void decode_in_pieces(
     out->is_broken = decoder.is_broken;
 }
 
+/* The same without writing: as many bytes, and as broken. */
+static void measure_in_pieces(
+    enum mime_base64_way way, const char *in, size_t n, size_t piece, struct result *out)
+{
+    struct mime_base64 decoder;
+    mime_base64_init(&decoder, way);
+    out->len = 0;
+    for (size_t pos = 0; pos < n; pos += piece)
+        out->len += mime_base64_step(&decoder, in + pos, n - pos < piece ? n - pos : piece, NULL);
+    out->len += mime_base64_end(&decoder, NULL);
+    out->is_broken = decoder.is_broken;
+}
+
 static void check(const char *in, size_t n)
 {
     static const size_t pieces[] = {TEXT_MAX, 1, 7, 76, 78, 333};
@@ -92,6 +105,9 @@ static void check(const char *in, size_t n)
             decode_in_pieces((enum mime_base64_way)way, in, n, pieces[i], &got);
             assert_int_equal(got.len, wanted.len);
             assert_memory_equal(got.bytes, wanted.bytes, wanted.len);
+            assert_int_equal(got.is_broken, wanted.is_broken);
+            measure_in_pieces((enum mime_base64_way)way, in, n, pieces[i], &got);
+            assert_int_equal(got.len, wanted.len);
             assert_int_equal(got.is_broken, wanted.is_broken);
         }
     }
@@ -115,7 +131,8 @@ static size_t fill_lines(char *text, size_t n, size_t line, const char *end, uin
 
 static void lines_are_decoded(void **state)
 {
-    static const size_t lines[] = {76, 64, 72, 75, 77, 32, 16, 4, 3, 1, 998, TEXT_MAX};
+    static const size_t lines[] = {
+        76, 64, 72, 60, 68, 80, 84, 88, 92, 96, 75, 77, 32, 16, 4, 3, 1, 998, TEXT_MAX};
     static const char *const ends[] = {"\r\n", "\n", "\r", " \r\n"};
     (void)state;
     char text[TEXT_MAX];
@@ -144,6 +161,23 @@ static void every_byte_is_seen(void **state)
     }
 }
 
+/* Lines of one length until one character differs: what was learned must not outlive it. */
+static void a_line_differs(void **state)
+{
+    static const char odd[] = "=\r\n -\0A";
+    (void)state;
+    char text[400], changed[400];
+    uint32_t seed = 4;
+    for (size_t line = 64; line <= 92; line += 4) {
+        size_t n = fill_lines(text, sizeof(text), line, "\r\n", &seed);
+        for (size_t at = 0; at < n; at++) {
+            memcpy(changed, text, n);
+            changed[at] = odd[at % (sizeof(odd) - 1)];
+            check(changed, n);
+        }
+    }
+}
+
 static void anything_goes(void **state)
 {
     static const char odd[] = "\r\n= \t=\r\n-!~\x80\xff\0/+";
@@ -167,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_decoded),
         cmocka_unit_test(every_byte_is_seen),
+        cmocka_unit_test(a_line_differs),
         cmocka_unit_test(anything_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,17 +9,19 @@ import subprocess
 import sys
 
 import cases
+import reading
 import recycle
 import report
 from measure import at_rest, begin, bench_folder, cell, start_ms
 from peer import TOP, CannotStart
 from peers import PEERS
 
-PARTS = ("load", "rest", "recycle")
+PARTS = ("load", "rest", "recycle", "reading")
 WORKERS = 2
 REST_WORKERS = 4       # as the goal for memory counts them
 MORE_WORKERS = 20      # to find out what a further one costs
 LIMITS = (10, 100, 5000)
+READING_SECONDS = 0.05  # of each reader in a round
 
 
 def tell(text):
@@ -45,7 +47,7 @@ def commit():
 
 def new_result(rounds, seconds):
     return {"machine": machine(), "commit": commit(), "date": datetime.date.today().isoformat(), "busy": [round(os.getloadavg()[0], 1)],
-            "rounds": rounds, "seconds": seconds, "workers": WORKERS, "missing": {}, "cells": [], "rest": {}, "start_ms": {}, "recycle": None}
+            "rounds": rounds, "seconds": seconds, "workers": WORKERS, "missing": {}, "cells": [], "rest": {}, "start_ms": {}, "recycle": None, "reading": []}
 
 
 @contextlib.contextmanager
@@ -118,6 +120,8 @@ def measure(names, plan, parts, rounds, seconds):
         measure_rest(result, names)
     if "recycle" in parts:
         result["recycle"] = recycle.measure(LIMITS, rounds, seconds, "small", 10)
+    if "reading" in parts:
+        result["reading"] = reading.measure(rounds, READING_SECONDS)
     result["busy"].append(round(os.getloadavg()[0], 1))
     return result
 
@@ -126,7 +130,8 @@ def add(result, older):
     """The older figures with the new ones beside them: rounds of the same cell are joined, what is measured once is replaced."""
     if older["workers"] != result["workers"] or older["machine"] != result["machine"]:
         raise SystemExit("the older figures are of another machine or number of workers")
-    joined = {**result, "cells": older["cells"], "recycle": result["recycle"] or older["recycle"], "busy": older["busy"] + result["busy"]}
+    joined = {**result, "cells": older["cells"], "recycle": result["recycle"] or older["recycle"],
+              "reading": result["reading"] or older.get("reading", []), "busy": older["busy"] + result["busy"]}
     if older["commit"] != result["commit"]:
         joined["commit"] = older["commit"].split(" to ")[0] + " to " + result["commit"]
     for key in ("missing", "rest", "start_ms"):

@@ -5,6 +5,7 @@ html   38 KB multipart/alternative, text and quoted-printable HTML
 attach  1 MB multipart/mixed with a base64 attachment
 big    10 MB the same
 exe     5 KB the same with invoice.exe: every peer must refuse it
+digest  1 MB multipart/digest of four hundred small messages
 """
 
 import base64
@@ -82,6 +83,12 @@ def mixed(rng, name, filename, raw, text_size):
     return header(rng, name, 'multipart/mixed; boundary="=_outer_0001"') + multipart([inner, attachment], "=_outer_0001")
 
 
+def digest(rng, n):
+    boundary = "=_digest_0003"
+    messages = "".join(f"--{boundary}\n\n{header(rng, f'digest {i}', 'text/plain; charset=utf-8', '8bit')}{text(rng, 200)}\n" for i in range(n))
+    return header(rng, "digest", f'multipart/digest; boundary="{boundary}"') + messages + f"--{boundary}--\n"
+
+
 def write_fields(folder, n):
     """A small message with exactly n header fields; returns its path."""
     rng = random.Random(n)
@@ -101,6 +108,7 @@ def write(folder):
         "attach": mixed(rng, "attach", "report.pdf", 760000, 4000),
         "big": mixed(rng, "big", "archive.zip", 7750000, 4000),
         "exe": mixed(rng, "exe", "invoice.exe", 600, 1500),
+        "digest": digest(rng, 400),
     }
     os.makedirs(folder, exist_ok=True)
     paths = {}

@@ -53,7 +53,29 @@ def recycling(result, goal):
     return 1 - statistics.median(values) if values else None
 
 
-MEASURES = {"ratio": ratio, "unserved": unserved, "memory": memory, "further_worker": further_worker, "start": start, "idle": idle, "recycle": recycling}
+def find_reading(result, goal):
+    return next((row for row in result.get("reading", []) if (row["mail"], row["depth"]) == (goal["mail"], goal["depth"])), None)
+
+
+def reading_ms(result, goal):
+    """Median over the rounds of the time that a message took."""
+    row = find_reading(result, goal)
+    return row and statistics.median(row["postern"]) / 1e6
+
+
+def reading_ratio(result, goal):
+    """The same against GMime in the same round."""
+    row = find_reading(result, goal)
+    return row and statistics.median(ours / gmime for ours, gmime in zip(row["postern"], row["gmime"]))
+
+
+def decoded(result, goal):
+    row = find_reading(result, goal)
+    return row and row["decoded"]
+
+
+MEASURES = {"ratio": ratio, "unserved": unserved, "memory": memory, "further_worker": further_worker, "start": start, "idle": idle, "recycle": recycling,
+            "reading_ms": reading_ms, "reading_ratio": reading_ratio, "decoded": decoded}
 
 
 def is_met(value, goal):
@@ -91,7 +113,8 @@ def measured(goals, rounds, seconds):
     plan = [(case, CONNECTIONS) for case in dict.fromkeys(goal["case"] for goal in asked)]
     names = list(dict.fromkeys([OURS, *(goal["against"] for goal in asked)]))
     measures = {goal["measure"] for goal in goals}
-    parts = [part for part, needed in (("load", {"ratio", "unserved"}), ("recycle", {"recycle"})) if measures & needed]
+    asked_of = {"load": {"ratio", "unserved"}, "recycle": {"recycle"}, "reading": {"reading_ms", "reading_ratio", "decoded"}}
+    parts = [part for part, needed in asked_of.items() if measures & needed]
     result = compare.measure(names, plan, parts, rounds, seconds)
     if measures & {"memory", "further_worker", "start", "idle"}:
         compare.measure_rest(result, [OURS])

@@ -12,6 +12,9 @@ DOCUMENTS = (os.path.join(TOP, "docs", "performance.md"), os.path.join(TOP, "REA
 BLOCK = re.compile(r"(<!-- bench:([a-z-]+) -->\n).*?(<!-- /bench -->)", re.S)
 NONE = "–"
 SHORT_AGAINST = {"bare": "the bare filter", "mimedefang": "MIMEDefang", "rspamd": "rspamd", "pymilter": "pymilter"}
+MAILS = {"small": "3 KB text", "html": "40 KB html", "attach": "1 MB attachment", "big": "10 MB attachment", "digest": "400 messages in a digest"}
+DEPTHS = {"parts": "parts and names listed", "sizes": "and the decoded size of each", "content": "and the decoded content of each",
+          "text": "parts listed, texts in UTF-8", "defects": "parts listed, everything checked"}   # of postern-reading: what is done
 ROLES = ("front end", "multiplexor", "nursery", "worker")
 NOT_ITS_FILTER = {("html", "rspamd")}   # docs/performance.md says why; no such ratio is shown off
 
@@ -128,12 +131,31 @@ def recycle_table(result):
     return table(head, [recycle_row(rounds, limit, base) for limit in rounds[0]])
 
 
+def reading_row(row):
+    ours, gmime = row["postern"], row["gmime"]
+    times = [a / b for a, b in zip(ours, gmime)]
+    return [MAILS[row["mail"]], DEPTHS[row["depth"]], number(statistics.median(ours) / 1000), number(statistics.median(ours) / row["bytes"]),
+            f"{row['decoded']:,}", number(statistics.median(gmime) / 1000) if gmime else NONE, spread(times)]
+
+
+def reading_table(result):
+    """Postern's reader beside GMime's, both in one process."""
+    head = ["message", "what is read", "Postern, µs", "ns a byte", "bytes decoded", "GMime, µs", "Postern to GMime"]
+    return table(head, [reading_row(row) for row in sorted(result["reading"], key=lambda row: list(MAILS).index(row["mail"]))])
+
+
 def setting(result):
     machine, rounds = result["machine"], [len(cell["rounds"]) for cell in result["cells"]]
     counted = f"{min(rounds)} to {max(rounds)}" if rounds and min(rounds) != max(rounds) else str(max(rounds, default=result["rounds"]))
     return (f"Measured on {result['date']} at commit {result['commit']}: {machine['cores']} cores ({machine['cpu']}), {machine['memory_gb']} GB, {machine['system']}; "
             f"{counted} rounds, {result['seconds']:g} s for each load, {result['workers']} workers. Load average of the machine before and after: "
             f"{', '.join(str(load) for load in result['busy'])}.")
+
+
+def reading_setting(result):
+    machine, rounds = result["machine"], max(len(row["postern"]) for row in result["reading"])
+    return (f"Measured on {result['date']} at commit {result['commit']}: {machine['cpu']}, {machine['system']}; {rounds} rounds. Load average of the machine before and "
+            f"after: {', '.join(str(load) for load in result['busy'])}.")
 
 
 def compare_blocks(result):
@@ -147,12 +169,15 @@ def compare_blocks(result):
         blocks["rest"] = rest_table(result)
     if result["recycle"]:
         blocks["recycle"] = recycle_table(result)
+    if result.get("reading"):
+        blocks["reading"] = reading_table(result)
+        blocks["reading-setting"] = reading_setting(result)
     return blocks
 
 
 def everything(result):
     blocks = compare_blocks(result)
-    return "\n\n".join(blocks[name] for name in ("setting", "compare", "roles", "rest", "recycle") if name in blocks)
+    return "\n\n".join(blocks[name] for name in ("setting", "compare", "roles", "rest", "recycle", "reading") if name in blocks)
 
 
 def fill(text, blocks):

@@ -43,6 +43,8 @@ def good_result():
     return {"machine": {"cores": 2, "cpu": "made up", "memory_gb": 1, "system": "Linux"}, "commit": "abc", "date": "2026-01-01", "busy": [0.1, 0.2],
             "rounds": 3, "seconds": 1, "workers": 2, "missing": {}, "cells": [cell(name) for name in CASES],
             "rest": {"postern": {**rest(4, 512), "more": rest(20, 512)}}, "start_ms": {"postern": [20, 30, 25]},
+            "reading": [{"mail": mail, "depth": depth, "bytes": 1000, "parts": 3, "decoded": 0, "postern": [1e6, 1.2e6, 1.1e6], "gmime": [2e6, 2e6, 2e6]}
+                        for mail in report.MAILS for depth in report.DEPTHS],
             "recycle": {"base": "5000", "case": "small", "connections": 10, "rounds": [
                 {"10": figures(800, 1, 5), "100": figures(980, 1, 5), "5000": figures(1000, 1, 5)}]}}
 
@@ -70,6 +72,9 @@ class Gate(unittest.TestCase):
         self.assertEqual(self.value(measure="start"), 25)
         self.assertAlmostEqual(self.value(measure="recycle", limit=10), 0.2)
         self.assertEqual(self.value(measure="unserved"), 0)
+        self.assertAlmostEqual(self.value(measure="reading_ms", mail="attach", depth="content"), 1.1)
+        self.assertAlmostEqual(self.value(measure="reading_ratio", mail="html", depth="parts"), 0.55)
+        self.assertEqual(self.value(measure="decoded", mail="big", depth="parts"), 0)
 
     def test_bounds_are_met_when_reached_and_missed_beyond(self):
         for value, goal, wanted in ((0.7, {"min": 0.7}, True), (0.69, {"min": 0.7}, False), (1.5, {"max": 1.5}, True), (1.51, {"max": 1.5}, False),
@@ -85,6 +90,9 @@ class Gate(unittest.TestCase):
             "start": lambda result: result["start_ms"].update(postern=[61, 62, 10]),
             "idle": lambda result: result["rest"]["postern"].update(idle_cpu_ms=3.0),
             "recycle": lambda result: result["recycle"]["rounds"][0]["100"].update(rate=950),
+            "reading_ms": lambda result: [row.update(postern=[2e6], gmime=[3e6]) for row in result["reading"]],
+            "reading_ratio": lambda result: [row.update(gmime=[4e5]) for row in result["reading"]],
+            "decoded": lambda result: [row.update(decoded=1) for row in result["reading"]],
         }
         self.assertEqual(set(spoils), set(gate.MEASURES))
         for measure, spoil in spoils.items():
@@ -97,7 +105,7 @@ class Gate(unittest.TestCase):
         for row in self.result["cells"][0]["rounds"]:
             del row["rspamd"]
         self.assertEqual(self.missed(), ["3 KB: throughput against rspamd"])
-        self.result.update(cells=[], rest={}, start_ms={}, recycle=None)
+        self.result.update(cells=[], rest={}, start_ms={}, recycle=None, reading=[])
         self.assertEqual(len(self.missed()), len(self.goals))
         self.assertIn("not measured", gate.verdict_table(gate.judge(self.result, self.goals)))
 

@@ -1,25 +1,26 @@
 /* The limits of multiplexor.limits: what is read and what is refused, alone and in a configuration.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "common/conf.h"
-#include "common/err.h"
 #include "common/limit_spec.h"
+#include "tests/unit/spec_checks.h"
 
 static struct limit_spec specs[LIMITS_MAX];
 static unsigned n_specs;
 static char why[256];
 
-static int read_specs(const char *text)
+static int read_reason(const char *text, const char **why_out)
 {
+    *why_out = why;
     why[0] = '\0';
     return limit_specs_read(text, specs, &n_specs, why, sizeof(why));
+}
+
+static int read_specs(const char *text)
+{
+    const char *reason;
+    return read_reason(text, &reason);
 }
 
 static void test_read(void **state)
@@ -55,11 +56,7 @@ static void test_which_hooks(void **state)
 
 static void test_refused(void **state)
 {
-    static const struct {
-        const char *text;
-        int err;
-        const char *why;
-    } rows[] = {
+    static const struct spec_refusal rows[] = {
         {"filter_message", -ERR_BAD, "\"filter_message\": HOOK[@domain|@network]=NUMBER"},
         {"=1", -ERR_NOTFOUND, "the hook is one that judges"},
         {"message=1", -ERR_NOTFOUND, "\"message=1\": the hook"},
@@ -83,10 +80,7 @@ static void test_refused(void **state)
             -ERR_BAD, "expected"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        assert_int_equal(read_specs(rows[i].text), rows[i].err);
-        assert_non_null(strstr(why, rows[i].why));
-    }
+    check_refusals(read_reason, rows, sizeof(rows) / sizeof(rows[0]));
 }
 
 static void test_at_most(void **state)
@@ -108,16 +102,11 @@ static void test_at_most(void **state)
 
 static void test_in_a_configuration(void **state)
 {
-    const char *bad = "multiplexor.limits=any=0", *good = "multiplexor.limits=any@network=5";
-    struct conf *conf = NULL;
-    char *error = NULL;
     (void)state;
-    assert_int_equal(conf_load(NULL, &good, 1, &conf, &error), 0);
+    struct conf *conf = check_option("multiplexor.limits=any@network=5", "multiplexor.limits=any=0",
+        "multiplexor.limits: \"any=0\": the number is from 1");
     assert_string_equal(conf->multiplexor.limits, "any@network=5");
     conf_free(conf);
-    assert_int_equal(conf_load(NULL, &bad, 1, &conf, &error), -ERR_BAD);
-    assert_non_null(strstr(error, "multiplexor.limits: \"any=0\": the number is from 1"));
-    free(error);
 }
 
 int main(void)

@@ -1,25 +1,26 @@
 /* The timers of multiplexor.ticks: what is read and what is refused, alone and in a configuration.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "common/conf.h"
-#include "common/err.h"
 #include "common/tick_spec.h"
+#include "tests/unit/spec_checks.h"
 
 static struct tick_spec specs[TICKS_MAX];
 static unsigned n_specs;
 static char why[256];
 
-static int read_specs(const char *text)
+static int read_reason(const char *text, const char **why_out)
 {
+    *why_out = why;
     why[0] = '\0';
     return tick_specs_read(text, specs, &n_specs, why, sizeof(why));
+}
+
+static int read_specs(const char *text)
+{
+    const char *reason;
+    return read_reason(text, &reason);
 }
 
 static void test_read(void **state)
@@ -43,11 +44,7 @@ static void test_read(void **state)
 
 static void test_refused(void **state)
 {
-    static const struct {
-        const char *text;
-        int err;
-        const char *why;
-    } rows[] = {
+    static const struct spec_refusal rows[] = {
         {"expire", -ERR_BAD, "\"expire\": NAME=INTERVAL expected"},
         {"=1s", -ERR_BAD, "NAME=INTERVAL expected"},
         {"a=", -ERR_BAD, "NAME=INTERVAL expected"},
@@ -62,10 +59,7 @@ static void test_refused(void **state)
             -ERR_BAD, "NAME=INTERVAL expected"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        assert_int_equal(read_specs(rows[i].text), rows[i].err);
-        assert_non_null(strstr(why, rows[i].why));
-    }
+    check_refusals(read_reason, rows, sizeof(rows) / sizeof(rows[0]));
 }
 
 static void test_at_most(void **state)
@@ -82,16 +76,11 @@ static void test_at_most(void **state)
 
 static void test_in_a_configuration(void **state)
 {
-    const char *bad = "multiplexor.ticks=a=0", *good = "multiplexor.ticks=a=5s";
-    struct conf *conf = NULL;
-    char *error = NULL;
     (void)state;
-    assert_int_equal(conf_load(NULL, &good, 1, &conf, &error), 0);
+    struct conf *conf = check_option("multiplexor.ticks=a=5s", "multiplexor.ticks=a=0",
+        "multiplexor.ticks: \"a=0\": an interval is from 1s to 30d");
     assert_string_equal(conf->multiplexor.ticks, "a=5s");
     conf_free(conf);
-    assert_int_equal(conf_load(NULL, &bad, 1, &conf, &error), -ERR_BAD);
-    assert_non_null(strstr(error, "multiplexor.ticks: \"a=0\": an interval is from 1s to 30d"));
-    free(error);
 }
 
 int main(void)

@@ -287,7 +287,7 @@ static const char *run_to_end(struct command *command, struct arena *arena)
 }
 
 /* Whoever closes its input early must not end us. */
-const char *command_run(struct command *command, struct arena *arena)
+const char *command_execute(struct command *command, struct arena *arena)
 {
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct sigaction before;

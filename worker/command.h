@@ -1,7 +1,7 @@
 /*
  * A program that gets bytes on its standard input and gives bytes on its standard output, run to
  * its end: with an environment of its own, in a process group of its own, within a time and a size.
- * It and its group are gone when command_run returns.
+ * It and its group are gone when command_execute returns.
  *
  * Blocks: a hook has nothing else to do meanwhile, and what waits for it is bounded by the time.
  */
@@ -37,6 +37,6 @@ extern const char *const command_environment[];
  * "not started: No such file or directory", "still running after its time", "more output than
  * worker.command_output".
  */
-const char *command_run(struct command *command, struct arena *arena);
+const char *command_execute(struct command *command, struct arena *arena);
 
 #endif

@@ -146,7 +146,7 @@ static const char *filter(
     struct job *job, const struct mime_part *part, struct command *command, size_t max_output)
 {
     buf_init(&command->output, max_output);
-    const char *wrong = command_run(command, job->arena);
+    const char *wrong = command_execute(command, job->arena);
     log_errors(command, part);
     if (wrong != NULL)
         wrong = arena_printf(job->arena, "%s: %s", command->argv[0], wrong);

@@ -190,6 +190,12 @@ class Stages(unittest.TestCase):
         (answer,) = lines_of(out)
         self.assertEqual(answer["actions"], [{"action": "add_header", "name": "X-Postern", "value": "2 parts"}])
 
+    def test_a_part_goes_through_a_program(self):
+        code, answer, _ = run_filter("""function filter_message(msg)
+            msg.root:filter_through{ command = { "/usr/bin/tr", "a-z", "A-Z" } } end""", "-o", "worker.allow_exec=yes")
+        self.assertEqual((code, answer["verdict"], answer["error"]), (0, "continue", None))
+        self.assertIn("HELLO BOB", answer["actions"][0]["body"])
+
     def test_other_shipped_filters(self):
         _, out, _ = ctl("run", "--json", shipped("refuse-in-recipient"), sample("clean"), "--ip", "198.51.100.9",
                         "--recipient", "a@b.example", "--recipient", "postmaster@b.example")

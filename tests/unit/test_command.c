@@ -48,7 +48,7 @@ static void run_bytes(
     buf_init(&r->command.output, max);
     const int64_t start_ms = clock_now_ms();
     r->command.until_ms = start_ms + patience_ms(ms);
-    r->why = command_run(&r->command, r->arena);
+    r->why = command_execute(&r->command, r->arena);
     r->took_ms = clock_now_ms() - start_ms;
     assert_int_equal(count_fds(), before);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);

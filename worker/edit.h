@@ -65,6 +65,13 @@ const char *edit_defang(struct job *job, const struct mime_part *part, struct sl
 /* A new part behind all others; a message that is no multipart/mixed becomes one. */
 const char *edit_add_part(struct job *job, const struct edit_entity *entity);
 
+/*
+ * Another message, header and body, instead of this one; changes of parts are forgotten. Fields
+ * that are in both stay where they are, others are deleted, changed or added at the end. eml: with
+ * a header; its line ends may be LF.
+ */
+const char *edit_replace_message(struct job *job, struct slice eml);
+
 /* ---- the message as it will be so far ---- */
 
 struct edit_now {

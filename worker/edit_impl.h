@@ -1,9 +1,9 @@
 /*
  * What the files of the editor share; nobody else includes it. Calls go down this list: edit.c
- * (what was asked for) → edit_finish.c (rendering, actions) → edit_guard.c (proof) → edit_shape.c
- * (what becomes of each part) → edit_splice.c (byte spans) → edit_top.c (the header of the message)
- * → edit_header.c (header blocks of parts) → edit_entity.c (new parts) → edit_encode.c (transfer
- * encodings).
+ * (what was asked for), edit_message.c (all of it replaced) → edit_finish.c (rendering, actions) →
+ * edit_guard.c (proof) → edit_shape.c (what becomes of each part) → edit_splice.c (byte spans) →
+ * edit_top.c (the header of the message) → edit_header.c (header blocks of parts) → edit_entity.c
+ * (new parts) → edit_encode.c (transfer encodings).
  */
 #ifndef POSTERN_WORKER_EDIT_IMPL_H
 #define POSTERN_WORKER_EDIT_IMPL_H
@@ -147,6 +147,10 @@ struct slice edit_top_fields(struct job *job, struct arena *arena);
 struct slice edit_value(struct slice value, struct arena *arena);
 /* Actions that make of those fields the ones in block. */
 void edit_top_change(
+    struct job *job, struct slice block, struct arena *arena, struct edit_actions *out);
+/* Actions that make of all fields of the message the ones in block, but for the order of fields
+ * with different names. */
+void edit_top_replace(
     struct job *job, struct slice block, struct arena *arena, struct edit_actions *out);
 
 /* ---- edit_header.c ---- */

@@ -61,6 +61,7 @@ struct slice edit_value(struct slice value, struct arena *arena)
 struct entry {
     struct slice name, value;
     uint32_t order;
+    bool is_received; /* as it was: neither changed nor added */
 };
 
 struct entries {
@@ -82,22 +83,53 @@ static int by_name(const void *a, const void *b)
     return order != 0 ? order : x->order < y->order ? -1 : x->order > y->order;
 }
 
-static struct entries read_entries(struct slice block, struct arena *arena)
+static void sort_entries(struct entries *entries)
+{
+    qsort(entries->items, entries->n, sizeof(*entries->items), by_name);
+}
+
+/* Which fields of a header are meant. */
+typedef bool (*edit_names_cb)(struct slice name);
+
+static bool is_any(struct slice name)
+{
+    return name.len > 0;
+}
+
+static struct entries wanted_entries(
+    struct slice block, edit_names_cb is_meant, struct arena *arena)
 {
     struct entries entries = {NULL, 0};
     struct mime_field field;
     uint32_t n = 0;
     for (size_t pos = 0; mime_field_next(block, &pos, false, &field);)
-        n += field.has_colon && is_content(field.name);
+        n++;
     entries.items = arena_calloc(arena, n + 1, sizeof(*entries.items));
     for (size_t pos = 0; mime_field_next(block, &pos, false, &field);) {
-        if (!field.has_colon || !is_content(field.name))
+        if (!field.has_colon || !is_meant(field.name))
             continue;
         entries.items[entries.n] =
-            (struct entry){field.name, edit_value(field.value, arena), entries.n};
+            (struct entry){field.name, edit_value(field.value, arena), entries.n, false};
         entries.n++;
     }
-    qsort(entries.items, entries.n, sizeof(*entries.items), by_name);
+    sort_entries(&entries);
+    return entries;
+}
+
+static struct entries standing_entries(
+    const struct plan *plan, edit_names_cb is_meant, struct arena *arena)
+{
+    struct entries entries = {NULL, 0};
+    entries.items = arena_calloc(arena, plan->n_fields + 1, sizeof(*entries.items));
+    for (uint32_t i = 0; i < plan->n_fields; i++) {
+        const struct plan_field *field = &plan->fields[i];
+        if (!is_meant(field->name))
+            continue;
+        entries.items[entries.n] = (struct entry){field->name, edit_value(field->value, arena),
+            entries.n, field->received != NULL && field->value.data == field->received->value.data};
+        entries.n++;
+    }
+    sort_entries(&entries);
     return entries;
 }
 
@@ -139,20 +171,46 @@ struct group {
     uint32_t n_is, n_want;
 };
 
-static void change_group(const struct group *group, struct arena *arena, struct edit_actions *out)
+/* All at their places as received, so that each can be changed by its number. */
+static bool are_received(const struct entry *entries, uint32_t n)
 {
-    const struct slice name = group->name;
-    if (group->n_is == group->n_want && are_equal(group->is, group->want, group->n_is))
-        return;
-    if (group->n_want == 0 || group->n_is > 1)
-        add_action(out, (struct action){.kind = ACTION_DELETE_HEADER, .name = name}, arena);
-    for (uint32_t i = 0; i < group->n_want; i++) {
-        const struct action action = {.kind = i == 0 ? ACTION_SET_HEADER : ACTION_ADD_HEADER,
-            .index = i == 0,
-            .name = name,
-            .value = group->want[i].value};
+    for (uint32_t i = 0; i < n; i++) {
+        if (!entries[i].is_received)
+            return false;
+    }
+    return true;
+}
+
+static void change_each(const struct group *group, struct arena *arena, struct edit_actions *out)
+{
+    for (uint32_t i = 0; i < group->n_is || i < group->n_want; i++) {
+        struct action action = {.kind = ACTION_SET_HEADER, .index = i + 1, .name = group->name};
+        if (i < group->n_is && i < group->n_want &&
+            slice_equal(group->is[i].value, group->want[i].value))
+            continue;
+        if (i >= group->n_want)
+            action.kind = ACTION_DELETE_HEADER;
+        else
+            action.value = group->want[i].value;
+        if (i >= group->n_is && i > 0) {
+            action.kind = ACTION_ADD_HEADER;
+            action.index = 0;
+        }
         add_action(out, action, arena);
     }
+}
+
+static void change_group(const struct group *group, struct arena *arena, struct edit_actions *out)
+{
+    const struct action all = {.kind = ACTION_DELETE_HEADER, .name = group->name};
+    struct group rest = *group;
+    if (group->n_is == group->n_want && are_equal(group->is, group->want, group->n_is))
+        return;
+    if (group->n_want == 0 || !are_received(group->is, group->n_is)) {
+        add_action(out, all, arena);
+        rest.n_is = 0;
+    }
+    change_each(&rest, arena, out);
 }
 
 /* Those that go first, then in the order in which they are wanted. */
@@ -191,20 +249,33 @@ static bool has_field(const struct plan *plan, const char *name)
     return false;
 }
 
-void edit_top_change(
-    struct job *job, struct slice block, struct arena *arena, struct edit_actions *out)
+static void change_fields(struct job *job, struct slice block, edit_names_cb is_meant,
+    struct arena *arena, struct edit_actions *out)
 {
-    const struct entries is = read_entries(edit_top_fields(job, arena), arena);
-    const struct entries want = read_entries(block, arena);
+    const struct entries is = standing_entries(job_plan(job), is_meant, arena);
+    const struct entries want = wanted_entries(block, is_meant, arena);
     struct group *groups = arena_calloc(arena, (size_t)is.n + want.n + 1, sizeof(*groups));
     const uint32_t n = make_groups(&is, &want, groups);
     for (uint32_t i = 0; i < n; i++)
         change_group(&groups[i], arena, out);
-    if (want.n > 0 && out->n > 0 && !has_field(job_plan(job), "MIME-Version"))
+}
+
+void edit_top_change(
+    struct job *job, struct slice block, struct arena *arena, struct edit_actions *out)
+{
+    static const char version[] = "MIME-Version";
+    change_fields(job, block, is_content, arena, out);
+    if (block.len > 0 && out->n > 0 && !has_field(job_plan(job), version))
         add_action(out,
             (struct action){.kind = ACTION_SET_HEADER,
                 .index = 1,
-                .name = slice_text("MIME-Version"),
+                .name = slice_text(version),
                 .value = slice_text("1.0")},
             arena);
+}
+
+void edit_top_replace(
+    struct job *job, struct slice block, struct arena *arena, struct edit_actions *out)
+{
+    change_fields(job, block, is_any, arena, out);
 }

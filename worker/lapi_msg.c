@@ -170,6 +170,7 @@ static const luaL_Reg methods[] = {
     {"replace_body", lapi_msg_replace_body},
     {"append_text", lapi_msg_append_text},
     {"add_part", lapi_msg_add_part},
+    {"replace_message", lapi_msg_replace_message},
     {"append_html", lapi_msg_append_html},
     {"log", lapi_msg_log},
     {"trap", lapi_msg_trap},

@@ -107,6 +107,12 @@ static struct job *check_parts_known(lua_State *L, const char *method, const cha
     return job;
 }
 
+int lapi_msg_replace_message(lua_State *L)
+{
+    struct job *job = check_parts_known(L, "replace_message", "msg:replace_message()");
+    return raise_if(L, "msg:replace_message", edit_replace_message(job, lapi_check_slice(L, 2)));
+}
+
 int lapi_msg_add_part(lua_State *L)
 {
     struct job *job = check_parts_known(L, "add_part", "msg:add_part()");

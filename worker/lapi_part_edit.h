@@ -10,5 +10,6 @@ int lapi_part_set_content(lua_State *L);
 int lapi_part_set_header(lua_State *L);
 int lapi_part_defang(lua_State *L);
 int lapi_msg_add_part(lua_State *L);
+int lapi_msg_replace_message(lua_State *L);
 
 #endif

@@ -227,6 +227,10 @@ function msg:append_html(html, options) end
 ---@param entity postern.entity
 function msg:add_part(entity) end
 
+---Another message instead of this one: its header, but for the order of fields, and its body.
+---@param eml string
+function msg:replace_message(eml) end
+
 ---A pair for the message's log line; false when it is full.
 ---@param key string
 ---@param value any

@@ -247,6 +247,26 @@ static void the_message_can_be_seen(void **state)
         MIXED "--b\n\none\n--b\n\nthree\n--b--\n");
 }
 
+static void a_message_is_replaced(void **state)
+{
+    (void)state;
+    static const char mail[] =
+        "Received: one\nReceived: two\nFrom: a@example.org\nX-Old: x\n\nold\n";
+    becomes(mail, "at('1'):drop() msg:replace_message(msg:raw())", mail);
+    becomes(mail,
+        "msg:replace_message('Received: one\\nReceived: 2\\nReceived: 3\\nFrom: b@example.org\\n"
+        "Subject: new\\n folded\\n\\nnew\\n')",
+        "Received: one\nReceived: 2\nFrom: b@example.org\nReceived: 3\nSubject: new\n folded\n\n"
+        "new\n");
+    becomes(mail,
+        "msg:add_header('X-A', '1') msg:set_header('X-Old', 'y') "
+        "msg:replace_message('Received: one\\r\\nX-Old: z\\r\\nX-A: 1\\r\\nX-A: 2\\r\\n\\r\\n')",
+        "Received: one\nX-Old: z\nX-A: 1\nX-A: 2\n\n");
+    fails(mail, "msg:replace_message('no header')", "header expected");
+    fails(mail, "msg:replace_message('')", "header expected");
+    fails(mail, "msg:replace_message('A: b\\n\\n') msg.root:drop()", "replaced");
+}
+
 static void decoded_content_is_encoded_again(void **state)
 {
     (void)state;
@@ -309,6 +329,7 @@ int main(void)
         cmocka_unit_test(parts_are_added),
         cmocka_unit_test(changes_of_what_is_gone_change_nothing),
         cmocka_unit_test(the_message_can_be_seen),
+        cmocka_unit_test(a_message_is_replaced),
         cmocka_unit_test(decoded_content_is_encoded_again),
         cmocka_unit_test(the_guard_refuses),
     };

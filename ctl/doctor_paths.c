@@ -226,6 +226,23 @@ void check_spool(struct doctor *doctor)
     }
 }
 
+/* Parts that leave mails: without that folder they are deferred. */
+static void look_at_links(struct doctor *doctor, const struct access_user *user)
+{
+    const char *path = doctor->conf->urls.directory;
+    if (path[0] == 0) {
+        return;
+    }
+    if (path[0] != '/') {
+        doctor_say(doctor, DOCTOR_PROBLEM, "name it from / on",
+            "urls.directory = %s is no absolute path", path);
+    } else if (look_at_folder(doctor, "urls.directory", path, user) &&
+               look_at_room(doctor, "urls.directory", path, STATE_ROOM)) {
+        doctor_say(doctor, DOCTOR_OK, NULL, "urls.directory = %s: %s may write, and has room", path,
+            user->name);
+    }
+}
+
 void check_state(struct doctor *doctor)
 {
     const char *path = doctor->conf->worker.state_dir;
@@ -239,6 +256,7 @@ void check_state(struct doctor *doctor)
                look_at_room(doctor, "worker.state_dir", path, STATE_ROOM)) {
         doctor_say(doctor, DOCTOR_OK, NULL, "%s belongs to %s and has room", path, user.name);
     }
+    look_at_links(doctor, &user);
 }
 
 void check_trace(struct doctor *doctor)

@@ -176,6 +176,10 @@ class Ours(Case):
         self.finds(self.look(postern, *state)[1], "state folder", "ok", "has room")
         self.finds(self.look(postern, *state, "-o", "multiplexor.user=nobody")[1], "state folder", "problem", "user nobody may not write")
         self.finds(self.look(postern, "-o", "worker.state_dir=/nonexistent")[1], "state folder", "note", "is not there")
+        links = ("-o", "urls.directory=" + postern.folder("state"))
+        self.finds(self.look(postern, *state, *links)[1], "state folder", "ok", "urls.directory = ")
+        self.finds(self.look(postern, *state, *links, "-o", "multiplexor.user=nobody")[1], "state folder", "problem", "urls.directory = ")
+        self.finds(self.look(postern, *state, "-o", "urls.directory=files")[1], "state folder", "problem", "urls.directory = files is no absolute path")
 
 
     def test_trace_file(self):
@@ -227,6 +231,7 @@ class Machine(Case):
                 (("milterd.spool=/srv/spool",), "milterd.spool = /srv/spool is read-only"),
                 (("worker.state_dir=/srv/state",), "worker.state_dir = /srv/state is read-only"),
                 (("worker.write_paths=/var/lib/postern/x:/srv/y",), "worker.write_paths = /srv/y is read-only"),
+                (("urls.directory=/srv/files",), "urls.directory = /srv/files is read-only"),
                 (("milterd.user=uucp",), "starts as nobody and cannot become milterd.user = uucp"),
                 (("worker.filter=/home/ann/filter.lua",), "is hidden from postern-multiplexor.service"),
                 (("milterd.socket=unix:/tmp/milter.sock",), "is in a /tmp that only postern-milterd.service sees"),

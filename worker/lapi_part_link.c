@@ -224,10 +224,11 @@ static struct slice keep(struct job *job, struct slice s)
 static struct link_deed *deed_new(struct job *job, const struct mime_part *part,
     const struct wishes *wishes, struct slice content, const char *id)
 {
-    char path[LINK_FILE_LEN + 1];
+    char path[LINK_FILE_LEN + 1], sum[65];
     struct link_deed *deed = arena_calloc(job->arena, 1, sizeof(*deed));
     const int64_t now = (int64_t)time(NULL);
     link_file_path(id, path);
+    link_sha256(content, sum);
     deed->part = part;
     deed->link = (struct link){
         .directory = wishes->directory,
@@ -235,6 +236,7 @@ static struct link_deed *deed_new(struct job *job, const struct mime_part *part,
         .url = arena_printf(
             job->arena, "%.*s/%s", (int)wishes->base_url.len, wishes->base_url.data, path),
         .content = content,
+        .sha256 = arena_memdup0(job->arena, sum, strlen(sum)),
         .type = part->type,
         .filename = slice_text(part->filename),
         .message_id = keep(job, lapi_msg_header_text(job, "Message-ID")),
@@ -251,12 +253,10 @@ static const char *replace(struct job *job, const struct mime_part *part,
     const struct wishes *wishes, struct link_deed *deed)
 {
     struct edit_entity entity;
-    char sum[65];
-    link_sha256(deed->link.content, sum);
     const struct link_facts facts = {.name = deed->link.filename,
         .url = deed->link.url,
         .type = part->type,
-        .sha256 = sum,
+        .sha256 = deed->link.sha256,
         .size = deed->link.content.len,
         .expires_secs = deed->link.expires_secs};
     const char *wrong = fill(job, wishes, &facts, &entity);
@@ -283,6 +283,9 @@ int lapi_part_replace_with_url(lua_State *L)
     struct edit_now now;
     char id[LINK_ID_LEN + 1];
     check_wishes(L, job, &wishes);
+    if (part->is_container && strncmp(part->type, "multipart/", 10) == 0)
+        return luaL_error(L, "part:replace_with_url: a multipart has no content of its own; ask "
+                             "for it on the parts in it");
     edit_part_now(job, part, &now);
     if (now.is_gone)
         return refuse(L, "gone");
@@ -291,6 +294,9 @@ int lapi_part_replace_with_url(lua_State *L)
         lua_pushstring(L, linked->link.url);
         return 1;
     }
+    if (link_deeds_of(job)->n >= LINK_DEEDS_MAX)
+        return luaL_error(
+            L, "part:replace_with_url: at most %d parts of a message", (int)LINK_DEEDS_MAX);
     check_directory(L, job, wishes.directory);
     const struct slice content = edit_content_now(job, part);
     if (mime_is_cut(job->mime))

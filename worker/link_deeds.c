@@ -17,6 +17,7 @@ void link_deeds_add(struct link_deeds *deeds, struct link_deed *deed)
     else
         deeds->first = deed;
     deeds->last = deed;
+    deeds->n++;
 }
 
 const struct link_deed *link_deeds_find(

@@ -15,6 +15,8 @@
 struct job;
 struct mime_part;
 
+enum { LINK_DEEDS_MAX = 1000 /* of a message: each is synced to the disk */ };
+
 struct link_deed {
     const struct mime_part *part;
     struct link link; /* with all that it points to in the arena of the job */
@@ -27,6 +29,7 @@ enum link_html { LINK_HTML_UNKNOWN = 0, LINK_HTML_NO, LINK_HTML_YES };
 /* Of one message's hook; in the arena of the job. */
 struct link_deeds {
     struct link_deed *first, *last;
+    uint32_t n;
     const char *failure; /* why the message must be deferred; NULL */
     enum link_html html;
 };

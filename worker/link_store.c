@@ -52,12 +52,10 @@ static json_t *use_new(const struct link *link)
 
 static json_t *entry_new(const struct link *link)
 {
-    char sum[65];
-    link_sha256(link->content, sum);
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:[]}", "id", link->id,
         "directory", link->directory, "url", link->url, "type", link->type, "size",
-        (json_int_t)link->content.len, "sha256", sum, "stored", (json_int_t)link->now_secs, "used",
-        (json_int_t)link->now_secs, "expires", (json_int_t)link->expires_secs, "uses");
+        (json_int_t)link->content.len, "sha256", link->sha256, "stored", (json_int_t)link->now_secs,
+        "used", (json_int_t)link->now_secs, "expires", (json_int_t)link->expires_secs, "uses");
 }
 
 /* The same mail once more, after a tempfail. */

@@ -29,6 +29,7 @@ struct link {
     const char *id;
     const char *url;
     struct slice content;
+    const char *sha256; /* of it, in hexadecimal */
     const char *type;
     struct slice filename, message_id, sender, queue_id; /* any bytes */
     int64_t now_secs;                                    /* since 1970 */

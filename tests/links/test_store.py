@@ -36,6 +36,22 @@ local deeds = {
         return reject(tostring(why))
     end,
     missing = function(msg) pcall(link, msg, { directory = "@FOLDER@/state/not-there" }) end,
+    root = function(msg) msg.root:replace_with_url() end,
+    every = function(msg)
+        for part in msg:walk() do
+            if part.type == "message/rfc822" then part:replace_with_url() end
+        end
+    end,
+    multipart = function(msg)
+        local ok, why = pcall(msg.root.replace_with_url, msg.root)
+        return reject(tostring(why))
+    end,
+    gone = function(msg)
+        local part = attachments(msg)[1]
+        part:drop("taken out")
+        local url, why = part:replace_with_url()
+        return reject(tostring(url) .. " " .. tostring(why))
+    end,
     twice = function(msg)
         local part = attachments(msg)[1]
         local url = part:replace_with_url()
@@ -139,6 +155,24 @@ class Stored(Links):
         self.body_of(answer)
         self.assertEqual(len(self.stored()), 1)
 
+    def test_a_mail_that_is_the_attachment(self):
+        answer = self.send("root", b"%PDF-1.4\r\n", content_type='application/pdf; name="plan.pdf"')
+        self.assertEqual(len(URL.findall(self.body_of(answer))), 1)
+        with open(self.folder("files", self.stored()[0]), "rb") as file:
+            self.assertEqual(file.read(), b"%PDF-1.4\r\n")
+
+    def test_a_message_within_is_stored_as_it_is(self):
+        inner = b"Subject: inner\r\n\r\nhello\r\n"
+        body = self.body_of(self.send("every", mixed(b"Content-Type: message/rfc822\r\n\r\n" + inner)))
+        self.assertNotIn(b"Subject: inner", body)
+        with open(self.folder("files", URL.findall(body)[0].decode()), "rb") as file:
+            self.assertEqual(file.read(), inner)
+
+    def test_what_has_no_content_or_is_gone(self):
+        self.assertIn("a multipart has no content of its own", self.send("multipart", mixed(attachment(b"x"))).text)
+        self.assertIn("nil gone", self.send("gone", mixed(attachment(b"x"))).text)
+        self.assertEqual(self.stored(), [])
+
     def test_wrong_options_are_errors(self):
         answer = self.send("wrong", mixed(attachment(b"x")))
         for text in ("directory is an absolute path", "base_url is an http", "unknown variable ${nmae}", "age is seconds", "text is a text", "unknown key"):
@@ -185,6 +219,18 @@ class Stored(Links):
         with open(self.folder("files", path.decode()), "rb") as file:
             self.assertEqual(file.read(), content)
         self.assertEqual([name for name in self.stored() if "/.new-" not in name], [path.decode()])
+
+
+class Cut(Links):
+    """Not all of the content was decoded."""
+
+    filter = FILTER
+    options = {"worker.max_decoded": "64K"}
+
+    def test_a_part_that_is_not_whole_is_not_stored(self):
+        answer = self.send("link", mixed(attachment(b"x" * 70000)))
+        self.assertEqual((answer.verdict, answer.actions, self.stored()), ("tempfail", [], []))
+        self.assertIn("over worker.max_decoded", self.postern.logs())
 
 
 class Lenient(Links):

@@ -182,6 +182,7 @@ static struct link link_of(const struct store *s, const char *content)
         .id = id,
         .url = "https://x/01/0123.bin",
         .content = slice_text(content),
+        .sha256 = "00ff",
         .type = "application/pdf",
         .filename = slice_text("r\xc3\xa9sum\xc3\xa9.pdf"),
         .message_id = slice_text("<1@example.org>"),
@@ -251,8 +252,7 @@ static void a_stored_file_is_in_the_index(void **state)
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0755);
     json_t *entry = entry_of(&s);
-    assert_string_equal(json_string_value(json_object_get(entry, "sha256")),
-        "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73");
+    assert_string_equal(json_string_value(json_object_get(entry, "sha256")), "00ff");
     assert_int_equal(number(entry, "size"), 7);
     assert_int_equal(number(entry, "expires"), 2000);
     const json_t *use = json_array_get(json_object_get(entry, "uses"), 0);

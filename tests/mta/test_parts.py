@@ -51,6 +51,9 @@ local deeds = {
     quarantine_entire_message = function(msg) msg:trap{ mode = "copy", reason = "looks odd" } end,
     quarantine_and_discard = function(msg) msg:trap{ mode = "copy", reason = "looks odd" } return discard() end,
     add_part = function(msg) msg:add_part(text_note("Added: grüße.\n")) end,
+    replace_message = function(msg)
+        msg:replace_message("Subject: new\nMIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n<p>grüße</p>\n")
+    end,
     append_text_boilerplate = function(msg) assert(msg:append_text("-- \nExample Ltd\n")) end,
     append_html_boilerplate = function(msg) assert(msg:append_html("<p>Example &amp; Ltd</p>")) end,
 }
@@ -284,6 +287,12 @@ class Parts(unittest.TestCase):
         found, _ = self.deliver("add_part")
         self.assertEqual(found, {**BEFORE, "1.5": ("text/plain", "note.txt", "Added: grüße.\n")})
 
+    def test_replace_message(self):
+        self.send("replace_message")
+        delivered = self.mta.one()
+        self.assertEqual((delivered["Subject"], delivered.get_content_type()), ("new", "text/html"))
+        self.assertEqual(delivered.get_payload(decode=True).strip().decode(), "<p>grüße</p>")
+
     def test_boilerplate(self):
         found, _ = self.deliver("append_text_boilerplate", touched=("1.1",))
         self.assertIn("-- \nExample Ltd", found["1.1.1"][2])
@@ -291,7 +300,6 @@ class Parts(unittest.TestCase):
         found, _ = self.deliver("append_html_boilerplate", touched=("1.1",))
         self.assertIn("<p>Example &amp; Ltd</p>", found["1.1.2"][2])
         self.assertLess(found["1.1.2"][2].index("Example"), found["1.1.2"][2].index("</body>"))
-
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -14,12 +14,14 @@
 #include "common/err.h"
 #include "common/xalloc.h"
 
-#define FS_TRUNCATE  (UINT64_C(1) << 14) /* ABI 3 */
-#define FS_IOCTL_DEV (UINT64_C(1) << 15) /* ABI 5 */
-#define NET_TCP      UINT64_C(3)         /* ABI 4: bind and connect */
-#define SCOPES       UINT64_C(3)         /* ABI 6: abstract sockets and signals */
-#define FS_ABI_1     ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
-#define FS_LINKS     LANDLOCK_ACCESS_FS_REFER /* ABI 2 */
+#define FS_TRUNCATE   (UINT64_C(1) << 14) /* ABI 3 */
+#define FS_IOCTL_DEV  (UINT64_C(1) << 15) /* ABI 5 */
+#define NET_TCP       UINT64_C(3)         /* ABI 4: bind and connect */
+#define NET_CONNECT   UINT64_C(2)
+#define RULE_NET_PORT 2
+#define SCOPES        UINT64_C(3) /* ABI 6: abstract sockets and signals */
+#define FS_ABI_1      ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
+#define FS_LINKS      LANDLOCK_ACCESS_FS_REFER /* ABI 2 */
 #define FS_FOR_FILES                                                                               \
     (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |   \
         FS_TRUNCATE)
@@ -34,6 +36,7 @@ struct ruleset {
 struct landlock {
     int fd;
     uint64_t files; /* rights that are fenced */
+    uint64_t net;
 };
 
 static const struct {
@@ -81,7 +84,7 @@ int landlock_open(bool files, bool tcp, bool scopes, struct landlock **out)
         return -ERR_SYSTEM;
     }
     *out = xcalloc(1, sizeof **out);
-    **out = (struct landlock){.fd = (int)fd, .files = ruleset.files};
+    **out = (struct landlock){.fd = (int)fd, .files = ruleset.files, .net = ruleset.net};
     return 0;
 }
 
@@ -107,6 +110,19 @@ int landlock_allow(struct landlock *landlock, const char *path, unsigned access)
     close(fd);
     errno = saved;
     return err;
+}
+
+/* struct landlock_net_port_attr, and the numbers that go with it, of ABI 4. */
+int landlock_allow_connect(struct landlock *landlock, unsigned port)
+{
+    const struct {
+        uint64_t access, port;
+    } rule = {NET_CONNECT, port};
+    if (landlock->net == 0) {
+        return 0;
+    }
+    return syscall(SYS_landlock_add_rule, landlock->fd, RULE_NET_PORT, &rule, 0) == 0 ? 0
+                                                                                      : -ERR_SYSTEM;
 }
 
 int landlock_enter(struct landlock *landlock)

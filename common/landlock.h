@@ -26,6 +26,8 @@ int landlock_abi(void);
 int landlock_open(bool files, bool tcp, bool scopes, struct landlock **out);
 /* Allows enum landlock_access bits below a path, links followed. A path that is not there is no error. 0 or -ERR_SYSTEM. */
 int landlock_allow(struct landlock *landlock, const char *path, unsigned access);
+/* Allows to connect to a TCP port, of whatever address, where TCP is refused otherwise. 0 or -ERR_SYSTEM. */
+int landlock_allow_connect(struct landlock *landlock, unsigned port);
 /* Puts it in force for this thread and its children; needs no-new-privs. May be entered by many: each gets a domain of its own. 0 or -ERR_SYSTEM. */
 int landlock_enter(struct landlock *landlock);
 int landlock_fd(const struct landlock *landlock); /* its own; closed on exec */

@@ -89,11 +89,11 @@ static int allow_clone(scmp_filter_ctx filter, enum syscall_role role, struct sy
 }
 
 /* TCP and UDP, nothing raw; the type's upper bits are flags. */
-static int allow_internet(scmp_filter_ctx filter, int family)
+static int allow_internet(scmp_filter_ctx filter, int family, bool has_datagrams)
 {
     static const unsigned types[] = {SOCK_STREAM, SOCK_DGRAM};
     int err = 0;
-    for (size_t i = 0; i < sizeof types / sizeof types[0] && err == 0; i++) {
+    for (size_t i = 0; i < (has_datagrams ? 2 : 1) && err == 0; i++) {
         err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family), SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, types[i]));
     }
@@ -108,11 +108,11 @@ static int allow_sockets(
     if (err == 0) {
         err = allow_if(filter, SCMP_SYS(socketpair), SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
     }
-    if (err == 0 && has_network) {
-        err = allow_internet(filter, AF_INET);
+    if (err == 0 && (has_network || grants.tcp)) {
+        err = allow_internet(filter, AF_INET, has_network);
     }
-    if (err == 0 && has_network) {
-        err = allow_internet(filter, AF_INET6);
+    if (err == 0 && (has_network || grants.tcp)) {
+        err = allow_internet(filter, AF_INET6, has_network);
     }
     return err;
 }

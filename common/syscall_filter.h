@@ -17,6 +17,7 @@ enum syscall_role {
 struct syscall_grants {
     bool programs; /* exec, fork, signals to others */
     bool network;  /* inet and inet6 sockets */
+    bool tcp;      /* of these, streams alone */
 };
 
 struct syscall_filter;

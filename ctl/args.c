@@ -73,6 +73,8 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
     [ARG_NOW] = {"--now", 0, NULL, true, "send it now, though its sender will try again"},
     [ARG_FORCE] = {"--force", 0, NULL, true,
         "also what was refused, or may have been sent when a release was interrupted"},
+    [ARG_DEEDS] = {"--deeds", 0, NULL, true,
+        "do what the filter asks for outside the mail (trap, notices), and not only tell it"},
 };
 
 /* What some of them mean to a command that selects (ARGS_SELECTION). */

@@ -48,6 +48,7 @@ enum arg {
     ARG_TO,
     ARG_NOW,
     ARG_FORCE,
+    ARG_DEEDS,
     ARG_COUNT,
 };
 

@@ -210,6 +210,9 @@ json_t *play_in_child(struct isolate *isolate, const struct playing *playing)
     int rc = script_new(conf, playing->filter, conf->multiplexor.load_time, &script, &error);
     if (rc == 0) {
         script_after_fork(script);
+        if (playing->does_deeds) {
+            script_do_deeds(script);
+        }
         isolate_say_step(isolate, "filter_init", conf->multiplexor.load_time);
         rc = script_init(script, conf->multiplexor.load_time, &error);
     }

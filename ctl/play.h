@@ -6,6 +6,7 @@
 #define POSTERN_CTL_PLAY_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "common/conf.h"
 #include "common/hook.h"
@@ -22,6 +23,7 @@ struct playing {
     const struct transaction *transaction;
     const struct mail_file *mail;
     enum hook last_hook; /* nothing is asked after it; HOOK_NONE: all */
+    bool does_deeds;     /* deeds.h: for real; else they are told */
 };
 
 /* The report (report.h), a new reference. A process that died is told in its error: the step it was

@@ -98,7 +98,8 @@ static int run_mail(
             .output_fd = fd,
             .transaction = &transaction,
             .mail = mail,
-            .last_hook = HOOK_NONE};
+            .last_hook = HOOK_NONE,
+            .does_deeds = args_has(args, ARG_DEEDS)};
         code = play_and_print(args, &playing, path);
     }
     free(path);

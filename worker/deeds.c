@@ -9,6 +9,7 @@
 #include "common/verdict.h"
 #include "worker/job.h"
 #include "worker/mime.h"
+#include "worker/notify.h"
 #include "worker/tally.h"
 #include "worker/trap.h"
 
@@ -144,18 +145,19 @@ static void tell(struct job *job, const struct trap_result *result, struct tally
         deeds_log(job, "trap_parts", arena_printf(job->arena, "%u", deeds->n_parts));
 }
 
-static void keep(struct job *job, struct tally *tally, struct wire_reply *reply)
+static int keep(struct job *job, struct tally *tally, struct wire_reply *reply)
 {
     struct trap_result result;
     const int rc = trap_keep(job, reply, &result);
     if (rc != 0) {
         deeds_count(tally, "trap", "Messages that the filter had kept.", "result", "failed");
         fail(job, rc, reply);
-        return;
+        return rc;
     }
     tell(job, &result, tally);
     if (job->deeds->has_trap)
         follow(job, result.fate, reply);
+    return 0;
 }
 
 /* What a server would do, in words and in the answer. */
@@ -173,12 +175,28 @@ static void show(struct job *job, struct wire_reply *reply)
     follow(job, deeds->mode == TRAP_DEFER ? TRAP_WAITING : TRAP_KEPT, reply);
 }
 
-void deeds_do(struct job *job, bool for_real, struct tally *tally, struct wire_reply *reply)
+static void show_notices(struct job *job)
 {
-    if (job->deeds == NULL)
+    const struct deeds *deeds = job->deeds;
+    for (uint32_t i = 0; i < deeds->n_notices; i++)
+        deeds_log(job, "notify",
+            arena_printf(job->arena, "%s: %.*s",
+                deeds->notices[i].is_to_sender ? "sender" : "admin",
+                (int)deeds->notices[i].subject.len, deeds->notices[i].subject.data));
+}
+
+void deeds_do(struct job *job, bool for_real, int64_t deadline_ms, struct tally *tally,
+    struct wire_reply *reply)
+{
+    const struct deeds *deeds = job->deeds;
+    if (deeds == NULL)
         return;
-    if (!for_real)
+    if (!for_real) {
         show(job, reply);
-    else if (job->deeds->has_trap || job->deeds->n_parts > 0)
-        keep(job, tally, reply);
+        show_notices(job);
+        return;
+    }
+    const bool is_kept = (!deeds->has_trap && deeds->n_parts == 0) || keep(job, tally, reply) == 0;
+    if (is_kept && deeds->n_notices > 0) /* else the mail comes again */
+        notify_do(job, deadline_ms, tally);
 }

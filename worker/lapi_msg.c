@@ -174,6 +174,8 @@ static const luaL_Reg methods[] = {
     {"append_html", lapi_msg_append_html},
     {"log", lapi_msg_log},
     {"trap", lapi_msg_trap},
+    {"notify_admin", lapi_msg_notify_admin},
+    {"notify_sender", lapi_msg_notify_sender},
     {"raw", lapi_msg_raw},
     {"raw_headers", lapi_msg_raw_headers},
     {"raw_body", lapi_msg_raw_body},

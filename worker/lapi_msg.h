@@ -67,6 +67,8 @@ int lapi_msg_append_text(lua_State *L);
 int lapi_msg_append_html(lua_State *L);
 int lapi_msg_log(lua_State *L);
 int lapi_msg_trap(lua_State *L);
+int lapi_msg_notify_admin(lua_State *L); /* lapi_notify.c */
+int lapi_msg_notify_sender(lua_State *L);
 int lapi_msg_text(lua_State *L);
 int lapi_msg_root(lua_State *L);
 int lapi_msg_parts(lua_State *L);

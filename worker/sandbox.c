@@ -15,6 +15,7 @@
 #include "common/landlock.h"
 #include "common/log.h"
 #include "common/sanitizer.h"
+#include "common/sock.h"
 #include "common/syscall_filter.h"
 #include "common/xalloc.h"
 #include "worker/sandbox_files.h"
@@ -92,11 +93,23 @@ static int set_limits(const struct conf *conf, const char **failed_out)
 
 /* ---- Landlock ---- */
 
+/* The TCP port that workers connect to with notices; 0: none. */
+static unsigned notices_port(const struct conf *conf)
+{
+    struct sock_spec server;
+    bool is_tcp = conf->notify.from[0] != '\0' &&
+                  sock_spec_from_text(conf->notify.server, &server) == 0 &&
+                  (server.kind == SOCK_KIND_INET || server.kind == SOCK_KIND_INET6);
+    return is_tcp ? server.port : 0;
+}
+
 static int enter_landlock(const struct conf *conf)
 {
     struct landlock *landlock = NULL;
     int err = landlock_open(true, !conf->worker.allow_network, true, &landlock);
     err = err == 0 ? sandbox_files_allow(landlock, conf) : err;
+    unsigned port = err == 0 ? notices_port(conf) : 0;
+    err = port != 0 ? landlock_allow_connect(landlock, port) : err;
     err = err == 0 ? landlock_enter(landlock) : err;
     landlock_close(landlock);
     return err;
@@ -150,7 +163,9 @@ static int add_landlock(const struct conf *conf, struct report *report, struct s
 
 static int add_seccomp(const struct conf *conf, struct report *report, struct sandbox *sandbox)
 {
-    struct syscall_grants grants = {conf->worker.allow_exec, conf->worker.allow_network};
+    struct syscall_grants grants = {.programs = conf->worker.allow_exec,
+        .network = conf->worker.allow_network,
+        .tcp = notices_port(conf) != 0};
     if (confine_no_seccomp() != NULL) {
         return missing(conf, report, "seccomp", confine_no_seccomp());
     }
@@ -194,6 +209,10 @@ static int enter(const struct conf *conf, struct report *report, struct sandbox 
     }
     if (err == 0 && conf->worker.allow_network) {
         add(report, "network allowed");
+    } else if (err == 0 && notices_port(conf) != 0 && landlock_abi() >= 4) {
+        add(report, "TCP port %u allowed", notices_port(conf));
+    } else if (err == 0 && notices_port(conf) != 0) {
+        add(report, "TCP allowed");
     }
     return err;
 }

@@ -486,7 +486,7 @@ void script_run(
     if (call.outcome != OUTCOME_OK) {
         fail(script, &run, &call);
     } else {
-        deeds_do(job, script->does_deeds, script->tally, reply);
+        deeds_do(job, script->does_deeds, deadline_ms, script->tally, reply);
     }
     script_call_clear(&call);
     store_links(script, &run, deadline_ms);

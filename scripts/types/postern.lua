@@ -237,6 +237,23 @@ function msg:replace_message(eml) end
 ---@return boolean
 function msg:log(key, value) end
 
+---@class postern.notice
+---@field subject string one line
+---@field text string
+---@field virus? boolean the sender is told nothing
+
+---A mail to notify.admin, once for each mail, when the hook has ended well.
+---@param notice postern.notice
+---@return boolean
+---@return string? why
+function msg:notify_admin(notice) end
+
+---The same to the sender; not to the null sender, lists, programs, or after a virus.
+---@param notice postern.notice
+---@return boolean
+---@return string? why
+function msg:notify_sender(notice) end
+
 ---@class postern.trap
 ---@field mode? "copy"|"store"|"defer" a copy while the mail goes on; nobody gets it; a tempfail until a person decides
 ---@field reason? string one line

@@ -112,6 +112,23 @@ class Modes(Trap):
         self.assertIn('trap_total{result="kept"} 1', self.postern.ctl("metrics")[1])
 
 
+class Run(Trap):
+    """posternctl run tells what would be kept; with --deeds it keeps it."""
+
+    def test_run(self):
+        mail = self.postern.folder.write("x.eml", "Subject: store this\n\nbody\n")
+
+        def run(*words):
+            code, out, err = self.postern.ctl("run", self.postern.filter, mail, "--json", "-o", "worker.state_dir=" + self.state, *words)
+            self.assertEqual(code, 0, err)
+            return json.loads(out)
+        report = run()
+        self.assertEqual((report["verdict"], report["log"], os.listdir(self.state)), ("discard", ["trap=store: this"], []))
+        report = run("--deeds")
+        row, = self.rows()
+        self.assertEqual((report["verdict"], report["log"]), ("discard", ["trap=store " + row["id"]]))
+
+
 class Looking(Trap):
     def test_selection_and_usage(self):
         self.assertEqual(self.ctl("list")[:2], (0, "none\n"))

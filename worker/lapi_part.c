@@ -306,6 +306,7 @@ static const luaL_Reg methods[] = {
     {"content", part_content},
     {"text", part_text},
     {"hash", part_hash},
+    {"entries", lapi_part_entries},
     {"has_extension", lapi_part_has_extension},
     {"name_matches", lapi_part_name_matches},
     {"save", part_save},

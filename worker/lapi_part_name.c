@@ -18,12 +18,44 @@ static const char pattern_class[] = "postern.pattern";
 static const char patterns_key =
     0; /* its address: the table of compiled patterns in the registry */
 
-static const char *const no_keys[] = {NULL};
+/* The options of both questions. */
+struct question {
+    bool asks_archives;
+    bool unreadable_counts;
+    const struct archive_listing *archive; /* NULL: not asked for, or not needed yet */
+};
 
-static void check_options(lua_State *L, int index)
+static bool option(lua_State *L, int index, const char *key, bool otherwise)
 {
-    if (!lua_isnoneornil(L, index))
-        lapi_check_keys(L, index, no_keys);
+    lua_getfield(L, index, key);
+    luaL_argcheck(
+        L, lua_isnil(L, -1) || lua_isboolean(L, -1), index, "its values are true or false");
+    bool value = lua_isnil(L, -1) ? otherwise : lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static struct question check_options(lua_State *L, int index)
+{
+    static const char *const keys[] = {"archives", "unreadable", NULL};
+    struct question question = {false, true, NULL};
+    if (lua_isnoneornil(L, index))
+        return question;
+    lapi_check_keys(L, index, keys);
+    question.asks_archives = option(L, index, "archives", false);
+    question.unreadable_counts = option(L, index, "unreadable", true);
+    return question;
+}
+
+static int push_answer(lua_State *L, const struct question *question, bool is_found)
+{
+    bool is_unreadable = !is_found && question->unreadable_counts && question->archive != NULL &&
+                         question->archive->is_archive && question->archive->error != NULL;
+    lua_pushboolean(L, is_found || is_unreadable);
+    if (!is_unreadable)
+        return 1;
+    lua_pushliteral(L, "unreadable");
+    return 2;
 }
 
 /* ---- extensions ---- */
@@ -53,13 +85,26 @@ struct slice lapi_part_extension_of(const char *name)
     return slice_of(dot + 1, len - (size_t)(dot + 1 - name));
 }
 
-static bool has_extension(const struct mime_part *part, struct slice extension)
+static bool names_have(const char *const *names, uint32_t n, struct slice extension)
 {
-    for (uint32_t i = 0; i < part->n_filenames; i++) {
-        const char *name = part->filenames[i];
+    for (uint32_t i = 0; i < n; i++) {
+        const char *name = names[i];
         size_t len = length_without_tail(name);
         if (len > extension.len && name[len - extension.len - 1] == '.' &&
             strncasecmp(name + len - extension.len, extension.data, extension.len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of the part, or once its archive has been listed, of what is in it. */
+static bool has_extension(
+    const struct mime_part *part, const struct archive_listing *archive, struct slice extension)
+{
+    if (archive == NULL)
+        return names_have(part->filenames, part->n_filenames, extension);
+    for (uint32_t i = 0; i < archive->n; i++) {
+        if (names_have(archive->items[i].names, archive->items[i].n_names, extension))
             return true;
     }
     return false;
@@ -81,27 +126,36 @@ static struct slice check_extension(lua_State *L, int index)
     return slice_of(text, len);
 }
 
+/* The extension at index 2, or the list of them. */
+static bool has_any_extension(
+    lua_State *L, const struct mime_part *part, const struct archive_listing *archive)
+{
+    if (lua_type(L, 2) == LUA_TSTRING)
+        return has_extension(part, archive, check_extension(L, 2));
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_Integer n = luaL_len(L, 2);
+    if (n == 0 && (lua_pushnil(L), lua_next(L, 2) != 0))
+        luaL_argerror(L, 2, "a list of extensions expected: {\"exe\", \"scr\"}");
+    bool is_found = false;
+    for (lua_Integer i = 1; i <= n; i++) { /* all are checked, found or not */
+        lua_geti(L, 2, i);
+        struct slice extension = check_extension(L, -1);
+        is_found = is_found || has_extension(part, archive, extension);
+        lua_pop(L, 1);
+    }
+    return is_found;
+}
+
 int lapi_part_has_extension(lua_State *L)
 {
     const struct mime_part *part = lapi_part_check(L);
-    check_options(L, 3);
-    bool is_found = false;
-    if (lua_type(L, 2) == LUA_TSTRING) {
-        is_found = has_extension(part, check_extension(L, 2));
-    } else {
-        luaL_checktype(L, 2, LUA_TTABLE);
-        lua_Integer n = luaL_len(L, 2);
-        if (n == 0 && (lua_pushnil(L), lua_next(L, 2) != 0))
-            return luaL_argerror(L, 2, "a list of extensions expected: {\"exe\", \"scr\"}");
-        for (lua_Integer i = 1; i <= n; i++) { /* all are checked, found or not */
-            lua_geti(L, 2, i);
-            struct slice extension = check_extension(L, -1);
-            is_found = is_found || has_extension(part, extension);
-            lua_pop(L, 1);
-        }
+    struct question question = check_options(L, 3);
+    bool is_found = has_any_extension(L, part, NULL);
+    if (!is_found && question.asks_archives) {
+        question.archive = lapi_part_archive(L, part);
+        is_found = has_any_extension(L, part, question.archive);
     }
-    lua_pushboolean(L, is_found);
-    return 1;
+    return push_answer(L, &question, is_found);
 }
 
 /* ---- patterns ---- */
@@ -226,14 +280,40 @@ static bool matches(lua_State *L, struct pattern *pattern, const char *name)
     return false;
 }
 
+static bool any_matches(lua_State *L, struct pattern *pattern, const char *const *names, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (matches(L, pattern, names[i]))
+            return true;
+    }
+    return false;
+}
+
+/* A name in an archive has folders before it; the pattern may be about the whole or the last. */
+static bool item_matches(lua_State *L, struct pattern *pattern, const struct archive_item *item)
+{
+    for (uint32_t i = 0; i < item->n_names; i++) {
+        const char *name = item->names[i], *last = name;
+        for (const char *p = name; *p != '\0'; p++) {
+            if ((*p == '/' || *p == '\\') && p[1] != '\0')
+                last = p + 1;
+        }
+        if (matches(L, pattern, name) || (last != name && matches(L, pattern, last)))
+            return true;
+    }
+    return false;
+}
+
 int lapi_part_name_matches(lua_State *L)
 {
     const struct mime_part *part = lapi_part_check(L);
-    check_options(L, 3);
+    struct question question = check_options(L, 3);
     struct pattern *pattern = check_pattern(L);
-    bool is_found = false;
-    for (uint32_t i = 0; i < part->n_filenames && !is_found; i++)
-        is_found = matches(L, pattern, part->filenames[i]);
-    lua_pushboolean(L, is_found);
-    return 1;
+    bool is_found = any_matches(L, pattern, part->filenames, part->n_filenames);
+    if (!is_found && question.asks_archives) {
+        question.archive = lapi_part_archive(L, part);
+        for (uint32_t i = 0; i < question.archive->n && !is_found; i++)
+            is_found = item_matches(L, pattern, &question.archive->items[i]);
+    }
+    return push_answer(L, &question, is_found);
 }

@@ -75,6 +75,7 @@ struct mime *mime_new(struct slice message, const struct header_list *headers,
     mime->message = message.data != NULL ? message : slice_of("", 0);
     mime->headers = headers;
     mime->decoded_left = conf->worker.max_decoded;
+    mime_archive_budget(conf, &mime->archive_budget);
     mime_scan_bytes(mime);
     mime->root = mime_tree_read(mime);
     number_parts(mime);

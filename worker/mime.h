@@ -16,6 +16,8 @@
 #include "common/conf.h"
 #include "common/header.h"
 
+struct archive_budget;
+struct archive_listing;
 struct mime;
 
 struct mime_param {
@@ -91,6 +93,12 @@ struct slice mime_message_text(struct mime *mime);
 struct slice mime_part_header(struct mime *mime, const struct mime_part *part, struct slice name);
 /* From the content itself ("application/zip"); "" when unknown. */
 const char *mime_detected_type(struct mime *mime, const struct mime_part *part);
+
+/* What is in the part, if it is an archive; made at the first call and kept. deadline_ms: as of
+ * archive_list. All parts share the limits of worker.max_archive_*. */
+const struct archive_listing *mime_archive(
+    struct mime *mime, const struct mime_part *part, int64_t deadline_ms);
+void mime_archive_budget(const struct conf *conf, struct archive_budget *out);
 
 /* Decodes a header value as received (unfolds, RFC 2047, raw 8-bit) to UTF-8 in the arena. */
 struct slice mime_decode_header(struct slice value, struct arena *arena);

@@ -29,6 +29,25 @@ size_t mime_word_q_decode(const char *text, size_t n, uint8_t *out)
     return len;
 }
 
+/* Each byte plus 42; critical ones plus 64 more behind a "=". Lines that begin with "=y" are about
+ * the file. (yEnc, revision 1.3) */
+size_t mime_yenc_decode(const char *in, size_t n, uint8_t *out)
+{
+    struct slice all = slice_of(in, n);
+    size_t len = 0;
+    for (size_t pos = 0; pos < n;) {
+        struct slice line = mime_line_next(all, &pos, false);
+        if (line.len >= 2 && line.data[0] == '=' && line.data[1] == 'y')
+            continue;
+        for (size_t i = 0; i < line.len; i++) {
+            bool is_escaped = line.data[i] == '=' && i + 1 < line.len;
+            uint8_t c = (uint8_t)line.data[is_escaped ? ++i : i];
+            out[len++] = (uint8_t)(c - 42 - (is_escaped ? 64 : 0));
+        }
+    }
+    return len;
+}
+
 /* Behind the "begin 644 name" line; the start when there is none. */
 static size_t uu_data_start(const char *in, size_t n)
 {

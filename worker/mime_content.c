@@ -24,6 +24,8 @@ enum mime_encoding mime_encoding_of(const struct mime_part *part)
         {"uuencode", MIME_ENCODING_UU},
         {"x-uue", MIME_ENCODING_UU},
         {"uue", MIME_ENCODING_UU},
+        {"x-yenc", MIME_ENCODING_YENC},
+        {"x-yencode", MIME_ENCODING_YENC},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(part->encoding, names[i].name) == 0)
@@ -55,7 +57,8 @@ static void report_broken(struct mime *mime, struct mime_node *node, enum mime_e
 static struct slice within_limit(struct mime *mime, struct mime_node *node,
     enum mime_encoding encoding, struct slice bytes, size_t left)
 {
-    size_t most = encoding == MIME_ENCODING_QUOTED ? left : left / 3 * 4;
+    bool is_quarter_less = encoding == MIME_ENCODING_BASE64 || encoding == MIME_ENCODING_UU;
+    size_t most = is_quarter_less ? left / 3 * 4 : left;
     if (bytes.len > most) {
         mime_defect_add(mime, node, MIME_DEFECT_TOO_MUCH_DECODED, NULL);
         bytes.len = most;
@@ -151,6 +154,9 @@ static size_t decode(struct mime *mime, enum mime_encoding encoding, struct slic
     case MIME_ENCODING_UU:
         n = mime_uu_decode(in.data, in.len, out);
         break;
+    case MIME_ENCODING_YENC:
+        n = mime_yenc_decode(in.data, in.len, out);
+        break;
     case MIME_ENCODING_IDENTITY:
     case MIME_ENCODING_UNKNOWN:
         break;
@@ -231,14 +237,19 @@ static void decode_on(struct mime *mime, struct mime_node *node, size_t n)
         node->has_decoded = node->has_checked = true;
 }
 
-struct slice mime_content(struct mime *mime, const struct mime_part *part)
+struct slice mime_node_content(struct mime *mime, struct mime_node *node)
 {
-    struct mime_node *node = mime_node_of(mime, part);
+    const struct mime_part *part = &node->part;
     if (part->is_container || is_plain(mime_encoding_of(part)) || part->content.len == 0)
         return part->content;
     if (!node->has_decoded)
         decode_on(mime, node, SIZE_MAX);
     return node->decoded;
+}
+
+struct slice mime_content(struct mime *mime, const struct mime_part *part)
+{
+    return mime_node_content(mime, mime_node_of(mime, part));
 }
 
 bool mime_is_cut(const struct mime *mime)
@@ -254,6 +265,28 @@ struct slice mime_content_head(struct mime *mime, struct mime_node *node, size_t
     while (!node->has_decoded && node->decoded.len < n)
         decode_on(mime, node, (n - node->decoded.len) * 2 + 256);
     return node->decoded;
+}
+
+size_t mime_content_peek(const struct mime_node *node, uint8_t out[static MIME_PEEK_BYTES])
+{
+    struct slice front = node->part.content;
+    front.len = front.len < MIME_PEEK_BYTES - 4 ? front.len : MIME_PEEK_BYTES - 4;
+    switch (mime_encoding_of(&node->part)) {
+    case MIME_ENCODING_BASE64:
+        return mime_base64_decode(front.data, front.len, out, NULL);
+    case MIME_ENCODING_QUOTED:
+        return mime_quoted_decode(front.data, front.len, out, NULL);
+    case MIME_ENCODING_UU:
+        return mime_uu_decode(front.data, front.len, out);
+    case MIME_ENCODING_YENC:
+        return mime_yenc_decode(front.data, front.len, out);
+    case MIME_ENCODING_IDENTITY:
+    case MIME_ENCODING_UNKNOWN:
+        break;
+    }
+    if (front.len > 0)
+        memcpy(out, front.data, front.len);
+    return front.len;
 }
 
 uint64_t mime_decoded_bytes(const struct mime *mime)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "worker/archive.h"
 #include "worker/mime.h"
 #include "worker/mime_base64.h"
 #include "worker/mime_bytes.h"
@@ -66,6 +67,7 @@ struct mime_node {
     bool is_multipart;      /* some Content-Type says multipart */
     bool is_message;        /* holds a whole message */
     bool is_indirect;       /* it does for some programs only */
+    bool is_carried;        /* found by mime_inside.c */
     bool has_end;           /* its end boundary was seen */
     const char *other_type; /* a further Content-Type that is no container; NULL */
     struct mime_others *others; /* NULL: none */
@@ -84,7 +86,8 @@ struct mime_node {
     bool has_checked;  /* encoding was checked for defects */
     struct slice text;
     bool has_text;
-    const char *detected; /* NULL: not looked yet */
+    const char *detected;                  /* NULL: not looked yet */
+    const struct archive_listing *archive; /* NULL: not listed yet */
 };
 
 struct mime {
@@ -105,8 +108,9 @@ struct mime {
     bool has_bare_cr;
     bool has_lines_checked; /* line lengths */
     bool has_content_checked;
-    int64_t decoded_left;   /* of worker.max_decoded */
-    uint64_t decoded_bytes; /* that decoders made */
+    int64_t decoded_left;                 /* of worker.max_decoded */
+    uint64_t decoded_bytes;               /* that decoders made */
+    struct archive_budget archive_budget; /* what all archives may still cost */
     const char **charsets;
     uint32_t n_charsets;
     bool has_charsets;
@@ -261,6 +265,26 @@ void mime_others_list(struct mime *mime, struct mime_found *found, struct mime_n
 /* mime_tree.c */
 struct mime_node *mime_tree_read(struct mime *mime);
 
+/* mime_inside.c: what a part carries that is no container. */
+struct mime_inside {
+    struct mime *mime;
+    struct mime_found *found;
+    struct mime_node *carrier;
+};
+/* Adds to found the parts in the content of a carrier, whose header has been read. */
+void mime_inside_read(struct mime *mime, struct mime_found *found, struct mime_node *carrier);
+/* A new child of the carrier, with its content still encoded; NULL when there are too many parts.
+ * type, encoding: static or in the arena. */
+struct mime_node *mime_inside_add(
+    struct mime_inside *inside, const char *type, const char *encoding, struct slice content);
+void mime_inside_name(struct mime *mime, struct mime_node *node, struct slice utf8);
+/* mime_tnef.c */
+bool mime_tnef_is_at(struct slice bytes);
+void mime_tnef_read(struct mime_inside *inside, struct slice bytes);
+/* mime_blocks.c: uuencode and yEnc in a text. */
+bool mime_blocks_are_in(struct slice text);
+void mime_blocks_read(struct mime_inside *inside, struct slice text);
+
 /* mime_header.c: values of header fields. */
 struct slice mime_unfold(struct slice value, struct arena *arena);
 /* RFC 2047 words replaced; bytes in between are taken as UTF-8 or windows-1252. */
@@ -290,6 +314,7 @@ struct slice mime_latin1(struct slice bytes, struct arena *arena);
  * returns the bytes written; *broken_out (may be NULL) is set, never cleared. */
 size_t mime_base64_decode(const char *in, size_t n, uint8_t *out, bool *broken_out);
 size_t mime_uu_decode(const char *in, size_t n, uint8_t *out);
+size_t mime_yenc_decode(const char *in, size_t n, uint8_t *out);
 size_t mime_word_q_decode(const char *in, size_t n, uint8_t *out); /* "Q" of RFC 2047 */
 size_t mime_base64_encode(const uint8_t *in, size_t n, char *out); /* without line breaks or NUL */
 
@@ -299,6 +324,7 @@ enum mime_encoding {
     MIME_ENCODING_BASE64,
     MIME_ENCODING_QUOTED,
     MIME_ENCODING_UU,
+    MIME_ENCODING_YENC,
     MIME_ENCODING_UNKNOWN
 };
 enum mime_encoding mime_encoding_of(const struct mime_part *part);
@@ -307,6 +333,11 @@ struct slice mime_bytes_decode(struct mime *mime, struct mime_node *node, struct
 /* At least the first n decoded bytes, or all: what was decoded already, and no more than about
  * that. */
 struct slice mime_content_head(struct mime *mime, struct mime_node *node, size_t n);
+/* mime_content before parts are numbered. */
+struct slice mime_node_content(struct mime *mime, struct mime_node *node);
+/* The first decoded bytes, by looking at the first encoded ones; keeps nothing. */
+enum { MIME_PEEK_BYTES = 264 };
+size_t mime_content_peek(const struct mime_node *node, uint8_t out[static MIME_PEEK_BYTES]);
 /* Finds what is wrong with the encoded content of all parts. */
 void mime_content_check(struct mime *mime);
 struct mime_node *mime_node_of(struct mime *mime, const struct mime_part *part);

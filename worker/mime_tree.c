@@ -575,8 +575,9 @@ static bool needs_decoding(struct mime *mime, const struct mime_node *node)
     /* Quoted-printable may look like what it is not, undecoded. */
     bool is_open =
         node->first_child == NULL || mime_encoding_of(&node->part) == MIME_ENCODING_QUOTED;
-    return (node->is_multipart || node->is_message) && is_open && is_encoded(node) &&
-           node->part.depth < max_depth(mime) && node->part.content.len > 0;
+    return (node->is_multipart || node->is_message) && is_open &&
+           (is_encoded(node) || node->is_carried) && node->part.depth < max_depth(mime) &&
+           node->part.content.len > 0;
 }
 
 /* Where the editor finds the bytes that its children are in. */
@@ -652,6 +653,7 @@ struct mime_node *mime_tree_read(struct mime *mime)
         read_encoded(mime, &all.found, node);
         finish_node(mime, node);
         mime_others_list(mime, &all.found, node);
+        mime_inside_read(mime, &all.found, node);
     }
     mime->n_parts = all.found.n;
     return all.found.first;

@@ -156,7 +156,8 @@ void script_note_line(struct script *script, lua_State *L);
 void script_alarm_set(struct script *script); /* for the call that begins, from deadline_ms */
 void script_alarm_clear(const struct script *script);
 
-/* lapi_async.c, lapi_metrics.c: push the module. */
+/* lapi_archive.c, lapi_async.c, lapi_metrics.c: push the module. */
+int lapi_archive_open(lua_State *L);
 int lapi_async_open(lua_State *L);
 int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);

@@ -233,6 +233,7 @@ static void replace_searcher(lua_State *L)
 }
 
 static const luaL_Reg own_modules[] = {
+    {"postern.archive", lapi_archive_open},
     {"postern.async", lapi_async_open},
     {"postern.html", lapi_html_open},
     {"postern.metrics", lapi_metrics_open},

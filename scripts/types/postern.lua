@@ -341,15 +341,25 @@ function part:text() end
 ---@return string
 function part:hash(name) end
 
----Whether any of the part's names has one of these extensions.
----@param extensions string|string[]
----@return boolean
-function part:has_extension(extensions) end
+---What is in an archive, archives in it too; nil, why, and what could be listed.
+---@return postern.entry[]?
+---@return string? why
+---@return postern.entry[]? some
+function part:entries() end
 
----Whether a regular expression (PCRE2, caseless) is found in any of the part's names.
----@param pattern string
+---Whether any of the part's names has one of these extensions; with archives, those in it as well.
+---@param extensions string|string[]
+---@param options? postern.name_options
 ---@return boolean
-function part:name_matches(pattern) end
+---@return "unreadable"? why
+function part:has_extension(extensions, options) end
+
+---Whether a regular expression (PCRE2, caseless) is found in any of the part's names; with archives, those in it as well.
+---@param pattern string
+---@param options? postern.name_options
+---@return boolean
+---@return "unreadable"? why
+function part:name_matches(pattern, options) end
 
 ---Writes the decoded content into a file, at once.
 ---@param path string
@@ -414,6 +424,23 @@ function part:replace_with_url(options) end
 ---@return string? why
 function part:filter_through(options) end
 
+---@class postern.name_options
+---@field archives? boolean look into archives
+---@field unreadable? boolean false: an archive that cannot be listed is no match
+
+---An entry of an archive.
+---@class postern.entry
+---@field name string
+---@field names string[] every reading of it
+---@field path string with the names of the archives around it
+---@field depth integer
+---@field size? integer
+---@field directory boolean
+---@field encrypted boolean
+---@field absolute boolean would be unpacked elsewhere
+---@field over_ratio boolean
+---@field hidden boolean some programs do not show it
+
 -- Hooks: global functions that a filter defines ---------------------------------------------------
 
 ---@alias postern.hook_result postern.verdict|nil
@@ -474,6 +501,18 @@ function log.warn(text, ...) end
 ---@param text any
 ---@param ... any
 function log.error(text, ...) end
+
+---require "postern.archive".
+---@class postern.archive
+local archive = {}
+
+---As part:entries, of any bytes.
+---@param bytes string
+---@param name? string what a file of them would be called
+---@return postern.entry[]?
+---@return string? why
+---@return postern.entry[]? some
+function archive.entries(bytes, name) end
 
 ---require "postern.async".
 ---@class postern.async
@@ -595,6 +634,7 @@ local counter = {}
 function counter:inc(n, labels) end
 
 ---@overload fun(name: "postern.log"): postern.log
+---@overload fun(name: "postern.archive"): postern.archive
 ---@overload fun(name: "postern.async"): postern.async
 ---@overload fun(name: "postern.html"): postern.html
 ---@overload fun(name: "postern.url"): postern.url

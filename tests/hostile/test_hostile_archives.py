@@ -1,0 +1,135 @@
+"""Each archive of archives.py as an attachment: what part:entries() and part:has_extension say of it, within time and memory."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+
+from archives import CASES  # noqa: E402
+from harness.process import BIN, SANITIZE, Folder  # noqa: E402
+
+# Of processor time and resident memory; what worker.max_archive_time and _bytes allow, and what a worker needs besides.
+SECONDS = 60 if SANITIZE else 12
+MEGABYTES = 4096 if SANITIZE else 700
+
+FILTER = r"""
+local function hex(text)
+    return (text:gsub(".", function(c) return string.format("%02x", c:byte()) end))
+end
+
+local function flags(entry)
+    local set = {}
+    for _, name in ipairs{ "encrypted", "absolute", "over_ratio", "hidden", "directory" } do
+        if entry[name] then set[#set + 1] = name end
+    end
+    return table.concat(set, ",")
+end
+
+function filter_message(msg)
+    for part in msg:parts() do
+        if part.filename then
+            local list, err, some = part:entries()
+            local all = list or some
+            for i = 1, #all do
+                -- Of very many, those at both ends and every thousandth.
+                if #all < 200 or i < 20 or i > #all - 20 or i % 1000 == 0 then
+                    local entry, names = all[i], {}
+                    local before = entry.path:sub(1, #entry.path - #entry.name)
+                    for k, name in ipairs(entry.names) do names[k] = hex(before .. name) end
+                    msg:add_header("X-Entry", table.concat(names, ",") .. " " .. flags(entry))
+                end
+            end
+            msg:add_header("X-Count", tostring(#all))
+            msg:add_header("X-Error", hex(err or ""))
+            local found, why = part:has_extension({ "nothing" }, { archives = true })
+            local exe, why_exe = part:has_extension({ "exe" }, { archives = true })
+            local named, why_named = part:name_matches("(^|/)no such name$", { archives = true, unreadable = false })
+            msg:add_header("X-Found", table.concat({ tostring(found), tostring(why), tostring(exe), tostring(why_exe),
+                tostring(named), tostring(why_named) }, " "))
+        end
+    end
+end
+"""
+
+
+def mail(name, data):
+    return (b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n"
+            b"Content-Disposition: attachment; filename=\"" + name.encode() + b"\"\r\n\r\n"
+            + base64.encodebytes(data).replace(b"\n", b"\r\n"))
+
+
+class Seen:
+    """What the filter told."""
+
+    def __init__(self, answer):
+        self.flags, self.error, self.count, self.found = {}, None, None, None
+        for action in answer["actions"]:
+            name, value = action["name"], action["value"]
+            if name == "X-Entry":
+                names, _, flags = value.partition(" ")
+                for one in names.split(","):
+                    self.flags[bytes.fromhex(one).decode("utf-8")] = flags.split(",")
+            elif name == "X-Count":
+                self.count = int(value)
+            elif name == "X-Error":
+                self.error = bytes.fromhex(value).decode("utf-8")
+            elif name == "X-Found":
+                self.found = value.split(" ")
+
+
+class Archives(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        self.folder = Folder("hostile-archives")
+        self.addCleanup(self.folder.remove)
+        self.filter = self.folder.write("filter.lua", FILTER)
+
+    def run_one(self, case):
+        """What was seen, processor seconds and megabytes of that process alone."""
+        path = self.folder.write("message.eml", mail(case.name, case.make()))
+        argv = [os.path.join(BIN, "posternctl"), "run", "--json", self.filter, path]
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            out = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 0, out[-2000:])
+        return Seen(json.loads(out.splitlines()[-1])), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+    def check(self, case, seen):
+        for path in [*case.see, *case.flags]:
+            self.assertIn(path, seen.flags, "not listed")
+        for path, flag in case.flags.items():
+            self.assertIn(flag, seen.flags[path], f"flags of {path}")
+        if case.count is not None:
+            self.assertEqual(seen.count, case.count, seen.flags)
+        if case.error is None:
+            self.assertEqual(seen.error, "")
+        else:
+            self.assertNotEqual(seen.error, "")
+            self.assertIn(case.error, seen.error)
+        is_archive = case.error != "no archive"
+        is_unreadable = case.error is not None and is_archive
+        self.assertEqual(seen.found[:2], ["true", "unreadable"] if is_unreadable else ["false", "nil"])
+        has_exe = any(path.lower().endswith(".exe") and "directory" not in flags for path, flags in seen.flags.items())
+        if has_exe:
+            self.assertEqual(seen.found[2:4], ["true", "nil"])
+        self.assertEqual(seen.found[4:], ["false", "nil"])
+
+    def test_each(self):
+        for name, case in CASES.items():
+            with self.subTest(name=name):
+                seen, seconds, megabytes = self.run_one(case)
+                print(f"{name:45} {seen.count:6} entries {seconds:6.2f} s {megabytes:5.0f} MB {seen.error[:60]}")
+                self.check(case, seen)
+                self.assertLess(seconds, SECONDS)
+                self.assertLess(megabytes, MEGABYTES)
+        print(f"{len(CASES)} archives")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,102 @@
+/*
+ * What the files of the archive reader share; nobody else includes it. archive.c (what is looked
+ * into, nesting) → archive_zip.c (our own look at a zip's directories), archive_read.c (libarchive)
+ * → archive_item.c (entries, names, what may be spent).
+ */
+#ifndef POSTERN_WORKER_ARCHIVE_IMPL_H
+#define POSTERN_WORKER_ARCHIVE_IMPL_H
+
+#include "worker/archive.h"
+
+enum {
+    ARCHIVE_NAMES_MAX = 8,         /* readings of one entry's name */
+    ARCHIVE_NAME_BYTES = 4096,     /* of one; of a longer one beginning and end are kept */
+    ARCHIVE_RATIO_BYTES = 1 << 20, /* smaller entries are never over a ratio */
+};
+
+struct lister {
+    struct arena *arena;
+    struct archive_budget *budget;
+    int64_t deadline_ms;
+    struct archive_item *items;
+    uint32_t n, cap;
+    bool is_archive;
+    bool is_stopped; /* a limit of the whole listing was reached */
+    const char *error;
+};
+
+/* A file whose entries are listed. */
+struct archive_place {
+    struct slice bytes;
+    const char *const *names;
+    uint32_t n_names;
+    const char *within; /* as of its entries */
+    uint32_t depth;     /* of its entries */
+};
+
+/* ---- archive_item.c ---- */
+
+/* The first error stays. text: static or in the arena. */
+void archive_fail(struct lister *lister, const char *text);
+void archive_stop(struct lister *lister, const char *text);
+/* Whether there is time left; stops the listing when there is none. */
+bool archive_has_time(struct lister *lister);
+/* Counts bytes unpacked; false when that was too many, or the time is over. */
+bool archive_take_bytes(struct lister *lister, size_t n);
+/* A new entry; NULL when there are too many. Good until the next one. */
+struct archive_item *archive_item_add(struct lister *lister, const struct archive_place *place);
+/* Adds the readings of a name: in UTF-8, and in code page 437 unless it is said to be UTF-8. */
+void archive_item_name(
+    struct lister *lister, struct archive_item *item, struct slice raw, bool is_utf8);
+/* The names of what comes out of a compressed file: the one that gzip notes, one that was noted
+ * further in (may be empty), and what is left of the file's own. */
+void archive_item_name_unpacked(struct lister *lister, struct archive_item *item,
+    const struct archive_place *place, struct slice noted);
+/* What is known of a name or target that leaves its folder. */
+bool archive_leaves_folder(const char *name);
+/* Marks an entry that grows too much. packed, unpacked: bytes; -1: not known. */
+void archive_item_ratio(
+    const struct lister *lister, struct archive_item *item, int64_t packed, int64_t unpacked);
+/* Whether a file of this name would be opened as an archive. */
+bool archive_is_named(const char *name);
+bool archive_item_is_named(const struct archive_item *item);
+/* Whether a file with this beginning is one file, compressed. */
+bool archive_is_packed(struct slice head);
+/* Whether a file with this beginning is an archive. */
+bool archive_has_magic(struct slice head);
+
+/* ---- archive_zip.c ---- */
+
+enum archive_zip { ARCHIVE_ZIP_NONE = 0, ARCHIVE_ZIP_PLAIN, ARCHIVE_ZIP_DISAGREES };
+/* Adds what the central directories and the local headers of a zip name. DISAGREES: local headers
+ * have more than the directory. */
+enum archive_zip archive_zip_list(struct lister *lister, const struct archive_place *place);
+
+/* ---- archive_read.c ---- */
+
+enum archive_way {
+    ARCHIVE_WAY_USUAL = 0, /* every format and filter */
+    ARCHIVE_WAY_UNPACK,    /* filters alone: one file comes out */
+    ARCHIVE_WAY_ZIP_LOCAL, /* a zip by its local headers */
+    ARCHIVE_WAY_ISO_PLAIN, /* an ISO image by its oldest names */
+    ARCHIVE_WAY_ISO_JOLIET
+};
+enum archive_adding { ARCHIVE_ADD_ALL = 0, ARCHIVE_ADD_NONE, ARCHIVE_ADD_NEW };
+enum archive_read {
+    ARCHIVE_READ_NONE = 0, /* no archive */
+    ARCHIVE_READ_DONE,
+    ARCHIVE_READ_ISO,    /* the same, and it is an ISO image */
+    ARCHIVE_READ_UNPACK, /* compressed, with a format inside that has to be in memory as a whole:
+                            nothing was added */
+};
+/* Adds what libarchive finds, and looks into archives inside. */
+enum archive_read archive_read_list(struct lister *lister, const struct archive_place *place,
+    enum archive_way way, enum archive_adding adding);
+
+/* ---- archive.c ---- */
+
+/* Lists an archive that lies in another one; bytes are borrowed for the call. */
+void archive_list_inside(struct lister *lister, const struct archive_place *outer,
+    const struct archive_item *item, struct slice bytes);
+
+#endif

@@ -354,7 +354,8 @@ function part:entries() end
 ---@return "unreadable"? why
 function part:has_extension(extensions, options) end
 
----Whether a regular expression (PCRE2, caseless) is found in any of the part's names; with archives, those in it as well.
+---Whether a regular expression (PCRE2, caseless) is found in any of the part's names; with archives, those in
+---it as well.
 ---@param pattern string
 ---@param options? postern.name_options
 ---@return boolean

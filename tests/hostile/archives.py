@@ -183,7 +183,7 @@ CASES = {
     "64 MB of zeros": Case("a.zip", lambda: a.deflate_bomb(b"zeros.bin", 64 << 20), flags={"zeros.bin": "over_ratio"}, count=1),
     "64 MB of zeros in a gz": Case("zeros.bin.gz", lambda: a.gz_bomb(64 << 20), flags={"zeros.bin": "over_ratio"}, count=1),
     "a gz that lies": Case("zeros.bin.gz", lying_gz, flags={"zeros.bin": "over_ratio"}),
-    "10 GB of zeros in a gz": Case("zeros.bin.gz", lambda: a.gz_bomb(10 << 30), ["zeros.bin"], {"zeros.bin": "over_ratio"},
+    "10 GB of zeros in a gz": Case("zeros.bin.gz", lambda: a.gz_bomb(10 << 30), ["zeros.bin"],
                                    error="max_archive_bytes"),
     "10 GB of zeros in a gz in a zip": Case("a.zip", lambda: a.zip_of((b"b.gz", a.gz_bomb(10 << 30))), ["b.gz"], error="max_archive_bytes"),
     "zeros called a zip": Case("a.zip", lambda: a.deflate_bomb(b"b.zip", 300 << 20), ["b.zip"], error="max_archive_bytes"),

@@ -88,6 +88,75 @@ static void names_are_asked(void **state)
               "for i = 1, 200 do eq(exe:name_matches('x' .. i), false) end");
 }
 
+/* d/run.exe and s in a zip: as a string of Lua, and as a part. */
+#define ZIP_LUA                                                                                    \
+    "'PK\\003\\004\\020\\000\\000\\000\\000\\000\\000\\000!\\000]\\155\\176\\143\\002"             \
+    "\\000\\000\\000\\002\\000\\000\\000\\009\\000\\000\\000d/run.exeMZPK\\003\\004\\020"          \
+    "\\000\\000\\000\\000\\000\\000\\000!\\000\\000\\000\\000\\000\\000\\000\\000\\000"            \
+    "\\000\\000\\000\\000\\001\\000\\000\\000sPK\\001\\002\\020\\003\\020\\000\\000\\000"          \
+    "\\000\\000\\000\\000!\\000]\\155\\176\\143\\002\\000\\000\\000\\002\\000\\000\\000"           \
+    "\\009\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000"             \
+    "\\000\\000d/run.exePK\\001\\002\\020\\003\\020\\000\\000\\000\\000\\000\\000\\000!"           \
+    "\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\001\\000\\000"             \
+    "\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000)\\000\\000\\000sPK\\005\\006"         \
+    "\\000\\000\\000\\000\\002\\000\\002\\000f\\000\\000\\000H\\000\\000\\000\\000\\000'"
+
+static const char zip_mail[] =
+    "Subject: x\nContent-Type: application/zip; name=\"a.zip\"\n"
+    "Content-Transfer-Encoding: base64\n\n"
+    "UEsDBBQAAAAAAAAAIQBdm7CPAgAAAAIAAAAJAAAAZC9ydW4uZXhlTVpQSwMEFAAAAAAAAAAhAAAA\n"
+    "AAAAAAAAAAAAAAEAAABzUEsBAhQDFAAAAAAAAAAhAF2bsI8CAAAAAgAAAAkAAAAAAAAAAAAAAAAA\n"
+    "AAAAAGQvcnVuLmV4ZVBLAQIUAxQAAAAAAAAAIQAAAAAAAAAAAAAAAAABAAAAAAAAAAAAAAAAACkA\n"
+    "AABzUEsFBgAAAAACAAIAZgAAAEgAAAAAAA==\n";
+
+static void archives_are_listed(void **state)
+{
+    (void)state;
+    run("local archive = require 'postern.archive' local zip = " ZIP_LUA
+        " local list, err, some = archive.entries(zip) eq(err, nil) eq(some, nil) eq(#list, 2)"
+        "eq(list[1].name, 'd/run.exe') eq(list[1].path, 'd/run.exe') eq(list[1].depth, 1) "
+        "eq(list[1].size, 2) eq(list[1].encrypted, false) eq(list[1].names[1], 'd/run.exe')"
+        "list, err, some = archive.entries(zip:sub(1, 60)) eq(list, nil) "
+        "eq(err:find('cut off') ~= nil, true) eq(some[1].name, 'd/run.exe')"
+        "list, err = archive.entries('hello') eq(list, nil) eq(err, 'no archive')"
+        "list, err = archive.entries('hello', 'a.rar') eq(err:find('no archive that') ~= nil, true)"
+        "list, err, some = archive.entries('', 'a.zip') eq(err, 'it is empty') eq(#some, 0)");
+    struct worker_fixture f;
+    fixture_open(&f, NULL);
+    fixture_envelope(&f);
+    fixture_message(&f, zip_mail);
+    fixture_lua(&f, HOOK_MESSAGE,
+        "local p = msg.root local list = p:entries() eq(#list, 2) eq(p:entries()[2].name, 's')"
+        "eq(p:has_extension('exe'), false) eq(p:has_extension('exe', {}), false)"
+        "eq(p:has_extension({'com', 'exe'}, {archives = true}), true)"
+        "eq(select('#', p:has_extension('exe', {archives = true})), 1)"
+        "eq(p:has_extension('zip', {archives = true}), true)"
+        "eq(p:has_extension('com', {archives = true}), false)"
+        "eq(p:name_matches('^run\\\\.', {archives = true}), true)"
+        "eq(p:name_matches('^d/run', {archives = true}), true)"
+        "eq(p:name_matches('^run'), false)");
+    fixture_close(&f);
+}
+
+static void limits_make_unreadable(void **state)
+{
+    (void)state;
+    struct worker_fixture f;
+    fixture_open(&f, (const char *[]){"worker.max_archive_entries=1", NULL});
+    fixture_envelope(&f);
+    fixture_message(&f, zip_mail);
+    fixture_lua(&f, HOOK_MESSAGE,
+        "local p = msg.root local list, err, some = p:entries() eq(list, nil) eq(#some, 1)"
+        "eq(err:find('max_archive_entries') ~= nil, true)"
+        "local found, why = p:has_extension('com', {archives = true}) eq(found, true) "
+        "eq(why, 'unreadable')"
+        "found, why = p:has_extension('exe', {archives = true}) eq(found, true) eq(why, nil)"
+        "found, why = p:has_extension('com', {archives = true, unreadable = false}) "
+        "eq(found, false) eq(why, nil)"
+        "found, why = p:name_matches('com', {archives = true}) eq(why, 'unreadable')");
+    fixture_close(&f);
+}
+
 static void misuse_raises(void **state)
 {
     (void)state;
@@ -107,7 +176,11 @@ static void misuse_raises(void **state)
         {"msg.root:has_extension{1}", "must be a string"},
         {"msg.root:has_extension{''}", "must not be empty"},
         {"msg.root:has_extension{exe = true}", "list of extensions"},
-        {"msg.root:has_extension({'exe'}, {archives = true})", "unknown key 'archives'"},
+        {"msg.root:has_extension({'exe'}, {archive = true})", "unknown key 'archive'"},
+        {"msg.root:has_extension({'exe'}, {archives = 1})", "true or false"},
+        {"msg.root:name_matches('x', {unreadable = 'no'})", "true or false"},
+        {"require('postern.archive').entries()", "string expected"},
+        {"require('postern.archive').entries('x', {})", "string expected"},
         {"msg.root:name_matches('%.exe$')", "Lua pattern"},
         {"msg.root:name_matches('(')", "not a regular expression"},
         {"msg.root:name_matches('')", "must not be empty"},
@@ -148,7 +221,8 @@ static void save_writes_plain_files_only(void **state)
     snprintf(code, sizeof(code),
         PARTS
         "local d = '%s/' eq(exe:save(d .. 'a'), true) eq(io.open(d .. 'a'):read('a'), 'MZhello')"
-        "local ok, err = exe:save(d .. 'link') eq(ok, nil) eq(err:match('outside worker.state_dir') ~= nil, true)"
+        "local ok, err = exe:save(d .. 'link') eq(ok, nil) eq(err:match('outside "
+        "worker.state_dir') ~= nil, true)"
         "ok, err = exe:save(d .. 'pipe') eq(ok, nil) ok, err = exe:save(d .. 'no/a') eq(ok, nil) "
         "eq(err:match('No such') ~= nil, true)"
         "eq(exe:save(d .. 'a'), true)"
@@ -181,6 +255,8 @@ int main(void)
         cmocka_unit_test(fields_are_there),
         cmocka_unit_test(methods_work),
         cmocka_unit_test(names_are_asked),
+        cmocka_unit_test(archives_are_listed),
+        cmocka_unit_test(limits_make_unreadable),
         cmocka_unit_test(misuse_raises),
         cmocka_unit_test(a_part_ends_with_its_hook),
         cmocka_unit_test(save_writes_plain_files_only),

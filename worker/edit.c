@@ -40,11 +40,20 @@ struct mime_node *edit_carrier(const struct mime_node *node)
     return NULL;
 }
 
+bool edit_is_carried(const struct mime_node *node)
+{
+    while (node != NULL && !node->is_carried)
+        node = node->parent;
+    return node != NULL;
+}
+
 /* Whether its bytes stand in the message, or in decoded content that can be encoded again. */
 static bool has_place(const struct mime_node *node)
 {
     if (node->parent == NULL || edit_is_alias(node))
         return true;
+    if (edit_is_carried(node))
+        return false;
     const struct mime_node *above = node->parent;
     return node->part.header.data != NULL && (is_within(above->part.content, node->part.header) ||
                                                  is_within(above->region, node->part.header));

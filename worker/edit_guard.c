@@ -58,6 +58,8 @@ static const struct edit_shape *shape_of(const struct guard *guard, const struct
 
 static bool is_touched(const struct guard *guard, const struct mime_node *node)
 {
+    while (edit_is_carried(node)) /* its carrier's bytes are its own */
+        node = node->parent;
     const struct mime_node *carrier = edit_carrier(node);
     const struct edit_region *region =
         carrier != NULL ? shape_of(guard, carrier)->inside : guard->region;

@@ -56,6 +56,9 @@ const struct edit_asked *edit_asked_of(const struct edit *edit, const struct mim
  * same bytes is one. */
 struct mime_node *edit_canonical(struct mime_node *node);
 bool edit_is_alias(const struct mime_node *node);
+/* It is in the content of a part that is no container, or below such a one: edits go to the
+ * carrier. */
+bool edit_is_carried(const struct mime_node *node);
 /* The innermost part in whose decoded content this one was found; NULL. */
 struct mime_node *edit_carrier(const struct mime_node *node);
 /* Dropped, or within what is dropped, replaced or defanged. */

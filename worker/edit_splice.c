@@ -240,7 +240,7 @@ static void walk_children(
     const struct mime_node *first_gone = NULL;
     for (const struct mime_node *child = node->first_child; child != NULL; child = child->next) {
         const bool is_gone = shape_of(work, child)->kind == EDIT_GONE;
-        if (edit_is_alias(child))
+        if (edit_is_alias(child) || child->is_carried)
             continue;
         if (!is_gone)
             walk_other(work, region, child, edit_resolve(work->shapes, child));

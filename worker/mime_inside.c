@@ -25,7 +25,7 @@ struct mime_node *mime_inside_add(
         .encoding = encoding,
         .disposition = "attachment",
         .content_id = "",
-        .header = slice_of("", 0),
+        .header = slice_of(NULL, 0), /* none */
         .content = content};
     node->is_carried = true;
     node->is_message = strcmp(type, "message/rfc822") == 0;

@@ -89,5 +89,72 @@ class Inside(unittest.TestCase):
         print(f"{len(CASES)} mails")
 
 
+class Changes(unittest.TestCase):
+    """A carrier is changed for what it carries; its neighbours keep their bytes."""
+
+    def run_filter(self, filter_text, message):
+        folder = Folder("hostile-inside-changes")
+        self.addCleanup(folder.remove)
+        path = folder.write("message.eml", message)
+        out = os.path.join(folder.path, "out")
+        done = subprocess.run([os.path.join(BIN, "posternctl"), "run", "--json", "--output", out, folder.write("filter.lua", filter_text), path],
+                              stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(os.path.join(out, "message.eml"), "rb") as file:
+            return json.loads(done.stdout), file.read()
+
+    def mail_with(self, carrier):
+        """A multipart of a text and another mail's only part."""
+        head, body = carrier.split(b"\r\n\r\n", 1)
+        head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.startswith((b"Subject", b"MIME")))
+        return (b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bb\r\n\r\n--bb\r\n"
+                b"Content-Type: text/plain\r\n\r\nneighbour\r\n--bb\r\n" + head + b"\r\n\r\n" + body + b"\r\n--bb--\r\n")
+
+    def test_drop(self):
+        for name in ("winmail.dat", "uuencode", "yEnc", "TNEF with a mail in it", "TNEF in TNEF, 20 levels"):
+            with self.subTest(name=name):
+                answer, out = self.run_filter("""
+                    function filter_message(msg)
+                        for part in msg:walk() do
+                            if part:has_extension("exe") then part:drop("it is gone") end
+                        end
+                    end""", self.mail_with(CASES[name].make()))
+                self.assertEqual(answer["verdict"], "continue", answer)
+                self.assertIn(b"\r\n\r\nneighbour\r\n--bb\r\n", out)
+                self.assertIn(b"it is gone", out)
+                again, _ = self.run_filter(FILTER, out)
+                names = [name for part in again["parts"] for name in part.get("filenames", [])]
+                self.assertFalse([name for name in names if name.lower().endswith(".exe")], names)
+
+    def test_others_leave_carriers_alone(self):
+        for name in ("winmail.dat", "uuencode", "yEnc"):
+            with self.subTest(name=name):
+                carrier = CASES[name].make()
+                answer, out = self.run_filter("""
+                    function filter_message(msg)
+                        local first = true
+                        for part in msg:parts() do
+                            if first then part:set_content("changed\\r\\n") end
+                            first = false
+                        end
+                    end""", self.mail_with(carrier))
+                self.assertEqual(answer["verdict"], "continue", answer)
+                self.assertIn(b"changed", out)
+                self.assertIn(carrier.split(b"\r\n\r\n", 1)[1], out)
+
+    def test_content_of_what_is_carried(self):
+        answer, _ = self.run_filter("""
+            function filter_message(msg)
+                for part in msg:walk() do
+                    if part:has_extension("exe") then
+                        local ok, why = pcall(part.set_content, part, "x")
+                        msg:add_header("X-Result", tostring(ok) .. " " .. why)
+                    end
+                end
+            end""", self.mail_with(CASES["winmail.dat"].make()))
+        self.assertIn("false", answer["actions"][0]["value"], answer)
+        self.assertIn("found in decoded content", " ".join(answer["actions"][0]["value"].split()))
+
+
 if __name__ == "__main__":
     unittest.main()

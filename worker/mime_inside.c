@@ -55,6 +55,12 @@ static bool is_tnef(const struct mime_node *node)
            mime_tnef_is_at(slice_of(head, n));
 }
 
+static bool is_encoded(const struct mime_node *node)
+{
+    enum mime_encoding encoding = mime_encoding_of(&node->part);
+    return encoding != MIME_ENCODING_IDENTITY && encoding != MIME_ENCODING_UNKNOWN;
+}
+
 /* A text that is shown; in one that is attached, readers look no further, and it may be long. */
 static bool may_have_blocks(const struct mime_node *node)
 {
@@ -62,9 +68,65 @@ static bool may_have_blocks(const struct mime_node *node)
     if (strncmp(node->part.type, "text/", 5) != 0 || encoding == MIME_ENCODING_UU ||
         encoding == MIME_ENCODING_YENC)
         return false;
-    bool is_plain = encoding == MIME_ENCODING_IDENTITY || encoding == MIME_ENCODING_UNKNOWN;
-    return is_plain || (strcmp(node->part.type, "text/plain") == 0 &&
-                           strcmp(node->part.disposition, "attachment") != 0);
+    return !is_encoded(node) || (strcmp(node->part.type, "text/plain") == 0 &&
+                                    strcmp(node->part.disposition, "attachment") != 0);
+}
+
+/* ---- texts that are encoded: looked through, and decoded only when there is something in them
+ * ----
+ */
+
+enum { PIECE_BYTES = 16384, CARRY_BYTES = 8 };
+
+/* Where the next piece of encoded text ends: not within a code. */
+static size_t piece_end(struct slice content, size_t from, enum mime_encoding encoding)
+{
+    size_t end = from + PIECE_BYTES;
+    if (end >= content.len)
+        return content.len;
+    if (encoding != MIME_ENCODING_QUOTED)
+        return end;
+    const char *lf = memrchr(content.data + from, '\n', PIECE_BYTES);
+    if (lf != NULL)
+        return (size_t)(lf - content.data) + 1;
+    for (int i = 0; i < 2 && (content.data[end - 1] == '=' || content.data[end - 2] == '='); i++)
+        end--;
+    return end;
+}
+
+/* "begin" at a line's start, or "=ybegin" anywhere. */
+static bool has_begin(const char *text, size_t n, bool is_start)
+{
+    for (const char *at = text;; at++) {
+        at = memmem(at, n - (size_t)(at - text), "begin", 5);
+        if (at == NULL)
+            return false;
+        if (at == text ? is_start : at[-1] == '\n' || at[-1] == 'y')
+            return true;
+    }
+}
+
+static bool may_begin_block(const struct mime_node *node)
+{
+    enum mime_encoding encoding = mime_encoding_of(&node->part);
+    struct slice content = node->part.content;
+    struct mime_base64 base64;
+    char text[CARRY_BYTES + PIECE_BYTES + 4];
+    size_t carried = 0;
+    mime_base64_init(&base64, mime_base64_best());
+    for (size_t from = 0, end; from < content.len; from = end) {
+        end = piece_end(content, from, encoding);
+        uint8_t *out = (uint8_t *)text + carried;
+        size_t n = encoding == MIME_ENCODING_BASE64
+                       ? mime_base64_step(&base64, content.data + from, end - from, out)
+                       : mime_quoted_decode(content.data + from, end - from, out, NULL);
+        n += carried;
+        if (has_begin(text, n, carried == 0))
+            return true;
+        carried = n < CARRY_BYTES ? n : CARRY_BYTES;
+        memmove(text, text + n - carried, carried);
+    }
+    return false;
 }
 
 void mime_inside_read(struct mime *mime, struct mime_found *found, struct mime_node *carrier)
@@ -74,6 +136,8 @@ void mime_inside_read(struct mime *mime, struct mime_found *found, struct mime_n
         return;
     bool has_tnef = is_tnef(carrier);
     if (!has_tnef && !may_have_blocks(carrier))
+        return;
+    if (!has_tnef && is_encoded(carrier) && !may_begin_block(carrier))
         return;
     struct slice content = mime_node_content(mime, carrier);
     if (carrier->part.depth >= (uint32_t)mime->conf->worker.max_depth) {

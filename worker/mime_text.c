@@ -155,8 +155,10 @@ static void add_url(struct urls *urls, struct slice url)
         while (url.len > 0 && ((uint8_t)url.data[url.len] & 0xc0) == 0x80)
             url.len--;
     }
-    if (mime->n_urls == MIME_URLS_MAX)
+    if (mime->n_urls == MIME_URLS_MAX) {
+        mime_defect_add(mime, NULL, MIME_DEFECT_TOO_MANY_URLS, NULL);
         return;
+    }
     uint32_t slot = hash_bytes(url) % URL_SLOTS;
     while (urls->slots[slot] != NULL) {
         if (strlen(urls->slots[slot]) == url.len &&

@@ -265,6 +265,19 @@ static void parts_tell_about_themselves(void **state)
     mime_fixture_close(&f);
 }
 
+static void read_repeated(
+    struct mime_fixture *f, const char *front, const char *again, int n, const char *back)
+{
+    struct buf mail;
+    buf_init(&mail, 1 << 20);
+    (void)buf_printf(&mail, "%s", front);
+    for (int i = 0; i < n; i++)
+        (void)buf_printf(&mail, "%s", again);
+    (void)buf_printf(&mail, "%s", back);
+    read_bytes(f, (const char *)mail.data, mail.len);
+    buf_clear(&mail);
+}
+
 static void limits_hold(void **state)
 {
     (void)state;
@@ -285,6 +298,16 @@ static void limits_hold(void **state)
     mime_fixture_read_text(
         &f, "A: 1\nA: 2\nA: 3\nA: 4\nA: 5\nA: 6\nA: 7\nA: 8\nA: 9\nA: 10\nA: 11\n\nx\n");
     assert_string_equal(mime_fixture_defects(&f), "too-many-headers");
+    read_repeated(&f, "Content-Type: text/plain; name=", "x", 1100, "\r\n\r\nx\r\n");
+    assert_true(mime_fixture_has_defect(&f, "header-too-long"));
+    assert_true(mime_fixture_is_ambiguous(&f));
+    read_repeated(&f, "Content-Transfer-Encoding: base64\r\n\r\n", "QUJD", 30000, "\r\n");
+    mime_content(f.mime, mime_root(f.mime));
+    assert_true(mime_fixture_has_defect(&f, "too-much-decoded"));
+    assert_true(mime_fixture_is_ambiguous(&f));
+    read_repeated(&f, "\r\n", "some text ", 200, "\r\n");
+    mime_text(f.mime, mime_root(f.mime));
+    assert_true(mime_fixture_has_defect(&f, "text-too-long"));
     mime_fixture_close(&f);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/err.h"
@@ -138,6 +139,19 @@ static bool is_there(int folder, const char *name, size_t size)
            (uint64_t)st.st_size == size;
 }
 
+/* Before it is full: the mail server's queue may be on the same disk. */
+static int check_room(const struct storing *s)
+{
+    struct statvfs fs;
+    if (fstatvfs(s->content, &fs) != 0)
+        return -ERR_SYSTEM;
+    const uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (free_bytes >= s->link->content.len + (uint64_t)s->conf->urls.min_free)
+        return 0;
+    errno = ENOSPC;
+    return -ERR_SYSTEM;
+}
+
 static int write_content(struct storing *s)
 {
     char temporary[LINK_FILE_NAME_MAX], name[LINK_FILE_LEN + 1];
@@ -145,8 +159,10 @@ static int write_content(struct storing *s)
     if (is_there(s->content, name, s->link->content.len))
         return write_entry(s, true);
     s->what = s->link->directory;
-    int rc =
-        link_file_write(s->content, s->link->content, (mode_t)s->conf->urls.mode & 0666, temporary);
+    int rc = check_room(s);
+    if (rc == 0)
+        rc = link_file_write(
+            s->content, s->link->content, (mode_t)s->conf->urls.mode & 0666, temporary);
     if (rc != 0)
         return rc;
     rc = write_entry(s, false);

@@ -133,7 +133,7 @@ class Programs(Links):
 class Killed(Links):
     """A worker that is killed leaves its program behind."""
 
-    options = {"worker.allow_exec": "yes", "worker.command_time": "2s"}
+    options = {"worker.allow_exec": "yes", "worker.command_time": "5s"}
 
     def setUp(self):
         self.id = f"{os.getpid()}8"
@@ -158,7 +158,7 @@ class Killed(Links):
 class Deadline(Links):
     """The hook's own time is shorter than the program's."""
 
-    options = {"worker.allow_exec": "yes", "milterd.stage_time": "1s", "milterd.message_time": "3s"}
+    options = {"worker.allow_exec": "yes", "milterd.stage_time": "1s", "milterd.message_time": "6s"}
 
     def setUp(self):
         self.id = f"{os.getpid()}9"

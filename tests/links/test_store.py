@@ -256,6 +256,7 @@ class Small(Postern):
 @unittest.skipIf(os.geteuid() != 0, "mounting needs root")
 class FullDisk(Links):
     filter = FILTER
+    options = {"urls.min_free": 0}
     postern_class = Small
 
     def inside(self):
@@ -269,6 +270,18 @@ class FullDisk(Links):
         self.assertEqual(self.inside(), [])
         (path,) = URL.findall(self.body_of(self.send("link", mixed(attachment(b"small")))))
         self.assertEqual(self.inside(), [path.decode()])
+
+
+@unittest.skipIf(os.geteuid() != 0, "mounting needs root")
+class AlmostFullDisk(FullDisk):
+    options = {"urls.min_free": "128K"}
+
+    def test_a_full_disk_defers_and_leaves_nothing(self):
+        """What there is would take it, and not leave enough free."""
+        answer = self.send("link", mixed(attachment(os.urandom(150000))))
+        self.assertEqual((answer.verdict, answer.actions, self.inside()), ("tempfail", [], []), self.postern.logs())
+        self.body_of(self.send("link", mixed(attachment(b"small"))))
+        self.assertEqual(len(self.inside()), 1)
 
 
 if __name__ == "__main__":

@@ -196,7 +196,8 @@ const char *edit_line_end(const struct mime_part *part)
     const struct mime_node *node = edit_canonical(mime_node_of(part->mime, part));
     const struct slice message = part->mime->message;
     const char *at = node->part.header.data;
-    if (node->parent != NULL && at != NULL && at[-1] == '\n' && edit_carrier(node) == NULL)
+    const bool is_in_message = is_within(message, node->part.header) && at > message.data;
+    if (is_in_message && at[-1] == '\n')
         return at - message.data > 1 && at[-2] == '\r' ? "\r\n" : "\n";
     const struct slice content = node->part.content;
     const char *lf = content.len > 0 ? memchr(content.data, '\n', content.len) : NULL;
@@ -327,7 +328,7 @@ const char *edit_set_content(
     if (bytes.len > JOB_CHANGES_MAX / 4)
         return "the changes of one hook are too large";
     const char *line_end = edit_line_end(part);
-    const bool is_text = strncmp(now.type, "text/", 5) == 0;
+    const bool is_text = edit_has_lines(now.type, now.charset, bytes);
     const bool is_identity = now.encoding[0] == '\0' || strchr("78", now.encoding[0]) != NULL ||
                              strcmp(now.encoding, "binary") == 0;
     if (is_text)

@@ -1,7 +1,15 @@
 /* Transfer encodings of whole contents (RFC 2045 section 6), for parts that are made anew. */
+#include "worker/charset_out.h"
 #include "worker/edit_impl.h"
 
 enum { LINE_CHARS = 76, LINE_BYTES = 57, LINE_MAX_BYTES = 998 };
+
+bool edit_has_lines(const char *type, const char *charset, struct slice bytes)
+{
+    struct charset_out out;
+    return strncmp(type, "text/", 5) == 0 && charset_out_find(charset, bytes, &out) &&
+           out.form != CHARSET_WIDE;
+}
 
 struct slice edit_lines(struct slice text, const char *line_end, struct arena *arena)
 {

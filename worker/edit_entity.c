@@ -129,28 +129,45 @@ static struct slice type_value(const struct edit_entity *entity, bool is_ascii, 
         arena_printf(arena, "%.*s; charset=%s", (int)entity->type.len, entity->type.data, charset));
 }
 
-const char *edit_entity_make(const struct edit_entity *entity, const char *line_end,
-    struct arena *arena, struct edit_piece *out)
+static const char *lower_copy(struct slice s, struct arena *arena)
 {
-    const bool is_a_text = is_text(entity->type);
-    const struct slice body = is_a_text ? edit_lines(entity->body, line_end, arena) : entity->body;
-    /* Lines that begin with a dash could be taken for a boundary. */
+    char *text = arena_memdup0(arena, s.data != NULL ? s.data : "", s.len);
+    text_lower(text);
+    return text;
+}
+
+/* The body in the encoding that suits it; lines says whether it has such. Lines that begin with a
+ * dash could be taken for a boundary. */
+static const char *encode_body(
+    struct slice body, bool has_lines, const char *line_end, struct arena *arena, struct slice *out)
+{
     const bool has_dashes = body.len > 1 && (memcmp(body.data, "--", 2) == 0 ||
                                                 memmem(body.data, body.len, "\n--", 3) != NULL);
-    const bool is_plain = edit_is_plain(body, false, line_end);
-    const char *encoding = !is_a_text                ? "base64"
-                           : is_plain && !has_dashes ? "7bit"
-                                                     : "quoted-printable";
+    *out = body;
+    if (!has_lines)
+        *out = edit_base64(body, line_end, arena);
+    else if (has_dashes || !edit_is_plain(body, false, line_end))
+        *out = edit_quoted(body, true, line_end, arena);
+    else
+        return "7bit";
+    return has_lines ? "quoted-printable" : "base64";
+}
+
+void edit_entity_make(const struct edit_entity *entity, const char *line_end, struct arena *arena,
+    struct edit_piece *out)
+{
+    const bool is_a_text = is_text(entity->type);
+    const bool has_lines = edit_has_lines(
+        lower_copy(entity->type, arena), lower_copy(entity->charset, arena), entity->body);
+    const struct slice body = has_lines ? edit_lines(entity->body, line_end, arena) : entity->body;
+    const bool is_ascii = edit_is_plain(body, false, line_end);
     *out = (struct edit_piece){.header = slice_of("", 0)};
-    add_field(out, "Content-Type", type_value(entity, is_plain, arena), line_end, arena);
+    const char *encoding = encode_body(body, has_lines, line_end, arena, &out->content);
+    add_field(out, "Content-Type", type_value(entity, is_ascii, arena), line_end, arena);
     add_field(out, "Content-Transfer-Encoding", slice_text(encoding), line_end, arena);
     if (entity->filename.len > 0 || !is_a_text || entity->is_inline)
         add_field(out, "Content-Disposition",
             edit_disposition(entity->is_inline, entity->filename, arena), line_end, arena);
-    out->content = encoding[0] == 'b'   ? edit_base64(body, line_end, arena)
-                   : encoding[0] == 'q' ? edit_quoted(body, true, line_end, arena)
-                                        : body;
-    return NULL;
 }
 
 struct edit_piece edit_text_piece(struct slice text, const char *line_end, struct arena *arena)

@@ -174,9 +174,9 @@ struct slice edit_join(struct slice a, struct slice b, struct arena *arena);
 
 /* NULL, or what is wrong with it. */
 const char *edit_entity_check(const struct edit_entity *entity);
-/* node: where it will stand. */
-const char *edit_entity_make(const struct edit_entity *entity, const char *line_end,
-    struct arena *arena, struct edit_piece *out);
+/* One that passed the check. */
+void edit_entity_make(const struct edit_entity *entity, const char *line_end, struct arena *arena,
+    struct edit_piece *out);
 /* The value of Content-Disposition with this file name. */
 struct slice edit_disposition(bool is_inline, struct slice filename, struct arena *arena);
 /* A text/plain part; text empty: an empty one. */
@@ -186,6 +186,8 @@ const char *edit_boundary_make(const struct edit *edit, struct arena *arena);
 
 /* ---- edit_encode.c ---- */
 
+/* Whether content of that type and charset (lower case) has lines that end with CR and LF bytes. */
+bool edit_has_lines(const char *type, const char *charset, struct slice bytes);
 /* Line ends of a text made CRLF, or what line_end is. */
 struct slice edit_lines(struct slice text, const char *line_end, struct arena *arena);
 /*

@@ -60,7 +60,8 @@ static int by_start(const void *a, const void *b)
 static void settle(struct edit_region *region)
 {
     uint32_t kept = 0;
-    qsort(region->items, region->n, sizeof(*region->items), by_start);
+    if (region->n > 1)
+        qsort(region->items, region->n, sizeof(*region->items), by_start);
     for (uint32_t i = 0; i < region->n; i++) {
         struct edit_splice *last = kept > 0 ? &region->items[kept - 1] : NULL;
         const struct edit_splice *item = &region->items[i];
@@ -118,6 +119,8 @@ static size_t line_end_at(const char *at, const char *end)
 static const char *boundary_start(const struct mime_node *node, const char *low)
 {
     const char *end = node->part.header.data;
+    if (end <= low)
+        return end;
     if (end > low && end[-1] == '\n')
         end--;
     while (end > low && end[-1] == '\r')

@@ -157,6 +157,12 @@ static void content_is_replaced(void **state)
             "Quoted-Printable\n\na =3D =C3=A4\n");
     becomes(three, "at('1.2'):set_content('a') at('1.2'):set_content('b')",
         MIXED "--b\n\none\n--b\n\nb\n--b\n\nthree\n--b--\n");
+    /* in UTF-16 these bytes are no line ends */
+    becomes(TOP
+        "Content-Type: text/plain; charset=UTF-16\nContent-Transfer-Encoding: base64\n\n/v8AYQ==\n",
+        "msg.root:set_content('\\xfe\\xff\\x0a\\x0a')",
+        TOP "Content-Type: text/plain; charset=UTF-16\nContent-Transfer-Encoding: "
+            "base64\n\n/v8KCg==\n");
     /* a header that ends at the boundary */
     becomes(MIXED "--b\nX: y\n--b--\n", "at('1.1'):set_content('new\\n')",
         MIXED "--b\nX: y\n\nnew\n\n--b--\n");

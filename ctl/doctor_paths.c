@@ -226,19 +226,19 @@ void check_spool(struct doctor *doctor)
     }
 }
 
-/* Parts that leave mails: without that folder they are deferred. */
-static void look_at_links(struct doctor *doctor, const struct access_user *user)
+/* A folder that the configuration names elsewhere: without it, mail that needs it is deferred. */
+static void look_at_named(
+    struct doctor *doctor, const char *option, const char *path, const struct access_user *user)
 {
-    const char *path = doctor->conf->urls.directory;
     if (path[0] == 0) {
         return;
     }
     if (path[0] != '/') {
-        doctor_say(doctor, DOCTOR_PROBLEM, "name it from / on",
-            "urls.directory = %s is no absolute path", path);
-    } else if (look_at_folder(doctor, "urls.directory", path, user) &&
-               look_at_room(doctor, "urls.directory", path, STATE_ROOM)) {
-        doctor_say(doctor, DOCTOR_OK, NULL, "urls.directory = %s: %s may write, and has room", path,
+        doctor_say(doctor, DOCTOR_PROBLEM, "name it from / on", "%s = %s is no absolute path",
+            option, path);
+    } else if (look_at_folder(doctor, option, path, user) &&
+               look_at_room(doctor, option, path, STATE_ROOM)) {
+        doctor_say(doctor, DOCTOR_OK, NULL, "%s = %s: %s may write, and has room", option, path,
             user->name);
     }
 }
@@ -256,7 +256,8 @@ void check_state(struct doctor *doctor)
                look_at_room(doctor, "worker.state_dir", path, STATE_ROOM)) {
         doctor_say(doctor, DOCTOR_OK, NULL, "%s belongs to %s and has room", path, user.name);
     }
-    look_at_links(doctor, &user);
+    look_at_named(doctor, "urls.directory", doctor->conf->urls.directory, &user);
+    look_at_named(doctor, "trap.directory", doctor->conf->trap.directory, &user);
 }
 
 void check_trace(struct doctor *doctor)

@@ -80,6 +80,7 @@ static void look_at_writes(struct doctor *doctor, int *n_bad)
         doctor, UNIT_MULTIPLEXOR, "multiplexor.map_socket", conf->multiplexor.map_socket, n_bad);
     look_at_write(doctor, UNIT_MULTIPLEXOR, "urls.directory", conf->urls.directory, n_bad);
     look_at_write(doctor, UNIT_MULTIPLEXOR, "urls.index", conf->urls.index, n_bad);
+    look_at_write(doctor, UNIT_MULTIPLEXOR, "trap.directory", conf->trap.directory, n_bad);
     char *rest = NULL, *copy = xstrdup(conf->worker.write_paths);
     for (char *path = strtok_r(copy, ":", &rest); path != NULL; path = strtok_r(NULL, ":", &rest)) {
         look_at_write(doctor, UNIT_MULTIPLEXOR, "worker.write_paths", path, n_bad);

@@ -52,6 +52,8 @@ static int notify(lua_State *L, const char *method, bool is_to_sender)
     const struct slice text = text_at(L, method, "text");
     const bool virus = has_virus(L, method);
     const char *why = notify_why_off(job->conf, is_to_sender);
+    if (why == NULL && notify_is_own(job))
+        why = "own";
     if (why == NULL && is_to_sender)
         why = virus ? "virus" : notify_why_not_sender(job);
     if (why != NULL)

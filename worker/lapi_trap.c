@@ -11,17 +11,15 @@
 static const char *const trap_options[] = {"mode", "reason", NULL};
 static const char *const mode_words[] = {"copy", "store", "defer", NULL};
 
-/* "filter.lua:12", of the filter's line that called us. In the arena. [-0, +0, m] */
+/* "filter.lua:12", of the filter's line that called us, through pcall too. In the arena. */
 static const char *take_place(lua_State *L, struct job *job)
 {
-    size_t len;
-    luaL_where(L, 1);
-    const char *text = lua_tolstring(L, -1, &len);
-    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == ':'))
-        len--;
-    const char *place = arena_memdup0(job->arena, text, len);
-    lua_pop(L, 1);
-    return place;
+    lua_Debug ar;
+    for (int level = 1; level < 10 && lua_getstack(L, level, &ar); level++) {
+        if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0)
+            return arena_printf(job->arena, "%s:%d", ar.short_src, ar.currentline);
+    }
+    return "";
 }
 
 /* A reason may come out of the mail. */

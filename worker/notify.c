@@ -20,7 +20,10 @@
 #include "worker/keyed_hash.h"
 #include "worker/notify_ledger.h"
 #include "worker/notify_queue.h"
+#include "worker/trap.h"
 #include "worker/trap_facts.h"
+
+#define NOTIFY_SECRET ".secret"
 
 struct notifier {
     struct job *job;
@@ -32,6 +35,18 @@ struct notifier {
 };
 
 /* ---- who must not be told ---- */
+
+bool notify_is_own(struct job *job)
+{
+    uint8_t secret[KEYED_HASH_BYTES];
+    struct notify_queue queue;
+    if (header_find(job_headers(job), slice_text(NOTIFY_MARK_NAME), 1) == NULL ||
+        notify_queue_open(job->conf, &queue) != 0)
+        return false;
+    const int rc = keyed_hash_secret(queue.folder, NOTIFY_SECRET, false, secret);
+    notify_queue_close(&queue);
+    return rc == 0 && trap_mark_is_good(job, NOTIFY_MARK_NAME, secret);
+}
 
 static bool begins(struct slice text, const char *with)
 {
@@ -147,6 +162,7 @@ static int queue_notice(
         .to = notice->is_to_sender ? arena_memdup0(job->arena, sender.data, sender.len)
                                    : notifier->conf->notify.admin,
         .name = name,
+        .secret = notifier->secret,
         .subject = notice->subject,
         .text = notice->text,
         .answers = notice->is_to_sender && id != NULL ? id->value : slice_of(NULL, 0)};
@@ -225,7 +241,7 @@ void notify_do(struct job *job, int64_t deadline_ms, struct tally *tally)
     struct notify_sent sent = {.n_sent = 0};
     int rc = notify_queue_open(job->conf, &notifier.queue);
     if (rc == 0) {
-        rc = keyed_hash_secret(notifier.queue.folder, ".secret", true, notifier.secret);
+        rc = keyed_hash_secret(notifier.queue.folder, NOTIFY_SECRET, true, notifier.secret);
         if (rc != 0)
             notify_queue_close(&notifier.queue);
     }

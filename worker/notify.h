@@ -20,6 +20,11 @@ struct tally;
 
 enum { NOTIFY_SUBJECT_MAX = 200, NOTIFY_TEXT_MAX = 65536, NOTIFY_QUEUE_MAX = 1000 };
 
+/* The field by which a notice is known when it comes through the filter, as trap.h has it. */
+#define NOTIFY_MARK_NAME "X-Postern-Notice"
+
+/* Whether a mail is a notice of ours, so that there is none about it. */
+bool notify_is_own(struct job *job);
 /*
  * NULL, or why the sender of this mail must not be told anything: "null sender", "list",
  * "automatic", "virus" (RFC 3834 section 2). Needs the header to be known.
@@ -36,7 +41,8 @@ void notify_do(struct job *job, int64_t deadline_ms, struct tally *tally);
 
 struct notify_mail {
     const char *from, *to;
-    const char *name; /* of its Message-ID, unguessable */
+    const char *name;      /* of its Message-ID, unguessable; TRAP_ID_CHARS characters */
+    const uint8_t *secret; /* for its mark */
     struct slice subject, text;
     struct slice answers; /* Message-ID of the mail that it is about, as received; empty: none */
 };

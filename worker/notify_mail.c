@@ -10,6 +10,7 @@
 #include "common/text.h"
 #include "worker/mime.h"
 #include "worker/notify.h"
+#include "worker/trap.h"
 
 enum { LINE_MAX_BYTES = 990, BASE64_AT_ONCE = 57, ANSWERS_MAX = 400 };
 
@@ -106,10 +107,10 @@ static int put_base64(struct buf *out, struct slice plain)
     return rc;
 }
 
-int notify_mail_put(struct buf *out, const struct notify_mail *mail, int64_t time_secs)
+static int put_head(
+    struct buf *out, const struct notify_mail *mail, bool is_plain_text, int64_t time_secs)
 {
     const struct slice domain = address_domain(slice_text(mail->from));
-    const bool plain = is_plain(mail->text);
     int rc = 0;
     put_date(out, time_secs, &rc);
     if (rc == 0)
@@ -124,9 +125,26 @@ int notify_mail_put(struct buf *out, const struct notify_mail *mail, int64_t tim
     if (rc == 0)
         rc = buf_printf(out,
             "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
-            "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: %s\r\n\r\n",
-            plain ? "7bit" : "base64");
+            "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: %s\r\n",
+            is_plain_text ? "7bit" : "base64");
+    return rc;
+}
+
+int notify_mail_put(struct buf *out, const struct notify_mail *mail, int64_t time_secs)
+{
+    const bool plain = is_plain(mail->text);
+    char mark[TRAP_MARK_MAX];
+    struct buf body;
+    buf_init(&body, 4 * NOTIFY_TEXT_MAX);
+    int rc = plain ? put_lines(&body, mail->text) : put_base64(&body, mail->text);
     if (rc == 0)
-        rc = plain ? put_lines(out, mail->text) : put_base64(out, mail->text);
+        rc = put_head(out, mail, plain, time_secs);
+    if (rc == 0) {
+        trap_mark_make(mail->secret, mail->name, time_secs, buf_slice(&body), mark);
+        rc = buf_printf(out, "%s: %s\r\n\r\n", NOTIFY_MARK_NAME, mark);
+    }
+    if (rc == 0)
+        rc = buf_put(out, body.data, body.len);
+    buf_clear(&body);
     return rc;
 }

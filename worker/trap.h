@@ -44,8 +44,11 @@ enum { TRAP_MARK_MAX = 200, TRAP_MARK_DAYS = 7 };
  */
 void trap_mark_make(const uint8_t secret[KEYED_HASH_BYTES], const char *id, int64_t time_secs,
     struct slice body, char out[TRAP_MARK_MAX]);
-/* Whether the mail carries such a mark. Without the field this costs a look at the header, and
- * opens nothing. */
+/* Whether one of the first fields of this name holds a mark of this secret for the mail as it is.
+ */
+bool trap_mark_is_good(struct job *job, const char *field, const uint8_t secret[KEYED_HASH_BYTES]);
+/* Whether the mail was released from the store of its configuration. Without the field this costs a
+ * look at the header, and opens nothing. */
 bool trap_mark_is_on(struct job *job);
 
 #endif

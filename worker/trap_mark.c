@@ -9,7 +9,7 @@
 #include "worker/job.h"
 #include "worker/trap.h"
 
-enum { HASH_CHARS = 2 * KEYED_HASH_BYTES, CLOCKS_DIFFER_SECS = 600 };
+enum { HASH_CHARS = 2 * KEYED_HASH_BYTES, CLOCKS_DIFFER_SECS = 600, MARKS_TRIED = 3 };
 
 /*
  * The body with its lines ended alike, and without empty ones at its end: what hands mail on may do
@@ -79,16 +79,12 @@ static bool is_fresh(int64_t time_secs)
     return age >= -CLOCKS_DIFFER_SECS && age <= (int64_t)TRAP_MARK_DAYS * 86400;
 }
 
-static bool has_hash(struct job *job, const char *id, int64_t time_secs, const char *hex)
+static bool has_hash(struct job *job, const uint8_t *secret, struct slice value)
 {
-    uint8_t secret[KEYED_HASH_BYTES];
+    char id[TRAP_ID_CHARS + 1], hex[HASH_CHARS + 1];
     char head[TRAP_MARK_MAX - HASH_CHARS], wanted[HASH_CHARS + 1];
-    struct trap_store *store = NULL;
-    int rc = trap_store_open(job->conf, false, &store);
-    if (rc == 0)
-        rc = store->calls->secret(store, secret);
-    trap_store_close(store);
-    if (rc != 0)
+    int64_t time_secs;
+    if (!read_mark(value, id, &time_secs, hex) || !is_fresh(time_secs))
         return false;
     put_head(head, sizeof(head), id, time_secs);
     hash_mark(secret, head, job_body(job), wanted);
@@ -96,19 +92,28 @@ static bool has_hash(struct job *job, const char *id, int64_t time_secs, const c
 }
 
 /* One of them is enough: mail that is released again after it was kept again has two. */
-bool trap_mark_is_on(struct job *job)
+bool trap_mark_is_good(struct job *job, const char *field, const uint8_t secret[KEYED_HASH_BYTES])
 {
     const struct header_list *headers = job_headers(job);
-    const struct slice name = slice_text(TRAP_MARK_NAME);
-    for (uint32_t nth = 1; nth <= 3; nth++) {
-        char id[TRAP_ID_CHARS + 1], hex[HASH_CHARS + 1];
-        int64_t time_secs;
-        const struct header_field *field = header_find(headers, name, nth);
-        if (field == NULL)
+    for (uint32_t nth = 1; nth <= MARKS_TRIED; nth++) {
+        const struct header_field *mark = header_find(headers, slice_text(field), nth);
+        if (mark == NULL)
             return false;
-        if (read_mark(field->value, id, &time_secs, hex) && is_fresh(time_secs) &&
-            has_hash(job, id, time_secs, hex))
+        if (has_hash(job, secret, mark->value))
             return true;
     }
     return false;
+}
+
+bool trap_mark_is_on(struct job *job)
+{
+    uint8_t secret[KEYED_HASH_BYTES];
+    struct trap_store *store = NULL;
+    if (header_find(job_headers(job), slice_text(TRAP_MARK_NAME), 1) == NULL)
+        return false;
+    int rc = trap_store_open(job->conf, false, &store);
+    if (rc == 0)
+        rc = store->calls->secret(store, secret);
+    trap_store_close(store);
+    return rc == 0 && trap_mark_is_good(job, TRAP_MARK_NAME, secret);
 }

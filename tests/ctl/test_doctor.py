@@ -180,6 +180,9 @@ class Ours(Case):
         self.finds(self.look(postern, *state, *links)[1], "state folder", "ok", "urls.directory = ")
         self.finds(self.look(postern, *state, *links, "-o", "multiplexor.user=nobody")[1], "state folder", "problem", "urls.directory = ")
         self.finds(self.look(postern, *state, "-o", "urls.directory=files")[1], "state folder", "problem", "urls.directory = files is no absolute path")
+        trap = ("-o", "trap.directory=" + postern.folder("state"))
+        self.finds(self.look(postern, *state, *trap)[1], "state folder", "ok", "trap.directory = ")
+        self.finds(self.look(postern, *state, "-o", "trap.directory=/nonexistent/trap")[1], "state folder", "problem", "trap.directory = ")
 
 
     def test_trace_file(self):
@@ -232,6 +235,7 @@ class Machine(Case):
                 (("worker.state_dir=/srv/state",), "worker.state_dir = /srv/state is read-only"),
                 (("worker.write_paths=/var/lib/postern/x:/srv/y",), "worker.write_paths = /srv/y is read-only"),
                 (("urls.directory=/srv/files",), "urls.directory = /srv/files is read-only"),
+                (("trap.directory=/srv/trap",), "trap.directory = /srv/trap is read-only"),
                 (("milterd.user=uucp",), "starts as nobody and cannot become milterd.user = uucp"),
                 (("worker.filter=/home/ann/filter.lua",), "is hidden from postern-multiplexor.service"),
                 (("milterd.socket=unix:/tmp/milter.sock",), "is in a /tmp that only postern-milterd.service sees"),

@@ -10,7 +10,8 @@ import unittest
 from common import BIN, BUILD, PAGES, PATIENCE, SOURCE, Folder, ctl, read
 
 PROGRAMS = ("bin/posternctl", "sbin/postern-milterd", "sbin/postern-multiplexor", "sbin/postern-worker")
-UNITS = ("postern-milterd.service", "postern-milterd.socket", "postern-multiplexor.service", "postern-urls.service", "postern-urls.timer")
+UNITS = ("postern-milterd.service", "postern-milterd.socket", "postern-multiplexor.service", "postern-urls.service", "postern-urls.timer",
+         "postern-trap.service", "postern-trap.timer")
 
 
 def markdown():

@@ -18,6 +18,7 @@
 #include "common/landlock.h"
 #include "common/sanitizer.h"
 #include "tests/unit/worker_fixture.h"
+#include "worker/keyed_hash.h"
 #include "worker/notify.h"
 #include "worker/notify_ledger.h"
 #include "worker/sandbox.h"
@@ -146,16 +147,19 @@ static void the_mail_is_well_formed(void **state)
             {"Date: Sun, 22 Nov 2026 10:00:00 +0000\r\n", "\r\nSubject: plain\r\n",
                 "\r\nIn-Reply-To: <a@b>\r\nReferences: <a@b>\r\n", "\r\n\r\none\r\ntwo\r\n"}},
         {"caf\xc3\xa9", "caf\xc3\xa9\n", "",
-            {"Content-Transfer-Encoding: base64\r\n", "\r\nSubject: =?UTF-8?", "\r\n\r\nY2Fmw6kNCg==\r\n",
-                "Auto-Submitted: auto-generated\r\n"}},
+            {"Content-Transfer-Encoding: base64\r\n", "\r\nSubject: =?UTF-8?",
+                "\r\n\r\nY2Fmw6kNCg==\r\n", "Auto-Submitted: auto-generated\r\n"}},
         {"x", "x", "<a@b>\r\n X: y",
             {"From: <from@example.org>\r\n", "To: <to@example.net>\r\n",
-                "Message-ID: <name@example.org>\r\n", "Content-Transfer-Encoding: 7bit\r\n"}},
+                "Message-ID: <abcdefghijklmnopqrstuvwx@example.org>\r\n",
+                "Content-Transfer-Encoding: 7bit\r\n"}},
     };
+    const uint8_t secret[KEYED_HASH_BYTES] = {1, 2, 3};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const struct notify_mail mail = {.from = "from@example.org",
             .to = "to@example.net",
-            .name = "name",
+            .name = "abcdefghijklmnopqrstuvwx",
+            .secret = secret,
             .subject = slice_text(rows[i].subject),
             .text = slice_text(rows[i].text),
             .answers = slice_text(rows[i].answers)};

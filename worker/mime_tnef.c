@@ -208,6 +208,18 @@ static void add_name(struct tnef *tnef, struct slice value, bool is_unicode)
     tnef->names[tnef->n_names++] = text;
 }
 
+/* The long file name is what Outlook shows, wherever it stands among the names. */
+static void add_shown_name(struct tnef *tnef, struct slice value, bool is_unicode)
+{
+    uint32_t before = tnef->n_names;
+    add_name(tnef, value, is_unicode);
+    if (tnef->n_names > before && before > 0) {
+        struct slice first = tnef->names[0];
+        tnef->names[0] = tnef->names[before];
+        tnef->names[before] = first;
+    }
+}
+
 /* What an object's first 16 bytes say that it is. */
 static void add_object(struct tnef *tnef, struct slice value)
 {
@@ -239,12 +251,15 @@ static void on_property(struct tnef *tnef, uint32_t tag, struct slice value)
     case PR_DISPLAY_NAME:
     case PR_ATTACH_EXTENSION:
     case PR_ATTACH_FILENAME:
-    case PR_ATTACH_LONG_FILENAME:
     case PR_ATTACH_PATHNAME:
     case PR_ATTACH_TRANSPORT_NAME:
     case PR_ATTACH_LONG_PATHNAME:
         if (is_text)
             add_name(tnef, value, type == PT_UNICODE);
+        break;
+    case PR_ATTACH_LONG_FILENAME:
+        if (is_text)
+            add_shown_name(tnef, value, type == PT_UNICODE);
         break;
     case PR_ATTACH_MIME_TAG:
         if (is_text)

@@ -82,7 +82,8 @@ READINGS = {
         ["https://click.example.com/r?u=1", "https://click.example.com/r?u=https%3A%2F%2Fshop.example.com%2F", "https://open.example.com/p.gif?id=1"]),
     "outlook-winmail": (
         "Plan for the week",
-        ["1 multipart/mixed", "1.1 text/plain us-ascii 7bit", "1.2 application/ms-tnef - base64 attachment winmail.dat"],
+        ["1 multipart/mixed", "1.1 text/plain us-ascii 7bit", "1.2 application/ms-tnef - base64 attachment winmail.dat",
+         "1.2.1 application/octet-stream - - attachment Report of the week – draft.pdf", "1.2.2 application/octet-stream - - attachment notes.txt"],
         "Bob,\n\nthe plan is attached. It is on http://intranet.example.com/plan too.\n\nDave\n\n",
         ["http://intranet.example.com/plan"]),
     "pgp-encrypted": (

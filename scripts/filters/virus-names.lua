@@ -7,6 +7,7 @@
 -- Settings, in [filter]:
 --   virus_programs = …    extensions of programs; see below
 --   virus_names =         a regular expression (PCRE2, caseless) for names of your own: ^(invoice|order)[0-9]{6}\.iso$
+--   virus_archives = yes  names within archives count, too
 
 local log = require "postern.log"
 local metrics = require "postern.metrics"
@@ -14,6 +15,8 @@ local caught = metrics.counter("virus_names", "mails with attachments that are n
 
 local programs = (config.virus_programs or "exe scr com pif bat cmd vbs vbe js jse wsf wsh hta lnk msi jar ps1 cpl"):gsub("[%s,]+", "|")
 local documents = "docx?|xlsx?|pptx?|pdf|rtf|txt|csv|jpe?g|png|gif|bmp|html?|zip|mp3|mp4|avi|wav"
+-- An archive that cannot be read is no virus yet: block-executables.lua decides about those.
+local options = { archives = config.virus_archives ~= false, unreadable = false }
 
 local kinds = {
     { name = "double extension", pattern = "\\.(" .. documents .. ")[. _]*\\.(" .. programs .. ")[. ]*$" },
@@ -27,7 +30,7 @@ end
 
 local function kind_of(part)
     for _, kind in ipairs(kinds) do
-        if part:name_matches(kind.pattern) then
+        if part:name_matches(kind.pattern, options) then
             return kind.name
         end
     end

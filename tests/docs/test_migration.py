@@ -41,7 +41,8 @@ end
     def try_example(self, code):
         path = self.folder.write("filter.lua", self.FILTER % code)
         status, out = ctl("run", "--json", path, os.path.join(SOURCE, "tests", "samples", "html.eml"), "--ip", "192.0.2.1",
-                          "-o", "worker.state_dir=" + self.folder("state"), "-o", "filter.url_directory=" + self.folder("state"), "-o", "worker.allow_exec=yes")
+                          "-o", "worker.state_dir=" + self.folder("state"), "-o", "filter.url_directory=" + self.folder("state"), "-o", "worker.allow_exec=yes",
+                          "-o", "notify.from=postern@example.net", "-o", "notify.admin=admin@example.net")
         self.assertEqual(status, 0, out)
         return json.loads(out)
 
@@ -61,7 +62,7 @@ end
         text = read("docs", "coming-from-mimedefang.md")
         parts = ("accept", "accept_with_warning", "drop", "drop_with_warning", "replace_with_warning", "replace_with_url", "defang", "external_filter",
                  "quarantine")
-        message = ("bounce", "tempfail", "discard", "quarantine_entire_message", "sm_quarantine", "rebuild",
+        message = ("bounce", "tempfail", "discard", "quarantine_entire_message", "sm_quarantine", "rebuild", "notify_sender", "notify_administrator",
                    "add_header", "insert_header", "change_header", "delete_header", "delete_all_headers", "add_part", "add_entity")
         for name in parts + message:
             self.assertRegex(text, rf"`action_{name}\(", name)

@@ -56,6 +56,10 @@ local deeds = {
     end,
     append_text_boilerplate = function(msg) assert(msg:append_text("-- \nExample Ltd\n")) end,
     append_html_boilerplate = function(msg) assert(msg:append_html("<p>Example &amp; Ltd</p>")) end,
+    notify = function(msg)
+        msg:notify_admin{ subject = "look: grüße", text = "A mail was kept.\n" }
+        msg:notify_sender{ subject = "your mail", text = "It was kept.\n" }
+    end,
 }
 
 function filter_message(msg)
@@ -123,7 +127,8 @@ class Parts(unittest.TestCase):
         for name in ("state", "urls"):
             os.makedirs(folder(name))
         cls.postern = Postern(FILTER, folder=folder, options={
-            "worker.state_dir": folder("state"), "worker.write_paths": folder("urls"), "worker.allow_exec": "yes", "filter.url_directory": folder("urls")})
+            "worker.state_dir": folder("state"), "worker.write_paths": folder("urls"), "worker.allow_exec": "yes", "filter.url_directory": folder("urls"),
+            "notify.server": f"inet:{cls.mta.port}@{cls.mta.address}", "notify.from": "postern@example.net", "notify.admin": "admin@example.net"})
         cls.mta.spec = cls.postern.spec
         cls.mta.start()
 
@@ -300,6 +305,18 @@ class Parts(unittest.TestCase):
         found, _ = self.deliver("append_html_boilerplate", touched=("1.1",))
         self.assertIn("<p>Example &amp; Ltd</p>", found["1.1.2"][2])
         self.assertLess(found["1.1.2"][2].index("Example"), found["1.1.2"][2].index("</body>"))
+
+    def test_notices(self):
+        self.send("notify")
+        found = {mail.recipients[0]: mail for mail in self.mta.delivered(3)}
+        self.assertEqual(sorted(found), ["admin@example.net", "ann@example.org", "bob@example.net"])
+        for address, subject, text in (("admin@example.net", "look: grüße", "A mail was kept."), ("ann@example.org", "your mail", "It was kept.")):
+            notice = found[address]
+            self.assertEqual(str(make_header(decode_header(notice["Subject"]))), subject)
+            self.assertIn(text, notice.get_payload(decode=True).decode())
+            self.assertEqual(notice.sender, "")
+            self.assertRegex(notice["Auto-Submitted"], "^auto-(generated|replied)$")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -58,6 +58,9 @@ struct mime_defect {
 
 /* Once in each process, before any other call. */
 void mime_start(void);
+/* Gets ready for mime_detected_type, which does it itself at the first need: once before forks, so
+ * that all share it. */
+void mime_magic_start(void);
 
 /*
  * Reads a message. Never fails: what cannot be read is a defect, and there is always a root.

@@ -1,7 +1,8 @@
-/* The type of content by its first bytes. A table; the first row that fits wins. */
+/* The type of content by its first bytes: a table, whose first row that fits wins; what it does not
+ * know, libmagic is asked. */
 #include "worker/mime_impl.h"
 
-enum { HEAD_BYTES = 1024, TAR_MAGIC_AT = 257 };
+enum { HEAD_BYTES = 1024, TAR_MAGIC_AT = 257, LAST_MAGIC_END = 0x8001 + 5 };
 
 static const struct {
     const char *magic;
@@ -107,7 +108,11 @@ const char *mime_detected_type(struct mime *mime, const struct mime_part *part)
     struct mime_node *node = mime_node_of(mime, part);
     if (part->is_container)
         return "";
-    if (node->detected == NULL)
-        node->detected = detect(mime_content_head(mime, node, 0x8001 + 5));
+    if (node->detected == NULL) {
+        struct slice head = mime_content_head(mime, node, LAST_MAGIC_END);
+        node->detected = detect(head);
+        if (node->detected[0] == '\0')
+            node->detected = mime_magic_type(head, mime->arena);
+    }
     return node->detected;
 }

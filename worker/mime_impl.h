@@ -265,6 +265,10 @@ void mime_others_list(struct mime *mime, struct mime_found *found, struct mime_n
 /* mime_tree.c */
 struct mime_node *mime_tree_read(struct mime *mime);
 
+/* mime_magic.c: "" when libmagic does not know it either. Looks at MIME_MAGIC_BYTES. */
+enum { MIME_MAGIC_BYTES = 32768 };
+const char *mime_magic_type(struct slice head, struct arena *arena);
+
 /* mime_inside.c: what a part carries that is no container. */
 struct mime_inside {
     struct mime *mime;

@@ -30,8 +30,8 @@ struct nursery {
     struct sandbox *sandbox;
     uint32_t generation;
     bool is_shadow;
-    int64_t init_ms;         /* what loading left of load_time: for filter_init */
-    pid_t multiplexor;       /* parent of the nursery and of all workers */
+    int64_t init_ms;   /* what loading left of load_time: for filter_init */
+    pid_t multiplexor; /* parent of the nursery and of all workers */
     struct buf out;
     uint8_t *record;
 };
@@ -150,6 +150,8 @@ static int load(struct nursery *nursery)
         log_error("the filter does not load: %s", error);
     } else {
         script_note_watch(nursery->script);
+        if (script_mentions(nursery->script, "detected_type"))
+            mime_magic_start();
         warn_of_programs(nursery);
     }
     int64_t left_ms = load_ms - (clock_now_ms() - start_ms);

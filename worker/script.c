@@ -48,6 +48,11 @@ uint32_t script_hooks(const struct script *script)
     return script->hooks;
 }
 
+bool script_mentions(const struct script *script, const char *word)
+{
+    return memmem(script->text, script->text_bytes, word, strlen(word)) != NULL;
+}
+
 const char *script_path(const struct script *script)
 {
     return script->path;

@@ -38,6 +38,8 @@ int script_new(const struct conf *conf, const char *path, int64_t load_ms, struc
 void script_free(struct script *script);
 uint32_t script_hooks(const struct script *script); /* HOOK_BIT of each hook defined */
 const char *script_path(const struct script *script);
+/* Whether the word stands in the filter's text: what it may need is then made before the fork. */
+bool script_mentions(const struct script *script, const char *word);
 /* The line where the filter's text calls a method of that name; 0: nowhere. */
 int script_method_line(const struct script *script, const char *name);
 /* Worker: a new random seed; globals become read-only after script_init when strict_globals. */

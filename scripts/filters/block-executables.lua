@@ -1,7 +1,8 @@
 -- block-executables.lua: refuses mail with attachments that a mail reader would run.
 --
 -- What counts is every name that some mail reader could derive from a part, not only the one that most would show: a file
--- called "invoice.pdf" for one program may be "invoice.exe" for another.
+-- called "invoice.pdf" for one program may be "invoice.exe" for another. Archives are looked into, and archives in them, and
+-- what winmail.dat, uuencode and yEnc carry are parts as any other.
 
 local log = require "postern.log"
 
@@ -18,10 +19,22 @@ local forbidden = {
 -- false here to let it through (its parts are still checked, under every reading).
 local refuse_ambiguous = true
 
+-- Archives that cannot be listed to their end: they are broken, their names are encrypted, or they are larger or nested deeper
+-- than worker.max_archive_entries, _bytes, _time and _depth allow. Those whose files alone are encrypted can be listed.
+local refuse_unreadable = true
+
+local options = { archives = true, unreadable = refuse_unreadable }
+
 function filter_message(msg)
     for part in msg:walk() do
-        if part:has_extension(forbidden) then
-            local name = part.filename or part.filenames[1] or "?"
+        local found, why = part:has_extension(forbidden, options)
+        local name = part.filename or part.filenames[1] or "?"
+        if why == "unreadable" then
+            local _, error = part:entries()
+            log.info("refused: archive %q cannot be listed: %s", name, error)
+            return reject("This mail has an archive that we cannot look into.\n"
+                .. "Please send a link, or an archive without a password, or the files themselves.")
+        elseif found then
             log.info("refused: attachment %q", name)
             return reject("This mail has an attachment of a kind that we do not take (" .. part.type .. ").\n"
                 .. "Please send a link, or another kind of file.")

@@ -208,7 +208,7 @@ static void check_part(struct mime_fixture *f, const struct mime_part *const *pa
     require((part->parent == NULL) == (i == 0), "one root");
     require(part->parent == NULL ||
                 (part->parent->number < i && part->depth == part->parent->depth + 1 &&
-                    part->parent->is_container),
+                    (part->parent->is_container || part->is_decoded)),
         "parents");
     require(part->is_decoded ||
                 (is_inside(f->message, part->header) && is_inside(f->message, part->content)),

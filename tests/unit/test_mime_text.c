@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/mime_fixture.h"
+#include "worker/mime_impl.h"
 
 struct pair {
     const char *in, *out;
@@ -232,9 +233,45 @@ static const struct pair types[] = {
     {"PK\x03\x04", "application/zip"},
     {"%PDF-1.4", "application/pdf"},
     {"\xef\xbb\xbf \r\n<!DOCTYPE HTML>", "text/html"},
-    {"just text", ""},
+    {"just text", "text/plain"}, /* from here on libmagic's word */
+    {"{\"a\": [1, 2, {\"b\": null}]}", "application/json"},
+    {"\x01\x02\x03\xfe", ""},
     {"", ""},
 };
+
+/* What our table says, and libmagic: the same, or another name for it. */
+static const struct {
+    const char *bytes, *ours, *magic;
+} both[] = {
+    {"%PDF-1.4\n", "application/pdf", "application/pdf"},
+    {"GIF89a\x01\x02\x01\x02", "image/gif", "image/gif"},
+    {"\xff\xd8\xff\xe0", "image/jpeg", "image/jpeg"},
+    {"\x1f\x8b\x08\x08", "application/gzip", "application/gzip"},
+    {"BZh91AY&SY", "application/x-bzip2", "application/x-bzip2"},
+    {"{\\rtf1 hello}", "application/rtf", "text/rtf"},
+    {"%!PS-Adobe-3.0\n", "application/postscript", "application/postscript"},
+    {"<!DOCTYPE html><html></html>", "text/html", "text/html"},
+    {"#!/bin/sh\necho\n", "text/x-script", "text/x-shellscript"},
+    {"-----BEGIN PGP MESSAGE-----\n", "application/pgp-encrypted", "application/pgp-encrypted"},
+    {"BEGIN:VCARD\r\nVERSION:3.0\r\n", "text/vcard", "text/vcard"},
+    {"BEGIN:VCALENDAR\r\n", "text/calendar", "text/calendar"},
+};
+
+static void both_agree(void **state)
+{
+    (void)state;
+    struct mime_fixture f;
+    mime_fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof(both) / sizeof(both[0]); i++) {
+        mime_fixture_read_text(&f, arena_printf(f.arena, "\n%s", both[i].bytes));
+        assert_string_equal(mime_detected_type(f.mime, mime_root(f.mime)), both[i].ours);
+        const char *magic = mime_magic_type(slice_text(both[i].bytes), f.arena);
+        if (strcmp(magic, both[i].magic) != 0)
+            print_message("%s: libmagic says \"%s\"\n", both[i].ours, magic);
+        assert_string_equal(magic, both[i].magic);
+    }
+    mime_fixture_close(&f);
+}
 
 static void types_are_detected(void **state)
 {
@@ -285,6 +322,7 @@ int main(void)
         cmocka_unit_test(charsets_are_listed),
         cmocka_unit_test(contents_are_decoded),
         cmocka_unit_test(types_are_detected),
+        cmocka_unit_test(both_agree),
         cmocka_unit_test(limits_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

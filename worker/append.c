@@ -130,7 +130,7 @@ static bool is_8bit_encoding(const char *encoding)
 }
 
 static int put_body(struct append *append, const struct splice_body *body,
-    const struct splice *change, struct arena *arena, struct buf *out)
+    const struct splice *change, struct buf *out)
 {
     const bool is_new_8bit = splice_is_raw(append->encoding) &&
                              !is_8bit_encoding(append->encoding) && has_8bit(change->bytes);
@@ -138,7 +138,7 @@ static int put_body(struct append *append, const struct splice_body *body,
         append->new_encoding = append->is_top ? "8bit" : "quoted-printable";
     if (is_new_8bit && !append->is_top)
         return splice_put_requoted(body, change, 1, out);
-    return splice_put(body, change, 1, arena, out);
+    return splice_put(body, change, 1, out);
 }
 
 const char *append_to_body(struct append *append, struct arena *arena, struct buf *out)
@@ -158,7 +158,7 @@ const char *append_to_body(struct append *append, struct arena *arena, struct bu
     int rc = put_change(append, body.decoded, place == body.decoded.len, &charset, arena, &bytes);
     const struct splice change = {place, place, buf_slice(&bytes)};
     if (rc == 0)
-        rc = put_body(append, &body, &change, arena, out);
+        rc = put_body(append, &body, &change, out);
     buf_clear(&bytes);
     return rc == 0 ? NULL : "size";
 }

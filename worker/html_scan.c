@@ -29,10 +29,18 @@ static bool is_at(struct slice html, size_t i, const char *text)
 /* Behind the next such text from i on; the end, and is_open, when there is none. */
 static size_t behind(struct slice html, size_t i, const char *text, bool *is_open_out)
 {
-    const size_t len = strlen(text);
-    const char *at = i < html.len ? memmem(html.data + i, html.len - i, text, len) : NULL;
-    *is_open_out = at == NULL;
-    return at != NULL ? (size_t)(at - html.data) + len : html.len;
+    *is_open_out = false;
+    while (i < html.len) {
+        const char *at = memchr(html.data + i, text[0], html.len - i);
+        if (at == NULL)
+            break;
+        i = (size_t)(at - html.data);
+        if (is_at(html, i, text))
+            return i + strlen(text);
+        i++;
+    }
+    *is_open_out = true;
+    return html.len;
 }
 
 /* ---- attributes ---- */

@@ -120,6 +120,12 @@ static inline struct step read_code(const uint8_t *in, size_t n, size_t i)
     return (struct step){i + 1, '=', true};
 }
 
+size_t mime_soft_break_end(const char *in, size_t n, size_t i)
+{
+    const struct step step = read_code((const uint8_t *)in, n, i);
+    return step.byte < 0 ? step.next : i;
+}
+
 size_t mime_quoted_run(
     enum mime_quoted_way way, const char *text, size_t n, uint8_t *out, bool *broken_out)
 {

@@ -24,4 +24,7 @@ size_t mime_quoted_run(
 /* The same in the fastest way. */
 size_t mime_quoted_decode(const char *in, size_t n, uint8_t *out, bool *broken_out);
 
+/* Behind the soft line break whose "=" is at i; i when it is none. */
+size_t mime_soft_break_end(const char *in, size_t n, size_t i);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "worker/mime_impl.h"
+#include "worker/mime_quoted.h"
 
 bool splice_is_raw(const char *encoding)
 {
@@ -48,14 +49,13 @@ int splice_apply(
     return rc == 0 ? buf_put(out, decoded.data + at, decoded.len - at) : rc;
 }
 
-int splice_put(const struct splice_body *body, const struct splice *list, size_t n,
-    struct arena *arena, struct buf *out)
+int splice_put(const struct splice_body *body, const struct splice *list, size_t n, struct buf *out)
 {
     if (n == 0)
         return buf_put(out, body->encoded.data, body->encoded.len);
     if (splice_is_raw(body->encoding))
         return splice_apply(body->encoded, 0, list, n, out);
     if (has_encoding(body, "quoted-printable"))
-        return splice_quoted(body, list, n, arena, out);
+        return splice_quoted(body, list, n, out);
     return splice_base64(body, list, n, out);
 }

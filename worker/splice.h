@@ -37,8 +37,8 @@ bool splice_open(struct splice_body *body, struct arena *arena);
  * content. CR LF in them is a line end. Lines of quoted-printable and base64 keep to 76 characters
  * where something was changed (RFC 2045 sections 6.7, 6.8). 0 or -ERR_TOOBIG.
  */
-int splice_put(const struct splice_body *body, const struct splice *list, size_t n,
-    struct arena *arena, struct buf *out);
+int splice_put(
+    const struct splice_body *body, const struct splice *list, size_t n, struct buf *out);
 
 /* The decoded bytes from `at` on, with the changes. 0 or -ERR_TOOBIG. */
 int splice_apply(
@@ -51,8 +51,8 @@ int splice_put_requoted(
     const struct splice_body *body, const struct splice *list, size_t n, struct buf *out);
 
 /* For splice.c: the two encodings. */
-int splice_quoted(const struct splice_body *body, const struct splice *list, size_t n,
-    struct arena *arena, struct buf *out);
+int splice_quoted(
+    const struct splice_body *body, const struct splice *list, size_t n, struct buf *out);
 int splice_base64(
     const struct splice_body *body, const struct splice *list, size_t n, struct buf *out);
 bool splice_base64_is_sound(struct slice encoded);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "common/err.h"
-#include "worker/mime_impl.h"
+#include "worker/mime_quoted.h"
 
 enum { LINE_CHARS = 76, LOOK_BYTES = 80 };
 
@@ -125,16 +125,9 @@ struct walk {
 /* Behind the soft break at pos; pos itself when there is none. */
 static size_t behind_soft_break(struct slice in, size_t pos)
 {
-    size_t at = pos + 1;
     if (pos >= in.len || in.data[pos] != '=')
         return pos;
-    while (at < in.len && (in.data[at] == ' ' || in.data[at] == '\t'))
-        at++;
-    if (at < in.len && in.data[at] == '\r')
-        at++;
-    if (at >= in.len)
-        return in.len;
-    return in.data[at] == '\n' ? at + 1 : pos;
+    return mime_soft_break_end(in.data, in.len, pos);
 }
 
 /* Moves to where `decoded` bytes have come out; the body has no stray "=". */
@@ -215,12 +208,12 @@ static int put_broken(
     return rc;
 }
 
-int splice_quoted(const struct splice_body *body, const struct splice *list, size_t n,
-    struct arena *arena, struct buf *out)
+int splice_quoted(
+    const struct splice_body *body, const struct splice *list, size_t n, struct buf *out)
 {
     const struct writer w = {out, body->line_end};
     const struct slice in = body->encoded;
     bool is_broken = false;
-    mime_quoted_decode(in.data, in.len, arena_alloc(arena, in.len + 4), &is_broken);
+    mime_quoted_decode(in.data, in.len, NULL, &is_broken);
     return is_broken ? put_broken(&w, body->decoded, list, n) : put_sound(&w, in, list, n);
 }

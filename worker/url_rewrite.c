@@ -198,7 +198,7 @@ static int put_body(
     struct url_rewrite *rewrite, const struct splice *list, size_t n, struct buf *out)
 {
     const struct splice_body *body = &rewrite->body;
-    int rc = splice_put(body, list, n, rewrite->arena, out);
+    int rc = splice_put(body, list, n, out);
     if (rc == 0 && splice_is_raw(body->encoding) && has_long_line(buf_slice(out)) &&
         !has_long_line(body->encoded)) {
         buf_reset(out);

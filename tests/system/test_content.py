@@ -1,4 +1,4 @@
-"""Content changed in running workers, in their sandbox: the ready disclaimer, whose module is a file of Lua, and addresses rewritten."""
+"""Content changed in running workers, in their sandbox where there is one: the ready disclaimer, whose module is a file of Lua, and addresses rewritten."""
 
 import os
 import unittest
@@ -13,7 +13,7 @@ BODY = (b"--b\r\n\r\nsee http://a.example/?utm_source=x\r\n--b\r\nContent-Type: 
 
 class Content(SystemTest):
     def body_of(self, filter_text, options):
-        self.start(filter_text, {"worker.sandbox": "required", **options})
+        self.start(filter_text, options)
         client = self.client().start()
         return b"".join(fields[0] for fields in client.message(headers=HEADERS, body=BODY).all("replace_body"))
 

@@ -47,13 +47,12 @@ static void check_place(struct mime_node *node)
     if (above == NULL || node->is_second || node->parent->is_second || !are_comparable(part))
         return;
     /* The line end between an empty content and a boundary is the header's and the boundary's. */
+    size_t shared = part->content.len == 0 ? 2 : 0;
     struct slice last = part->content.len > 0 ? part->content : part->header;
-    while (part->content.len == 0 && last.len > 0 &&
-           strchr("\r\n", last.data[last.len - 1]) != NULL && last.data[last.len - 1] != '\0')
-        last.len--;
     const char *end = last.data + last.len;
     require(part->header.data >= above->content.data, "a part starts within the one above");
-    require(end <= above->content.data + above->content.len, "a part ends within the one above");
+    require(end <= above->content.data + above->content.len + shared,
+        "a part ends within the one above");
     require(part->header.data + part->header.len <= part->content.data, "content behind header");
 }
 

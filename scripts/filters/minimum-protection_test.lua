@@ -80,6 +80,26 @@ function test_a_group_is_dropped_as_a_whole()
     assert(n == 1 and not body_of(result):find("content of it"))
 end
 
+-- A zip with setup.exe in it.
+local ZIP = "UEsDBBQAAAAAAABQJVxdm7CPAgAAAAIAAAAJAAAAc2V0dXAuZXhlTVpQSwECFAMUAAAAAAAAUCVcXZuwjwIAAAACAAAACQAAAAAAAAAAAAAAgAEAAAAAc2V0dXAu"
+    .. "ZXhlUEsFBgAAAAABAAEANwAAACkAAAAAAA=="
+
+local function archive(content)
+    return 'Content-Type: application/zip; name="files.zip"\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment\n\n' .. content .. "\n"
+end
+
+function test_names_in_archives_count()
+    local result = run{ eml = mail(archive(ZIP)) }
+    assert(body_of(result):find("files.zip") and not body_of(result):find("UEsDB"), result.error)
+    assert(result.log[1]:find("dropped: files.zip"), result.log[1])
+end
+
+function test_archives_that_cannot_be_read()
+    local half = archive(ZIP:sub(1, 40))
+    assert(body_of(run{ eml = mail(half) }):find("files.zip"))
+    assert(#run{ eml = mail(half), config = { drop_unreadable_archives = false } }.actions == 0)
+end
+
 function test_the_list_is_a_setting()
     local settings = { dangerous_extensions = "zoo, arc" }
     assert(body_of(run{ eml = mail(file("x.zoo")), config = settings }))

@@ -25,3 +25,13 @@ function test_names_of_our_own()
     assert(run{ eml = mail("Order123456.iso"), config = settings }.verdict == "discard")
     assert(run{ eml = mail("order1.iso"), config = settings }.verdict == "continue")
 end
+
+function test_names_in_archives()
+    -- A zip with invoice.pdf.exe in it.
+    local zip = "UEsDBBQAAAAAAABQJVxdm7CPAgAAAAIAAAAPAAAAaW52b2ljZS5wZGYuZXhlTVpQSwECFAMUAAAAAAAAUCVcXZuwjwIAAAACAAAADwAAAAAAAAAAAAAAgAEAAAAA"
+        .. "aW52b2ljZS5wZGYuZXhlUEsFBgAAAAABAAEAPQAAAC8AAAAAAA=="
+    local head = "Subject: x\nMIME-Version: 1.0\nContent-Type: application/zip; name=files.zip\nContent-Transfer-Encoding: base64\n\n"
+    assert(run{ eml = head .. zip .. "\n" }.verdict == "discard")
+    assert(run{ eml = head .. zip .. "\n", config = { virus_archives = false } }.verdict == "continue")
+    assert(run{ eml = head .. zip:sub(1, 40) .. "\n" }.verdict == "continue")
+end

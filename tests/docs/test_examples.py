@@ -92,7 +92,11 @@ class Examples(unittest.TestCase):
                  ("replies", "clean", ("--ip", "198.51.100.7"), "554"), ("recipients", "clean", ("--recipient", "old@example.net"), "new@example.net"),
                  ("recipients", "null-sender", ("--recipient", "sales@example.net"), "550"),
                  ("settings", "clean", ("-o", "filter.max_recipients=1", "--recipient", "a@example.net", "--recipient", "b@example.net"), "reject"),
-                 ("text", "clean", ("--ip", "local"), "replace_body"), ("header", "clean", (), "[external]")]
+                 ("text", "clean", ("--ip", "local"), "replace_body"), ("header", "clean", (), "[external]"),
+                 ("structure", "html", (), "1.2 text/html"), ("looking", "executable", (), "we take no programs"),
+                 ("looking", "clean", (), '"verdict":"continue"'), ("changing", "executable", (), "A program was taken out of this mail: invoice.exe"),
+                 ("footer", "html", ("--ip", "local"), "K=C3=B6ln"), ("footer", "programs/smime-signed", ("--ip", "local"), "no_footer=signed"),
+                 ("keeping", "executable", (), "trap=copy: a program: invoice.exe")]
         for name, sample, words, expected in cases:
             with self.subTest(name + " " + sample):
                 code, out = ctl("run", "--json", name + ".lua", f"tests/samples/{sample}.eml", *words, cwd=self.folder.path)

@@ -109,6 +109,7 @@ static void note_container(struct entity *e, const char *type, struct slice valu
     struct mime_node *node = e->node;
     if (strncmp(type, "multipart/", 10) == 0) {
         node->is_multipart = true;
+        node->is_digest = node->is_digest || strcmp(type, "multipart/digest") == 0;
         find_boundaries(e, value);
     } else if (is_message_type(type) || (e->is_second && is_indirect_type(type))) {
         node->is_message = true;
@@ -153,6 +154,7 @@ static void note_mended(struct entity *e, struct slice value, const char *type)
     if ((is_good_type(type) && !has_control(value)) || e->node->is_multipart ||
         !mime_occurrence_next(value, &pos, "boundary", &place))
         return;
+    report(e, MIME_DEFECT_BAD_CONTENT_TYPE, type);
     e->mime->needs_second = true;
     if (!e->is_second)
         return;

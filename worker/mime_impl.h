@@ -60,16 +60,17 @@ struct mime_node {
     struct mime_node *same;         /* of the second reading: the node of the first that it is */
     const struct slice *boundaries; /* readings of its boundary; the first is the usual one */
     uint32_t n_boundaries;
-    bool is_second;         /* only the second reading sees it */
-    struct slice region;    /* decoded content that its children are in, when it can be encoded
-                               again; data NULL */
-    size_t region_front;    /* bytes at its start that are no content: the header of a multipart */
-    bool is_multipart;      /* some Content-Type says multipart */
-    bool is_message;        /* holds a whole message */
-    bool is_indirect;       /* it does for some programs only */
-    bool is_carried;        /* found by mime_inside.c */
-    bool has_end;           /* its end boundary was seen */
-    const char *other_type; /* a further Content-Type that is no container; NULL */
+    bool is_second;      /* only the second reading sees it */
+    struct slice region; /* decoded content that its children are in, when it can be encoded
+                            again; data NULL */
+    size_t region_front; /* bytes at its start that are no content: the header of a multipart */
+    bool is_multipart;   /* some Content-Type says multipart */
+    bool is_digest;      /* some says multipart/digest: parts are messages when they do not say */
+    bool is_message;     /* holds a whole message */
+    bool is_indirect;    /* it does for some programs only */
+    bool is_carried;     /* found by mime_inside.c */
+    bool has_end;        /* its end boundary was seen */
+    const char *other_type;     /* a further Content-Type that is no container; NULL */
     struct mime_others *others; /* NULL: none */
     const char *gap;            /* bytes from here on are in none of its parts yet; NULL: in one */
     uint32_t n_strays;          /* boundaries taken from what stands outside its parts */

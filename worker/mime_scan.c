@@ -150,7 +150,7 @@ bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_
     skip_continuations(block, pos, cr_ends, out);
     out->raw = slice_of(block.data + start, *pos - start);
     const char *colon = memchr(line.data, ':', line.len);
-    if (colon != NULL && !is_blank(line.data[0]))
+    if (colon != NULL && !is_space(line.data[0])) /* behind a CR, it is a field for some only */
         out->name = mime_trim(slice_of(line.data, (size_t)(colon - line.data)));
     out->has_odd_name = colon != NULL && out->name.len != (size_t)(colon - line.data);
     out->has_colon = is_field_name(out->name);

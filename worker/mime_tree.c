@@ -387,8 +387,7 @@ static void open_part(struct scan *scan)
         if (node == NULL)
             return;
         take_header(scan, node);
-        bool in_digest = node->parent != NULL && node->parent->part.type != NULL &&
-                         strcmp(node->parent->part.type, "multipart/digest") == 0;
+        bool in_digest = node->parent != NULL && node->parent->is_digest;
         mime_entity_read(scan->mime, node, scan->is_second, in_digest);
         scan->open[scan->n_open++] = node;
         if (!may_enter(scan, node))

@@ -12,6 +12,8 @@ def type_tricks():
         ("two boundaries, good one second", "Content-Type: multipart/mixed; boundary=c\nContent-Type: multipart/mixed; boundary=z", ["conflicting-content-type"], True),
         ("three types", "Content-Type: text/plain\nContent-Type: text/html\nContent-Type: multipart/mixed; boundary=c", ["conflicting-content-type"], True),
         ("image, then multipart", "Content-Type: image/png\nContent-Type: multipart/mixed; boundary=c", ["conflicting-content-type"], True),
+        ("text behind a CR, then multipart", "␍Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=c", ["odd-field-name"], True),
+        ("control character in a parameter of no multipart", "Content-Type: application/x; boundary=c; x=\x12", ["bad-content-type"], True),
         ("the same twice", "Content-Type: multipart/mixed; boundary=c\nContent-Type: multipart/mixed; boundary=c", ["duplicate-content-type"], False),
         ("message, then multipart", "Content-Type: message/rfc822\nContent-Type: multipart/mixed; boundary=c", ["conflicting-content-type"], True),
         ("unknown subtype", "Content-Type: multipart/x-unknown; boundary=c", [], False),
@@ -54,6 +56,9 @@ def type_tricks():
           defects=["conflicting-content-type"])
     trick("types", "two types of a leaf, text first", INVASION, part("Content-Type: text/plain\nContent-Type: text/html"), types=["text/plain", "text/html"],
           defects=["conflicting-content-type"])
+    trick("types", "mixed, then digest", INVASION,
+          TOP + "Content-Type: multipart/mixed; boundary=c\nContent-Type: multipart/digest; boundary=c\n\n--c\n\nSubject: inner\n" + ATTACH + "--c--\n",
+          ["evil.exe"], defects=["conflicting-content-type"])
     trick("types", "two types of the mail", INVASION, TOP + "Content-Type: text/plain\nContent-Type: application/zip\n\nEVIL\n", types=["text/plain", "application/zip"],
           defects=["conflicting-content-type"])
     trick("types", "no MIME-Version", "RFC 2045 4", (MULTI + TEXT + "--b\n" + ATTACH + END).replace("MIME-Version: 1.0\n", ""), ["evil.exe"], ambiguous=False)

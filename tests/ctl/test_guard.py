@@ -137,12 +137,12 @@ class Guard(unittest.TestCase):
         self.assert_refused(answers[0]["error"])
 
     def test_a_newer_reload_takes_the_place_of_tests_that_take_long(self):
-        postern = self.start(HANGS)
+        postern = self.start(HANGS, load_time="120s")
         answers = []
         thread = threading.Thread(target=lambda: answers.append(postern.reload()))
         thread.start()
         self.addCleanup(thread.join)
-        wait_until(self.is_hanging, "the tests to run")
+        wait_until(self.is_hanging, "the tests to run", 90 / PATIENCE)
         self.save("second", TESTS % "second")
         self.assertEqual(postern.reload()["data"], {"generation": 2})
         thread.join(30 * PATIENCE)

@@ -288,7 +288,7 @@ class Clocks(Stack):
                 thread.join()
                 self.assert_tempfail(thread.answer)
                 self.assertGreater(thread.answer.took, BUDGET_SECS - 1.2)
-                self.assertLess(thread.answer.took, BUDGET_SECS + 0.5)
+                self.assertLess(thread.answer.took, BUDGET_SECS + 2)  # years would be another matter
 
 
 if __name__ == "__main__":

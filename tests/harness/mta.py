@@ -6,6 +6,7 @@ Both run in a mount namespace of their own: their queue is memory (each accepted
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -48,9 +49,16 @@ class Mta:
         return os.path.join(f"/proc/{self.process.pid}/root", self.folder.path.lstrip("/"), *names)
 
     def delivered(self, count=1, seconds=20):
-        """Waits for at least count delivered messages, and returns all as (bytes of the message, sender, [recipients])."""
-        wait_until(lambda: len(self.mailbox()) >= count, lambda: f"{count} delivered messages, got {len(self.mailbox())}:\n{self.log()}", seconds)
-        return self.mailbox()
+        """Waits for at least count messages, each delivered to all of its recipients, and returns all there are: parsed, with .sender and .recipients."""
+        def whole():
+            mails = self.mailbox()
+            return mails if len(mails) >= count and self.are_over(mails) else None
+        return wait_until(whole, lambda: f"{count} delivered messages, got {len(self.mailbox())}:\n{self.log()}", seconds)
+
+    def are_over(self, mails):
+        """Whether the server is done with these messages of its mailbox: a message may come in one piece for all recipients."""
+        del mails
+        return True
 
     def one(self, seconds=20):
         """The one delivered message, parsed, with .sender and .recipients; the mailbox is emptied."""
@@ -241,8 +249,14 @@ class Postfix(Mta):
                 found[received].recipients.append(recipient)
             else:
                 mail.recipients = [recipient]
+                mail.queue_id = received
                 found[received] = mail
         return list(found.values())
+
+    def are_over(self, mails):
+        """One recipient after the other is delivered to; then the message leaves the queue."""
+        removed = set(re.findall(r": (\w+): removed", self.log()))
+        return all(mail.queue_id in removed for mail in mails)
 
     def empty(self):
         base = self.inside("box", "all", "new")

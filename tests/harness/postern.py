@@ -10,6 +10,12 @@ import subprocess
 from .process import BIN, PATIENCE, Folder, Process, processes_of, wait_until
 
 
+def is_settled(status):
+    """A generation serves and the pool has its least number of workers, all of them ready: nothing changes by itself any more."""
+    workers = (status or {}).get("workers")
+    return bool(status and status["generation"] and workers["total"] >= workers["min"] and not workers["starting"])
+
+
 class Postern:
     """Starts both daemons for a filter text.
 
@@ -60,7 +66,7 @@ class Postern:
         """Until a generation serves and the milter socket listens; sets spec to what it really is."""
         self.milterd.wait_for_line("listening on ")
         self.spec = re.findall(r'listening on ([^\s"]+)', self.milterd.output())[-1]
-        wait_until(lambda: (self.status() or {}).get("generation"), lambda: "a generation to serve:\n" + self.logs())
+        wait_until(lambda: is_settled(self.status()), lambda: f"a generation and its workers to serve: {self.status()}\n{self.logs()}")
 
     def ctl(self, *words, check=False):
         """Runs posternctl; returns (exit code, stdout, stderr)."""

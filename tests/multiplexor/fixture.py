@@ -10,6 +10,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from fakes.record_client import RecordClient, Watcher
+from harness.postern import is_settled
 from harness.process import BIN, BUILD, PATIENCE, Folder, Process, processes_of, wait_until
 
 HOOKS = "hooks filter_relay filter_recipient filter_message filter_close filter_unknown\n"
@@ -77,7 +78,7 @@ class Multiplexor:
         self.process = Process(argv, self.folder("log"))
         wait_until(self.answers, lambda: "the control socket\n" + self.log())
         if wait:
-            self.wait_for_generation(1)
+            self.wait(lambda: is_settled(self.status()), "a generation and its workers to serve")
 
     def answers(self):
         try:

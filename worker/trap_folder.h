@@ -39,6 +39,8 @@ int trap_file_read(
 /* Writes a file under a temporary name, to the disk, and gives it its name; one that has it is
  * replaced. The folder itself is not synced. 0 or -ERR_SYSTEM, and then nothing is left. */
 int trap_file_write(const struct trap_folder *folder, const char *name, struct slice bytes);
+/* Root gives a file to whom the folder belongs to. 0 or -ERR_SYSTEM. */
+int trap_file_give(const struct trap_folder *folder, int fd);
 /* A lock of its own, which ends when *fd_out is closed. Waits wait_ms at most. id: any for
  * TRAP_LOCK_USAGE. 0, -ERR_TIMEOUT, -ERR_SYSTEM. */
 int trap_file_lock(const struct trap_folder *folder, enum trap_lock kind, const char *id,

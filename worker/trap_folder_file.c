@@ -57,15 +57,22 @@ int trap_file_read(
 
 /* ---- writing ---- */
 
+/* A worker that runs as root may not give files away: then all workers are root, and read them. */
+int trap_file_give(const struct trap_folder *folder, int fd)
+{
+    if (geteuid() != 0 || folder->owner == 0 || fchown(fd, folder->owner, folder->group) == 0 ||
+        errno == EPERM)
+        return 0;
+    return -ERR_SYSTEM;
+}
+
 /* The mode of the configuration, without the right to execute; whose the folder is. */
 static int make_ours(const struct trap_folder *folder, int fd)
 {
     const mode_t mode = (mode_t)(folder->conf->trap.mode & 0640);
     if (fchmod(fd, mode | 0600) != 0)
         return -ERR_SYSTEM;
-    if (geteuid() == 0 && folder->owner != 0 && fchown(fd, folder->owner, folder->group) != 0)
-        return -ERR_SYSTEM;
-    return 0;
+    return trap_file_give(folder, fd);
 }
 
 static int write_whole(const struct trap_folder *folder, int fd, struct slice bytes)

@@ -139,9 +139,8 @@ static int write_numbers(const struct trap_folder *folder, const struct trap_usa
     int fd = openat(
         folder->fd, TRAP_USAGE, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     int rc = fd >= 0 ? 0 : -ERR_SYSTEM;
-    if (rc == 0 && geteuid() == 0 && folder->owner != 0 &&
-        fchown(fd, folder->owner, folder->group) != 0)
-        rc = -ERR_SYSTEM;
+    if (rc == 0)
+        rc = trap_file_give(folder, fd);
     if (rc == 0)
         rc = buf_put_u64(&bytes, usage->n_entries);
     if (rc == 0)

@@ -282,6 +282,21 @@ class Faults(Trap):
         self.assertEqual(self.send("store small").code, "discard")
 
 
+@unittest.skipUnless(os.geteuid() == 0, "needs root to give a folder away")
+class AsRoot(Trap):
+    def test_folder_of_another_user(self):
+        """Workers that run as root may not give files away, and keep mail all the same; posternctl gives them away."""
+        os.mkdir(self.trap, 0o700)
+        os.chown(self.trap, 65534, 65534)
+        self.go()
+        self.assertEqual(self.send("defer x").verdict, "tempfail")
+        self.assert_whole(1)
+        row, = self.rows()
+        self.assertEqual(self.ctl("refuse", row["id"])[0], 0)
+        self.assertEqual(os.stat(os.path.join(self.trap, row["id"] + ".json")).st_uid, 65534)
+        self.assertEqual(self.send("defer x").verdict, "reject")
+
+
 class Elsewhere(Trap):
     """A folder of its own, which the sandbox has to let the workers reach."""
 

@@ -78,7 +78,7 @@ class Options(unittest.TestCase):
         for name, text in texts.items():
             for match in re.finditer(rf"\b({'|'.join(sections)})\.([a-z_]+)\b", text):
                 after = text[match.end():match.end() + 1]
-                is_file = match.group(2) in ("sock", "def", "conf", "timer") or (match.group(1) == "log" and after in ("(", " "))
+                is_file = match.group(2) in ("sock", "def", "conf", "timer", "md") or (match.group(1) == "log" and after in ("(", " "))
                 self.assertTrue(is_file or match.group(0) in known or match.group(0) in
                                 ("log.debug", "log.info", "log.warn", "log.error", "metrics.counter"), f"{name}: {match.group(0)}")
 

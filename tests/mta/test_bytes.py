@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 from harness.mail import message
 from harness.mta import Postfix, Sendmail
 from harness.postern import Postern
+from harness.process import SOURCE
 
 MTA = {"sendmail": Sendmail, "postfix": Postfix}[sys.argv.pop(1)]
 
@@ -31,7 +32,17 @@ local deeds = {
         msg:insert_header(0, "X-Top", "yes")
     end,
     same = function(msg) msg:replace_body(msg:raw_body()) end,
+    same_content = function(msg)
+        msg.root:set_content(msg.root:content())
+        msg.root:set_header("Content-Language", nil)
+    end,
     text = function(msg) assert(msg:append_text("appended: grüße\n.\n..two dots\n")) end,
+    drop = function(msg)
+        for part in msg:parts() do
+            if part:has_extension("exe") then part:drop("A program was here.\n") end
+        end
+        msg:add_part{ body = "a note\n", inline = true }
+    end,
     body = function(msg) msg:replace_body((("."):rep(70) .. "\r\n"):rep(4000)) end,
 }
 
@@ -126,6 +137,22 @@ class Bytes(unittest.TestCase):
         mail = self.deliver(self.key.sign(self.mail("text")))
         self.assertFalse(self.key.verifies(mail.raw))
 
+    def test_a_signed_part_outlives_what_is_done_beside_it(self):
+        with open(os.path.join(SOURCE, "tests", "samples", "programs", "smime-signed.eml"), "rb") as file:
+            sample = file.read()
+        signed = sample[sample.index(b"Content-Type: multipart/signed"):].rstrip(b"\n")
+        program = b'Content-Type: application/octet-stream; name="setup.exe"\n\nMZ\n'
+        body = b"--mixed\nContent-Type: text/plain\n\nsee below\n--mixed\n" + signed + b"\n--mixed\n" + program + b"--mixed--\n"
+        mail = self.deliver(self.mail("drop", body.replace(b"\n", b"\r\n").decode("ascii"), ("Content-Type: multipart/mixed; boundary=mixed",)))
+        raw = mail.raw.replace(b"\r\n", b"\n")
+        self.assertNotIn(b"setup.exe", raw)
+        self.assertIn(b"a note", raw)
+        part = raw.split(b"\n--mixed\n")[2]
+        self.assertEqual(part, signed)
+        path = self.mta.folder.write("signed", part.replace(b"\n", b"\r\n"))
+        done = subprocess.run(["openssl", "cms", "-verify", "-noverify", "-in", path], capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     # The body is sent back only when it is another.
 
     def test_a_body_replaced_by_itself_is_as_it_was(self):
@@ -133,7 +160,7 @@ class Bytes(unittest.TestCase):
         self.assertTrue(self.key.verifies(mail.raw))
 
     def test_no_body_is_sent_back_unless_it_changed(self):
-        for deed, expected in (("nothing", False), ("read", False), ("header", False), ("text", True)):
+        for deed, expected in (("nothing", False), ("read", False), ("header", False), ("same_content", False), ("text", True)):
             with self.subTest(deed):
                 mail = self.deliver(self.mail(deed))
                 self.assertEqual("replace_body" in self.changes_of(mail), expected)

@@ -1,5 +1,6 @@
 """Mail in the style of programs that people use is read as those programs meant it: parts, names, text, addresses."""
 
+import json
 import os
 import quopri
 import re
@@ -99,6 +100,16 @@ class Programs(unittest.TestCase):
         for name in READINGS:
             with self.subTest(name):
                 self.assertEqual(self.read(name).defects, ["encoded-word-in-parameter"] if name in self.ENCODED_WORDS else [])
+
+    def test_no_ready_filter_minds_honest_mail(self):
+        messages = [os.path.join(PROGRAMS, name + ".eml") for name in READINGS]
+        for name in ("block-executables", "charset-block", "minimum-protection", "strict-mime", "tag-ambiguous", "virus-names"):
+            code, out = posternctl("run", "--json", os.path.join(SOURCE, "scripts", "filters", name + ".lua"), *messages)
+            answers = [json.loads(line) for line in out.splitlines()]
+            self.assertEqual((code, len(answers)), (0, len(messages)), out)
+            for answer in answers:
+                with self.subTest(f"{name}: {os.path.basename(answer['file'])}"):
+                    self.assertEqual((answer["verdict"], answer["actions"], answer["error"]), ("continue", [], None))
 
     def test_a_name_written_in_two_ways_is_found_in_both(self):
         names = self.read("pgp-signed").names

@@ -93,17 +93,15 @@ enum edit_outcome edit_finish(struct job *job, const char **why_out)
     struct rendering rendering;
     const bool removes = edit->removes;
     const char *wrong = render(edit, &rendering);
-    if (wrong == NULL && rendering.actions.n == 0 && rendering.is_same_body) {
-        edit_forget(job);
-        return EDIT_UNCHANGED;
-    }
-    if (wrong == NULL)
+    const bool is_same = wrong == NULL && rendering.actions.n == 0 && rendering.is_same_body;
+    /* What was to go must have gone, though nothing seems to change. */
+    if (wrong == NULL && (removes || !is_same))
         wrong = edit_guard(&rendering.work, rendering.region, rendering.message);
     if (wrong == NULL)
         wrong = add_actions(job, &rendering);
     edit_forget(job);
     if (wrong == NULL)
-        return EDIT_CHANGED;
+        return is_same ? EDIT_UNCHANGED : EDIT_CHANGED;
     *why_out = wrong;
     return removes ? EDIT_REFUSED_REMOVES : EDIT_REFUSED_ADDS;
 }

@@ -40,8 +40,18 @@ static struct slice whole(const struct mime_part *part)
     return slice_of(part->header.data, (size_t)(end - part->header.data));
 }
 
-/* Whether a change of the script is about bytes of this part, or about what was found in decoded
- * content, whose carrier this may be. */
+/* Whether a change of the part is one of its own bytes; else it is one of the part around it: it
+ * was found in decoded content, or by a reading that has it elsewhere than within that part. */
+static bool has_place(const struct mime_part *part)
+{
+    const struct mime_part *above = part->parent;
+    return above == NULL ||
+           (!part->is_decoded && part->header.data != NULL &&
+               part->header.data >= above->content.data &&
+               part->header.data + part->header.len <= above->content.data + above->content.len);
+}
+
+/* Whether a change of the script is about bytes of this part. */
 static bool is_touched(
     const struct edit_play *play, struct slice script, const struct mime_part *part)
 {
@@ -51,7 +61,7 @@ static bool is_touched(
         const struct mime_part *of = parts[(uint8_t)script.data[i + 1] % n];
         if ((uint8_t)script.data[i] % EDIT_PLAY_KINDS == EDIT_PLAY_ADD)
             continue;
-        while (of->is_decoded && of->parent != NULL)
+        while (!has_place(of))
             of = of->parent;
         if (of == part || of->header.data == NULL || overlap(whole(of), whole(part)))
             return true;

@@ -92,6 +92,21 @@ def difference(wanted, before, after):
     return None
 
 
+def place_of(parts, number):
+    """The part whose bytes a change is about: the part around one that was found in decoded content, or by a reading that has it elsewhere."""
+    part = parts[number]
+    while part.depth > 0:
+        above = number
+        while parts[above].depth >= part.depth:
+            above -= 1
+        outer = parts[above]
+        start, end = outer.content_at, outer.content_at + outer.content_len
+        if not part.decoded and start <= part.header_at and part.header_at + part.header_len <= end:
+            break
+        part, number = outer, above
+    return part
+
+
 class Edits(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -174,10 +189,7 @@ class Edits(unittest.TestCase):
         for kind, number in script:
             if KINDS[kind] == "add":
                 continue
-            place = number % len(played.parts)
-            while played.parts[place].decoded and place > 0:
-                place -= 1
-            part = played.parts[place]
+            part = place_of(played.parts, number % len(played.parts))
             spans.append((part.header_at, part.content_at + part.content_len))
         return spans
 

@@ -47,16 +47,25 @@ bool edit_is_carried(const struct mime_node *node)
     return node != NULL;
 }
 
-/* Whether its bytes stand in the message, or in decoded content that can be encoded again. */
+/* Whether its bytes stand within those of the part around it, or of its decoded content when that
+ * can be encoded again. */
+static bool stands_within(const struct mime_node *node)
+{
+    const struct mime_node *above = node->parent;
+    return edit_is_alias(node) || is_within(above->part.content, node->part.header) ||
+           is_within(above->region, node->part.header);
+}
+
+/* The same for all parts around it, up to the message: then its bytes can be changed. */
 static bool has_place(const struct mime_node *node)
 {
-    if (node->parent == NULL || edit_is_alias(node))
-        return true;
     if (edit_is_carried(node))
         return false;
-    const struct mime_node *above = node->parent;
-    return node->part.header.data != NULL && (is_within(above->part.content, node->part.header) ||
-                                                 is_within(above->region, node->part.header));
+    for (; node->parent != NULL; node = node->parent) {
+        if (!stands_within(node))
+            return false;
+    }
+    return true;
 }
 
 static struct mime_node *with_place(struct mime_node *node)

@@ -207,6 +207,20 @@ static struct slice fields_of(
     return block;
 }
 
+/* Of a multipart that gives way to its last child: parts that go, and that only the second reading
+ * sees, may lie within that one. */
+static void cut_within(
+    const struct edit_work *work, struct edit_region *region, const struct mime_node *node)
+{
+    for (; shape_of(work, node)->kind == EDIT_LIFT; node = shape_of(work, node)->lifted) {
+        const struct mime_node *child = node->first_child;
+        for (; child != NULL; child = child->next) {
+            if (child->is_second && shape_of(work, child)->kind == EDIT_GONE)
+                cut_part(work, region, child, child);
+        }
+    }
+}
+
 static void walk_content(
     struct edit_work *work, struct edit_region *region, const struct mime_node *node);
 
@@ -235,6 +249,7 @@ static void walk_other(struct edit_work *work, struct edit_region *region,
         walk_content(work, region, from);
     if (from != node)
         cut(work, region, end_of(from->part.content), end_of(node->part.content));
+    cut_within(work, region, node);
 }
 
 static void walk_children(
@@ -395,6 +410,7 @@ static void walk_top(struct edit_work *work, struct edit_region *region)
         walk_content(work, region, from);
     if (from != root)
         cut(work, region, end_of(from->part.content), end_of(content));
+    cut_within(work, region, root);
 }
 
 struct edit_region *edit_splices_make(struct edit_work *work)

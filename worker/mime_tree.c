@@ -582,7 +582,8 @@ static bool needs_decoding(struct mime *mime, const struct mime_node *node)
 /* Where the editor finds the bytes that its children are in. */
 static void keep_region(struct mime_node *node, struct slice bytes)
 {
-    if (mime_encoding_of(&node->part) == MIME_ENCODING_UU || node->is_carried)
+    enum mime_encoding encoding = mime_encoding_of(&node->part);
+    if ((encoding != MIME_ENCODING_BASE64 && encoding != MIME_ENCODING_QUOTED) || node->is_carried)
         return; /* nobody encodes it again */
     node->region = bytes;
     node->region_front = node->is_multipart ? node->part.header.len + 2 : 0;

@@ -40,15 +40,24 @@ static struct slice whole(const struct mime_part *part)
     return slice_of(part->header.data, (size_t)(end - part->header.data));
 }
 
-/* Whether a change of the part is one of its own bytes; else it is one of the part around it: it
- * was found in decoded content, or by a reading that has it elsewhere than within that part. */
-static bool has_place(const struct mime_part *part)
+static bool stands_within(const struct mime_part *part)
 {
     const struct mime_part *above = part->parent;
-    return above == NULL ||
-           (!part->is_decoded && part->header.data != NULL &&
-               part->header.data >= above->content.data &&
-               part->header.data + part->header.len <= above->content.data + above->content.len);
+    return !part->is_decoded && part->header.data != NULL &&
+           part->header.data >= above->content.data &&
+           part->header.data + part->header.len <= above->content.data + above->content.len;
+}
+
+/* The part whose bytes a change of this one is about: one around it, when it was found in decoded
+ * content, or by a reading that has it elsewhere than within the part around it. */
+static const struct mime_part *place_of(const struct mime_part *part)
+{
+    const struct mime_part *place = part;
+    for (; part->parent != NULL; part = part->parent) {
+        if (!stands_within(part))
+            place = part->parent;
+    }
+    return place;
 }
 
 /* Whether a change of the script is about bytes of this part. */
@@ -58,11 +67,9 @@ static bool is_touched(
     uint32_t n;
     const struct mime_part *const *parts = mime_parts(play->job.mime, &n);
     for (size_t i = 0; i + 1 < script.len; i += 2) {
-        const struct mime_part *of = parts[(uint8_t)script.data[i + 1] % n];
+        const struct mime_part *of = place_of(parts[(uint8_t)script.data[i + 1] % n]);
         if ((uint8_t)script.data[i] % EDIT_PLAY_KINDS == EDIT_PLAY_ADD)
             continue;
-        while (!has_place(of))
-            of = of->parent;
         if (of == part || of->header.data == NULL || overlap(whole(of), whole(part)))
             return true;
     }

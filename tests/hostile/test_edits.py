@@ -93,18 +93,17 @@ def difference(wanted, before, after):
 
 
 def place_of(parts, number):
-    """The part whose bytes a change is about: the part around one that was found in decoded content, or by a reading that has it elsewhere."""
-    part = parts[number]
+    """The part whose bytes a change is about: one around it, when it was found in decoded content, or by a reading that has it elsewhere."""
+    place = part = parts[number]
     while part.depth > 0:
-        above = number
-        while parts[above].depth >= part.depth:
-            above -= 1
-        outer = parts[above]
-        start, end = outer.content_at, outer.content_at + outer.content_len
-        if not part.decoded and start <= part.header_at and part.header_at + part.header_len <= end:
-            break
-        part, number = outer, above
-    return part
+        while parts[number].depth >= part.depth:
+            number -= 1
+        above = parts[number]
+        start, end = above.content_at, above.content_at + above.content_len
+        if part.decoded or not start <= part.header_at or part.header_at + part.header_len > end:
+            place = above
+        part = above
+    return place
 
 
 class Edits(unittest.TestCase):

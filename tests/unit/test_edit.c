@@ -70,6 +70,18 @@ static void a_part_goes(void **state)
         "at('1.4'):drop() at('1.2'):drop()", MIXED "--b\n\none\n--b\n\nthree\n--b--\n");
 }
 
+/* A line that only some readers take for a boundary: the part behind it is within the one before.
+ */
+static void a_part_of_another_reading_goes(void **state)
+{
+    (void)state;
+    static const char odd[] = MIXED "--b\n\nhello\n--b text\nX: y\n\nEVIL\n--b--\n";
+    becomes(odd, "eq(at('1.2'):content(), 'EVIL') at('1.2'):drop()", TOP "\nhello\n");
+    becomes(odd, "at('1.2'):drop('gone')",
+        MIXED "--b\n\nhello\n--b text\nContent-Type: text/plain; charset=us-ascii\n"
+              "Content-Transfer-Encoding: 7bit\n\ngone\n\n--b--\n");
+}
+
 static void a_warning_takes_its_place(void **state)
 {
     (void)state;
@@ -326,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_part_goes),
+        cmocka_unit_test(a_part_of_another_reading_goes),
         cmocka_unit_test(a_warning_takes_its_place),
         cmocka_unit_test(what_is_single_is_no_multipart),
         cmocka_unit_test(what_is_empty_is_a_text),

@@ -53,6 +53,10 @@ static void add_charset(struct mime *mime, struct slice charset)
         charset.len = (size_t)(star - charset.data);
     if (charset.len == 0 || charset.len > MIME_CHARSET_BYTES)
         return;
+    for (uint32_t i = 0; i < mime->n_charsets; i++) {
+        if (slice_equal_nocase(slice_text(mime->charsets[i]), charset))
+            return;
+    }
     charset = mime_guess_utf8(charset, mime->arena);
     keep(mime, arena_memdup0(mime->arena, charset.data, charset.len));
 }

@@ -13,9 +13,18 @@ static int64_t deadline_of(lua_State *L)
     return clock_now_ms() + script_time_left(L);
 }
 
+/* A listing that the hook's deadline ended says nothing about the archive: the hook ends too. */
+static void check_deadline(lua_State *L)
+{
+    if (script_time_left(L) <= 0)
+        script_deadline_raise(L);
+}
+
 const struct archive_listing *lapi_part_archive(lua_State *L, const struct mime_part *part)
 {
-    return mime_archive(part->mime, part, deadline_of(L));
+    const struct archive_listing *listing = mime_archive(part->mime, part, deadline_of(L));
+    check_deadline(L);
+    return listing;
 }
 
 static void set_text(lua_State *L, const char *key, const char *text)
@@ -114,6 +123,7 @@ static int archive_entries(lua_State *L)
     struct arena *arena = push_arena(L);
     const struct archive_listing *listing =
         archive_list(bytes, &name, name != NULL ? 1 : 0, &budget, deadline_of(L), arena);
+    check_deadline(L);
     int n = push_listing(L, listing);
     arena_free(arena);
     *(struct arena **)lua_touserdata(L, 3) = NULL;

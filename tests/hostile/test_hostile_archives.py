@@ -7,10 +7,13 @@ import subprocess
 import sys
 import unittest
 
-sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "milter"), os.path.join(os.path.dirname(HERE), "system")]
 
 from archives import CASES  # noqa: E402
+from fixture import SystemTest, budgets  # noqa: E402
 from harness.process import BIN, SANITIZE, Folder  # noqa: E402
+from test_hostile_milter import stream  # noqa: E402
 
 # Of processor time and resident memory; what worker.max_archive_time and _bytes allow, and what a worker needs besides.
 SECONDS = 60 if SANITIZE else 12
@@ -65,10 +68,10 @@ def mail(name, data):
 class Seen:
     """What the filter told."""
 
-    def __init__(self, answer):
+    def __init__(self, fields):
         self.flags, self.error, self.count, self.found = {}, None, None, None
-        for action in answer["actions"]:
-            name, value = action["name"], action["value"]
+        for name, value in fields:
+            value = value.replace("\n", "").strip()
             if name == "X-Entry":
                 names, _, flags = value.partition(" ")
                 for one in names.split(","):
@@ -81,24 +84,10 @@ class Seen:
                 self.found = value.split(" ")
 
 
-class Archives(unittest.TestCase):
+class Checks:
+    """What must be seen."""
+
     maxDiff = None
-
-    def setUp(self):
-        self.folder = Folder("hostile-archives")
-        self.addCleanup(self.folder.remove)
-        self.filter = self.folder.write("filter.lua", FILTER)
-
-    def run_one(self, case):
-        """What was seen, processor seconds and megabytes of that process alone."""
-        path = self.folder.write("message.eml", mail(case.name, case.make()))
-        argv = [os.path.join(BIN, "posternctl"), "run", "--json", self.filter, path]
-        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            out = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        self.assertEqual(process.returncode, 0, out[-2000:])
-        return Seen(json.loads(out.splitlines()[-1])), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
     def check(self, case, seen):
         for path in [*case.see, *case.flags]:
@@ -120,6 +109,25 @@ class Archives(unittest.TestCase):
             self.assertEqual(seen.found[2:4], ["true", "nil"])
         self.assertEqual(seen.found[4:], ["false", "nil"])
 
+
+class Run(Checks, unittest.TestCase):
+    def setUp(self):
+        self.folder = Folder("hostile-archives")
+        self.addCleanup(self.folder.remove)
+        self.filter = self.folder.write("filter.lua", FILTER)
+
+    def run_one(self, case):
+        """What was seen, processor seconds and megabytes of that process alone."""
+        path = self.folder.write("message.eml", mail(case.name, case.make()))
+        argv = [os.path.join(BIN, "posternctl"), "run", "--json", self.filter, path]
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            out = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 0, out[-2000:])
+        actions = json.loads(out.splitlines()[-1])["actions"]
+        return Seen([(action["name"], action["value"]) for action in actions]), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
     def test_each(self):
         for name, case in CASES.items():
             with self.subTest(name=name):
@@ -129,6 +137,42 @@ class Archives(unittest.TestCase):
                 self.assertLess(seconds, SECONDS)
                 self.assertLess(megabytes, MEGABYTES)
         print(f"{len(CASES)} archives")
+
+
+class Daemons(Checks, SystemTest):
+    """The same in a worker, with its sandbox."""
+
+    LARGE = ("100,000 files", "1,000,000 local headers", "10,000 names for one file")
+
+    def send(self, client, case):
+        client.mail(), client.rcpt(), client.data()
+        client.sock.sendall(stream(mail(case.name, case.make())))
+        return client.eom()
+
+    def test_each(self):
+        self.start(FILTER, {"multiplexor.min_workers": 1, "multiplexor.max_workers": 1, "multiplexor.recycle_memory": 0,
+                            "worker.sandbox": "available" if SANITIZE else "required"})
+        worker = self.postern.workers()[0]["pid"]
+        client = self.client(60).start()
+        for name, case in CASES.items():
+            if name in self.LARGE:
+                continue
+            with self.subTest(name=name):
+                answer = self.send(client, case)
+                self.assertEqual(answer.code, "continue", f"{answer}\n{self.postern.logs()}")
+                self.check(case, Seen([action[-2:] for action in answer.actions]))
+                self.assertEqual([found["pid"] for found in self.postern.workers()], [worker])
+        self.assertEqual(self.postern.status()["outcomes"]["error"], 0)
+
+    def test_the_time_of_the_hook_ends_a_listing(self):
+        self.start("function filter_message(msg) msg.root:has_extension('exe', { archives = true }) msg:add_header('X-Done', '1') end",
+                   {**budgets(1500, 1500), "multiplexor.min_workers": 1, "multiplexor.max_workers": 1, "worker.max_archive_time": "600s",
+                    "worker.max_archive_bytes": "16G", "worker.max_archive_depth": 20, "worker.max_archive_entries": 1000000})
+        worker = self.postern.workers()[0]["pid"]
+        answer = self.send(self.client(60).start(), CASES["as 42.zip"])
+        self.assertEqual(answer.code, "reply", answer)
+        self.assertReply(answer, "451 4.3.0 ")
+        self.assertEqual([found["pid"] for found in self.postern.workers()], [worker], self.postern.logs())
 
 
 if __name__ == "__main__":

@@ -142,7 +142,8 @@ class Run(Checks, unittest.TestCase):
 class Daemons(Checks, SystemTest):
     """The same in a worker, with its sandbox."""
 
-    LARGE = ("100,000 files", "1,000,000 local headers", "10,000 names for one file")
+    LARGE = ("100,000 files", "100,000 files in a tar", "1,000,000 local headers", "10,000 names for one file", "as 42.zip",
+             "8 MB of beginnings of nothing", "10 GB of zeros in a gz in a zip", "a gz that lies", "64 MB of zeros")
 
     def send(self, client, case):
         client.mail(), client.rcpt(), client.data()

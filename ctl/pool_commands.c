@@ -53,6 +53,11 @@ static void say_reloaded(const json_t *data)
         printf(" is tried on %lld %% of the clients", (long long)json_integer_value(canary));
     }
     putchar('\n');
+    if (render_text_of(data, "warning")[0] != 0) {
+        printf("warning: ");
+        render_escaped(stdout, slice_text(render_text_of(data, "warning")));
+        putchar('\n');
+    }
 }
 
 /* "5" or "5%". */

@@ -105,14 +105,28 @@ static void on_profiled(struct profile_waiter *waiter, json_t *data)
     look_again(connection);
 }
 
+/* The one that was loaded: it is tried, or in service. NULL: neither any more. */
+static const struct generation *find_reloaded(const struct mux *mux, uint32_t number)
+{
+    const struct generation *found[] = {mux->canary.candidate, mux->current};
+    for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++) {
+        if (found[i] != NULL && found[i]->number == number)
+            return found[i];
+    }
+    return NULL;
+}
+
 static void on_reloaded(struct reload_waiter *waiter, uint32_t generation, const char *error)
 {
     struct ctl_connection *connection =
         (struct ctl_connection *)(void *)((char *)waiter - offsetof(struct ctl_connection, waiter));
     const struct canary *canary = &connection->mux->canary;
+    const struct generation *loaded = find_reloaded(connection->mux, generation);
     json_t *data = json_pack("{s:I}", "generation", (json_int_t)generation);
-    if (canary->candidate != NULL && canary->candidate->number == generation)
+    if (loaded != NULL && loaded == canary->candidate)
         json_object_set_new(data, "canary", json_integer(canary->share));
+    if (loaded != NULL && loaded->warning != NULL)
+        json_object_set_new(data, "warning", json_string(loaded->warning));
     write_answer(
         connection, error != NULL ? ctl_error_answer(error) : ctl_data_answer(json_incref(data)));
     json_decref(data);

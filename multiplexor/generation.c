@@ -182,6 +182,10 @@ static void on_loaded(struct generation *generation, const struct wire_loaded *l
     }
     text_escape(text, sizeof(text), loaded->sandbox, 0);
     generation->sandbox = xstrdup(text);
+    if (loaded->error.len > 0) {
+        text_escape(text, sizeof(text), loaded->error, 0);
+        generation->warning = xstrdup(text);
+    }
     generation->needs = hook_needs_of(loaded->hooks);
     generation_set_state(generation, GENERATION_WARMING);
     mux_wake(generation->mux);
@@ -404,6 +408,7 @@ void generation_free(struct generation *generation)
     conf_free(generation->conf);
     free(generation->filter);
     free(generation->sandbox);
+    free(generation->warning);
     free(generation);
 }
 

@@ -56,6 +56,7 @@ struct generation {
     struct hook_needs needs;
     char *filter;     /* path of the file */
     char *sandbox;    /* as its nursery says; NULL: not yet */
+    char *warning;    /* what it says of a filter that has loaded; NULL: nothing */
     pid_t nursery;    /* 0: gone */
     struct link link; /* to the nursery */
     struct pool pool;

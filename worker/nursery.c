@@ -122,14 +122,19 @@ static int send_loaded(struct nursery *nursery, const char *sandbox, const char 
     return err != 0 ? err : send_record(nursery);
 }
 
-/* It will fail when it comes to it, which a reload should not leave to the mail to find out. */
-static void warn_of_programs(const struct nursery *nursery)
+/* It will fail when it comes to it, which a reload should not leave to the mail to find out.
+ * Malloc'd; NULL: nothing to say. */
+static char *warn_of_programs(const struct nursery *nursery)
 {
     int line = script_method_line(nursery->script, "filter_through");
-    if (line > 0 && !nursery->conf->worker.allow_exec) {
-        log_warn("%s:%d: part:filter_through starts a program; worker.allow_exec = no forbids it",
-            nursery->conf->worker.filter, line);
+    if (line == 0 || nursery->conf->worker.allow_exec) {
+        return NULL;
     }
+    char *text =
+        xasprintf("%s:%d: part:filter_through starts a program; worker.allow_exec = no forbids it",
+            nursery->conf->worker.filter, line);
+    log_warn("%s", text);
+    return text;
 }
 
 /* The sandbox comes before the filter's first line. */
@@ -152,7 +157,7 @@ static int load(struct nursery *nursery)
         script_note_watch(nursery->script);
         if (script_mentions(nursery->script, "detected_type"))
             mime_magic_start();
-        warn_of_programs(nursery);
+        error = warn_of_programs(nursery);
     }
     int64_t left_ms = load_ms - (clock_now_ms() - start_ms);
     nursery->init_ms = left_ms > INIT_MIN_MS ? left_ms : INIT_MIN_MS;

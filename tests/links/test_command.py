@@ -1,6 +1,7 @@
 """part:filter_through in the real daemons, with their sandbox: real programs, well behaved and not."""
 
 import email
+import json
 import os
 import threading
 import unittest
@@ -180,6 +181,15 @@ class Forbidden(Links):
         answer = self.send("upper", MAIL)
         self.assertEqual(answer.verdict, "tempfail")
         self.assertIn("worker.allow_exec = yes allows those below /usr", self.postern.logs())
+
+    def test_reload_names_it(self):
+        code, out, _ = self.postern.ctl("reload")
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"^reloaded: generation \d+\nwarning: .*filter\.lua:5: part:filter_through .*worker\.allow_exec = no forbids it\n$")
+        _, out, _ = self.postern.ctl("reload", "--json")
+        self.assertIn("worker.allow_exec", json.loads(out)["warning"])
+        self.postern.save_filter("function filter_message(msg) end")
+        self.assertNotIn("warning", self.postern.ctl("reload")[1])
 
     def test_check_names_it(self):
         code, out, _ = self.postern.ctl("check", self.postern.filter)

@@ -40,16 +40,6 @@ enum { N_WORDS = sizeof(words) / sizeof(words[0]) };
 
 /* ---- what the words share ---- */
 
-void trap_ctl_time(char *out, int64_t time_ms)
-{
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm local;
-    if (localtime_r(&seconds, &local) == NULL ||
-        strftime(out, 32, "%Y-%m-%d %H:%M:%S", &local) == 0) {
-        snprintf(out, 32, "-");
-    }
-}
-
 int64_t trap_ctl_now_ms(void)
 {
     struct timespec now;

@@ -47,7 +47,7 @@ static void remove_one(
     }
     if (!is_real && !args_has(ctl->args, ARG_JSON)) {
         char when[32];
-        trap_ctl_time(when, row->time_ms);
+        render_time(when, sizeof(when), row->time_ms / 1000);
         printf("would remove %s of %s\n", row->id, when);
     }
     expiry->n_removed++;

@@ -111,7 +111,7 @@ static void add_row(struct render_table *table, const json_t *row)
     const char *sender = render_text_of(row, "sender"), *state = render_text_of(row, "state");
     size_t n = json_array_size(recipients);
     char when[32], to[200];
-    trap_ctl_time(when, render_number_of(row, "time_ms"));
+    render_time(when, sizeof(when), render_number_of(row, "time_ms") / 1000);
     render_table_add(table, when);
     render_table_add(table, render_text_of(row, "id"));
     first = first != NULL ? first : "-";

@@ -27,7 +27,7 @@ static void say(const char *key, const char *text, const char *more)
 static void say_time(const char *key, const json_t *object)
 {
     char when[32];
-    trap_ctl_time(when, render_number_of(object, "time_ms"));
+    render_time(when, sizeof(when), render_number_of(object, "time_ms") / 1000);
     say(key, when, "");
 }
 
@@ -81,7 +81,7 @@ static void say_decisions(const json_t *facts)
     json_array_foreach(json_object_get(facts, "deliveries"), i, item)
     {
         char when[32];
-        trap_ctl_time(when, render_number_of(item, "time_ms"));
+        render_time(when, sizeof(when), render_number_of(item, "time_ms") / 1000);
         printf("  %-10s ", "delivery");
         render_escaped(stdout, slice_text(render_text_of(item, "address")));
         printf(" %s ", when);
@@ -93,7 +93,7 @@ static void say_decisions(const json_t *facts)
     json_array_foreach(json_object_get(facts, "history"), i, item)
     {
         char when[32];
-        trap_ctl_time(when, render_number_of(item, "time_ms"));
+        render_time(when, sizeof(when), render_number_of(item, "time_ms") / 1000);
         printf("  %-10s %s ", "history", when);
         render_escaped(stdout, slice_text(render_text_of(item, "what")));
         printf(" by ");

@@ -331,24 +331,32 @@ static void forget_taken(
     }
 }
 
-int smtp_send(const struct sock_spec *server, const struct smtp_send_mail *mail,
-    int64_t deadline_ms, struct smtp_send_result *out)
+int smtp_send_over(
+    int fd, const struct smtp_send_mail *mail, int64_t deadline_ms, struct smtp_send_result *out)
 {
-    struct smtp smtp = {.deadline_ms = deadline_ms, .out = out};
-    const int64_t left = deadline_ms - clock_now_ms();
-    out->stage = "connect";
-    if (left <= 0)
-        return -ERR_TIMEOUT;
-    int rc = sock_connect(server, SOCK_STREAM, left > INT_MAX ? INT_MAX : (int)left, &smtp.fd);
-    if (rc != 0)
-        return rc;
-    rc = talk(&smtp, mail);
+    struct smtp smtp = {.fd = fd, .deadline_ms = deadline_ms, .out = out};
+    const int rc = talk(&smtp, mail);
     if (rc != 0)
         forget_taken(mail, rc == -ERR_DENIED, out);
     if (rc == 0 || rc == -ERR_DENIED)
         (void)send_bytes(&smtp, "QUIT\r\n", 6); /* its answer would tell us nothing */
+    return rc;
+}
+
+int smtp_send(const struct sock_spec *server, const struct smtp_send_mail *mail,
+    int64_t deadline_ms, struct smtp_send_result *out)
+{
+    const int64_t left = deadline_ms - clock_now_ms();
+    int fd;
+    out->stage = "connect";
+    if (left <= 0)
+        return -ERR_TIMEOUT;
+    int rc = sock_connect(server, SOCK_STREAM, left > INT_MAX ? INT_MAX : (int)left, &fd);
+    if (rc != 0)
+        return rc;
+    rc = smtp_send_over(fd, mail, deadline_ms, out);
     const int saved = errno;
-    close(smtp.fd);
+    close(fd);
     errno = saved;
     return rc;
 }

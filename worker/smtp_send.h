@@ -46,5 +46,8 @@ struct smtp_send_result {
  */
 int smtp_send(const struct sock_spec *server, const struct smtp_send_mail *mail,
     int64_t deadline_ms, struct smtp_send_result *out);
+/* The same over a connection that stands already, and stays the caller's. */
+int smtp_send_over(
+    int fd, const struct smtp_send_mail *mail, int64_t deadline_ms, struct smtp_send_result *out);
 
 #endif

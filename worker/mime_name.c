@@ -280,6 +280,10 @@ void mime_names_add_value(struct mime_names *names, struct slice value, bool is_
         if (is_split) {
             mime_names_add_raw(names, mime_percent_decode(text, arena_of(names)));
             add_with_words(names, text);
+        } else if (has(value, '\'')) { /* the language left out */
+            const char *quote = memrchr(value.data, '\'', value.len);
+            struct slice rest = slice_of(quote + 1, (size_t)(value.data + value.len - quote - 1));
+            mime_names_add_raw(names, mime_percent_decode(rest, arena_of(names)));
         }
     }
     add_with_words(names, value);

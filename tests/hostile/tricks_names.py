@@ -134,7 +134,7 @@ def extended_tricks():
         ("extended, with language", "RFC 2231 4", "filename*=utf-8'en'evil%2Eexe", ["evil.exe"], [], False),
         ("extended, without charset", "RFC 2231 4", "filename*=''evil%2Eexe", ["evil.exe"], [], False),
         ("extended, without quotes", "RFC 2231 4", "filename*=evil%2Eexe", ["evil.exe"], [], False),
-        ("extended, one quote", "RFC 2231 4", "filename*=utf-8'evil%2Eexe", ["utf-8'evil.exe"], [], False),
+        ("extended, one quote", "RFC 2231 4", "filename*=utf-8'evil%2Eexe", ["utf-8'evil.exe", "evil.exe"], [], False),
         ("extended, quoted", "RFC 2231 4", 'filename*="utf-8\'\'evil%2Eexe"', ["evil.exe"], [], False),
         ("extended, unknown charset", "RFC 2231 4", "filename*=x-none''evil%2Eexe", ["evil.exe"], [], False),
         ("extended, wrong charset", "RFC 2231 4", "filename*=us-ascii''%C3%A9vil.exe", ["évil.exe"], [], False),

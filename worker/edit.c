@@ -253,9 +253,9 @@ const char *edit_replace(
     return NULL;
 }
 
-/* NULL, or why a part cannot get content of its own. */
-static const char *refuse_content(const struct mime_node *node)
+const char *edit_refuse_content(const struct mime_part *part)
 {
+    const struct mime_node *node = mime_node_of(part->mime, part);
     if (node->part.is_container || edit_is_alias(node))
         return "the part holds other parts: change these, or replace it";
     if (!has_place(node))
@@ -268,7 +268,7 @@ const char *edit_set_encoded(struct job *job, const struct mime_part *part, stru
     const char *charset, const char *encoding, enum edit_kind kind)
 {
     struct mime_node *node = mime_node_of(job->mime, part);
-    const char *wrong = refuse_content(node);
+    const char *wrong = edit_refuse_content(part);
     if (wrong == NULL)
         wrong = charset != NULL || encoding != NULL ? begin_with_header(job, encoded.len)
                                                     : begin(job, encoded.len);
@@ -331,7 +331,7 @@ const char *edit_set_content(
     struct slice encoded;
     struct edit_now now;
     edit_part_now(job, part, &now);
-    const char *wrong = refuse_content(node);
+    const char *wrong = edit_refuse_content(part);
     if (wrong != NULL || now.is_gone)
         return wrong;
     if (bytes.len > JOB_CHANGES_MAX / 4)

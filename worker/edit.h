@@ -84,6 +84,9 @@ struct edit_now {
 /* What the part is with the changes so far. Lives as long as the job. Costs nothing for a part
  * without changes. */
 void edit_part_now(struct job *job, const struct mime_part *part, struct edit_now *out);
+/* NULL, or why a part cannot get content of its own: it is a container, one to some readers, or
+ * stands in content that cannot be encoded again. Borrowed. */
+const char *edit_refuse_content(const struct mime_part *part);
 /* The same content decoded. */
 struct slice edit_content_now(struct job *job, const struct mime_part *part);
 /* "\r\n", or "\n" in a message that has these. */

@@ -188,7 +188,9 @@ static const char *make_bodies(struct call *call)
         if (!prepare(call, call->parts.items[i], change))
             continue;
         has_any = true;
-        refusal = append_to_body(&change->append, call->arena, &out);
+        refusal = edit_refuse_content(change->part) == NULL
+                      ? append_to_body(&change->append, call->arena, &out)
+                      : "ambiguous";
         change->body = slice_of(arena_memdup0(call->arena, out.data, out.len), out.len);
         buf_reset(&out);
         call->n_changes++;

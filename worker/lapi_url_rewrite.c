@@ -44,7 +44,7 @@ static bool is_wanted(const struct state *state, const struct mime_part *part)
 {
     const bool is_text = strcmp(part->type, "text/plain") == 0 || append_is_html(part);
     if (part->is_container || part->is_decoded || !is_text ||
-        strcmp(part->disposition, "attachment") == 0)
+        strcmp(part->disposition, "attachment") == 0 || edit_refuse_content(part) != NULL)
         return false;
     return state->is_forced || (!part->is_signed && !part->is_encrypted);
 }

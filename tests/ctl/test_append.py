@@ -5,11 +5,16 @@ import base64
 import email
 import email.policy
 import html
+import json
 import os
 import quopri
+import sys
 import unittest
 
-from common import Folder, ctl, lines_of
+from common import SOURCE, Folder, ctl, lines_of
+
+sys.path.insert(0, os.path.join(SOURCE, "tests", "hostile"))
+import tricks  # noqa: E402
 
 WORDS = {
     "us-ascii": "Hello = there.",
@@ -172,6 +177,34 @@ class Appended(unittest.TestCase):
 
     def test_html_and_text(self):
         self.assertGreater(self.run_mode("swapped", ("us-ascii",)), 50)
+
+
+class Hostile(unittest.TestCase):
+    """A mail made to deceive never makes the filter fail: it gets the text, or the filter is told why not, or, seldom, the proof of the result
+    drops the change."""
+    FILTER = """
+        function filter_message(msg)
+            local text, why_text = msg:append_text("a note")
+            local html, why_html = msg:append_html("<p>a note</p>")
+            assert((text or why_text) and (html or why_html))
+            require("postern.url").rewrite(msg, function() return "http://new.example/" end)
+            msg:log("done", tostring(text))
+        end"""
+
+    def test_tricks(self):
+        folder = Folder("append-hostile")
+        self.addCleanup(folder.remove)
+        os.mkdir(folder("tricks"))
+        tricks.write(folder("tricks"))
+        names = [os.path.join(folder("tricks"), name) for name in sorted(os.listdir(folder("tricks"))) if name.endswith(".eml")]
+        _, out, err = ctl("run", "--json", folder.write("filter.lua", self.FILTER), *names)
+        answers = [json.loads(line) for line in out.split("\n") if line]  # names have other line ends of Unicode in them
+        self.assertEqual(len(answers), len(names), err)
+        self.assertEqual([(a["file"], a["error"]) for a in answers if a["error"] and "filter.lua" in a["error"]], [])
+        done = [a for a in answers if "done=true" in a["log"]]
+        self.assertGreater(len(done), len(names) // 2)
+        dropped = [a["file"] for a in done if not any(action["action"] == "replace_body" for action in a["actions"])]
+        self.assertLess(len(dropped), len(names) // 50, dropped)
 
 
 class Once(unittest.TestCase):

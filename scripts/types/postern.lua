@@ -213,7 +213,7 @@ function msg:replace_body(bytes) end
 ---@param text string UTF-8
 ---@param options? postern.append_options
 ---@return boolean done
----@return string? why "signed", "encrypted", "no text part", "already there", "ambiguous", "encoding", "charset", "size"
+---@return string? why "signed", "encrypted", "no text part", "already there", "ambiguous", "encoding", "charset" …
 function msg:append_text(text, options) end
 
 ---The same for HTML alternatives; next to append_text it is that text's other form.

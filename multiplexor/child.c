@@ -1,6 +1,6 @@
 /* One worker process. Calls go up to the pool only through pool_on_*, to the request through
  * request_*. */
-#include "multiplexor/child.h"
+#include "multiplexor/child_internal.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -14,9 +14,6 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/note.h"
-#include "common/parcel.h"
-#include "common/proc.h"
-#include "common/text.h"
 #include "common/xalloc.h"
 #include "multiplexor/generation.h"
 #include "multiplexor/loop.h"
@@ -25,11 +22,6 @@
 #include "multiplexor/request_answer.h"
 #include "multiplexor/request_route.h"
 
-enum {
-    MEMORY_CHECK_REQUESTS = 16,    /* the resident size is looked at this often … */
-    MEMORY_CHECK_GROWTH_KB = 1024, /* … and when the heap grew by so much */
-};
-
 const char *child_state_name(enum child_state state)
 {
     static const char *const names[CHILD_STATE_COUNT] = {
@@ -37,7 +29,7 @@ const char *child_state_name(enum child_state state)
     return names[state];
 }
 
-static void child_set_state(struct child *child, enum child_state state)
+void child_set_state(struct child *child, enum child_state state)
 {
     static const uint8_t allowed[CHILD_STATE_COUNT] = {
         [CHILD_FORKING] = 1 << CHILD_STARTING | 1 << CHILD_KILLED,
@@ -62,7 +54,7 @@ static void arm(struct child *child, int64_t after_ms)
 
 /* Ends the process if it still runs, and our side of its connection. Says nothing, counts nothing.
  */
-static void put_down(struct child *child)
+void child_put_down(struct child *child)
 {
     link_close(&child->link);
     event_del(&child->timer);
@@ -88,19 +80,19 @@ void child_kill(struct child *child, enum recycle cause, const char *why)
         "worker %d (generation %u) is killed: %s", (int)child->pid, child->generation->number, why);
     if (child->state != CHILD_QUITTING)
         count_end(child, cause);
-    put_down(child);
+    child_put_down(child);
 }
 
 /* It ended, or must, by its own fault: its request goes to another worker. how: NULL when only its
  * exit status will tell. */
-static void lose(struct child *child, const char *how)
+void child_lose(struct child *child, const char *how)
 {
     struct request *request = child->request;
     enum child_state state = child->state;
     child->request = NULL;
     if (state == CHILD_IDLE || state == CHILD_BUSY)
         count_end(child, RECYCLE_DIED);
-    put_down(child);
+    child_put_down(child);
     if (state == CHILD_IDLE || state == CHILD_BUSY)
         canary_note_death(child->generation);
     if (child->is_ready && child->n_requests == 0)
@@ -114,7 +106,7 @@ static void lose(struct child *child, const char *how)
 }
 
 /* It will never serve: told once, by whoever notices first. */
-static void start_failed(struct child *child, const char *why)
+void child_start_failed(struct child *child, const char *why)
 {
     if (child->has_failed)
         return;
@@ -132,11 +124,11 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     else
         child_kill(child, RECYCLE_NONE, "it was not ready within load_time");
     if (!child->is_ready)
-        start_failed(child, "a worker was not ready within load_time");
+        child_start_failed(child, "a worker was not ready within load_time");
 }
 
 /* Both the pid and READY are known: into service. */
-static void enter_service(struct child *child)
+void child_enter_service(struct child *child)
 {
     event_del(&child->timer);
     child_set_state(child, CHILD_IDLE);
@@ -145,171 +137,18 @@ static void enter_service(struct child *child)
     pool_on_ready(child->generation);
 }
 
-static void on_ready(struct child *child, const struct link_record *record)
-{
-    struct wire_ready ready;
-    if (wire_get_ready(slice_of(record->bytes, record->len), slice_of(NULL, 0), &ready) != 0 ||
-        child->is_ready || child->state > CHILD_STARTING) {
-        log_warn("%s: bad or unexpected READY", child->link.name);
-        lose(child, NULL);
-        return;
-    }
-    if (!ready.is_ok) {
-        char text[1024];
-        text_escape(text, sizeof(text), ready.error, 0);
-        put_down(child);
-        start_failed(child, text);
-        return;
-    }
-    child->is_ready = true;
-    child->heap_kb = ready.heap_kb;
-    if (child->state == CHILD_STARTING)
-        enter_service(child);
-}
-
-/* Checks what an untrusted worker replied. 0 or why not; out's slices are not to be used
- * afterwards. */
-static int decode_reply(
-    struct child *child, const struct link_record *record, struct wire_reply *out)
-{
-    if (child->state != CHILD_BUSY || record->header.id != child->hop_id)
-        return -ERR_DENIED;
-    struct slice annex = {0};
-    int index = wire_fd_index(&record->header, WIRE_ANNEX);
-    if (index >= 0) {
-        int err = annex_open(record->received->fds[index], WIRE_ANNEX_MAX, &annex);
-        if (err != 0)
-            return err;
-    }
-    int err = wire_get_reply(slice_of(record->bytes, record->len), annex, out);
-    annex_close(annex);
-    if (err == 0 && (out->outcome >= OUTCOME_OVERLOAD || out->verdict >= VERDICT_COUNT))
-        err = -ERR_RANGE;
-    return err;
-}
-
-/* Looks at the resident size now and then, and marks the worker when one of its limits is reached.
- */
-static void check_limits(struct child *child)
-{
-    const struct conf *conf = child->mux->conf;
-    if (conf->multiplexor.recycle_requests > 0 &&
-        child->n_requests >= (uint64_t)scale_spread(conf->multiplexor.recycle_requests,
-                                 (unsigned)conf->multiplexor.recycle_spread, child->number))
-        pool_mark(child, RECYCLE_REQUESTS);
-    /* The worker has collected before it told a heap above this. */
-    if (conf->multiplexor.recycle_heap > 0 &&
-        child->heap_kb > (uint64_t)conf->multiplexor.recycle_heap / 1024)
-        pool_mark(child, RECYCLE_HEAP);
-    if (child->n_requests % MEMORY_CHECK_REQUESTS != 1 &&
-        child->heap_kb < child->checked_heap_kb + MEMORY_CHECK_GROWTH_KB)
-        return;
-    child->checked_heap_kb = child->heap_kb;
-    child->resident_bytes = proc_resident_bytes(child->pid);
-    if (conf->multiplexor.recycle_memory > 0 &&
-        child->resident_bytes > (uint64_t)conf->multiplexor.recycle_memory)
-        pool_mark(child, RECYCLE_MEMORY);
-}
-
-static void on_reply(struct child *child, const struct link_record *record)
-{
-    struct wire_reply reply;
-    int err = decode_reply(child, record, &reply);
-    if (err != 0) {
-        char how[96];
-        log_error("worker %d (generation %u) sent a bad reply while %s: %s: killed",
-            (int)child->pid, child->generation->number, child->doing, err_text(err));
-        snprintf(how, sizeof(how), "killed for a bad reply (%s)", err_text(err));
-        lose(child, how);
-        return;
-    }
-    struct request *request = child->request;
-    int index = wire_fd_index(&record->header, WIRE_ANNEX);
-    child->request = NULL;
-    child->doing[0] = '\0';
-    if (child->n_requests++ == 0)
-        pool_on_first_answer(child->generation);
-    child->heap_kb = reply.heap_kb;
-    child_set_state(child, CHILD_IDLE);
-    check_limits(child);
-    request_answer(request, record->bytes, record->len, &reply,
-        index >= 0 ? record->received->fds[index] : -1);
-}
-
-/* One line tells that counts are lost; how many, status does. */
-static void drop_counts(struct mux *mux, uint64_t n)
-{
-    mux->stats.counts_dropped += n;
-    if (n > 0 && !mux->has_told_of_dropped_counts) {
-        mux->has_told_of_dropped_counts = true;
-        log_warn("the filter has more counters and labels than metrics.user_series (%lld): counts "
-                 "of the others are dropped",
-            (long long)mux->conf->metrics.user_series);
-    }
-}
-
-/* What it told besides its replies is not as it should be. */
-static void lose_for_bad(struct child *child, const char *what, int err)
-{
-    char how[96];
-    log_error("worker %d (generation %u) sent bad %s: %s: killed", (int)child->pid,
-        child->generation->number, what, err_text(err));
-    snprintf(how, sizeof(how), "killed for bad %s (%s)", what, err_text(err));
-    lose(child, how);
-}
-
-/* What its filter has counted, in whatever state it is. */
-static void on_counts(struct child *child, const struct link_record *record)
-{
-    struct mux *mux = child->mux;
-    struct wire_counts told;
-    uint64_t n_dropped = 0;
-    int err = wire_get_counts(slice_of(record->bytes, record->len), slice_of(NULL, 0), &told);
-    if (err == 0 && child->generation->is_shadow)
-        return; /* it must not mix with what the filter in service counts */
-    if (err == 0)
-        err = counts_add(
-            &mux->counts, told.counts, (size_t)mux->conf->metrics.user_series, &n_dropped);
-    if (err == 0)
-        drop_counts(mux, n_dropped + told.dropped);
-    else
-        lose_for_bad(child, "counts", err);
-}
-
-static void on_samples(struct child *child, const struct link_record *record)
-{
-    struct wire_samples samples;
-    int err = wire_get_samples(slice_of(record->bytes, record->len), slice_of(NULL, 0), &samples);
-    err = err != 0 ? err : profile_on_samples(child->mux, &samples);
-    if (err != 0)
-        lose_for_bad(child, "samples", err);
-}
-
-static void on_record(const struct link_record *record, void *context)
-{
-    struct child *child = context;
-    if (record->header.type == WIRE_COUNTS)
-        on_counts(child, record);
-    else if (record->header.type == WIRE_SAMPLES)
-        on_samples(child, record);
-    else if (record->header.type == WIRE_READY)
-        on_ready(child, record);
-    else if (record->header.type == WIRE_REPLY)
-        on_reply(child, record);
-}
-
 static void on_down(int err, void *context)
 {
     struct child *child = context;
     char how[96];
     snprintf(how, sizeof(how), "killed for a bad record (%s)", err_text(err));
     if (child->state != CHILD_QUITTING)
-        lose(child, err == -ERR_PEER ? NULL : how);
+        child_lose(child, err == -ERR_PEER ? NULL : how);
     /* A worker that was asked to quit closes its end just before it exits; the timer still watches
      * it. */
 }
 
-static const struct link_events events = {.on_record = on_record, .on_down = on_down};
+static const struct link_events events = {.on_record = child_on_record, .on_down = on_down};
 
 static void child_free(struct child *child)
 {
@@ -386,7 +225,8 @@ int child_assign(struct child *child, struct request *request)
     int err = link_send(
         &child->link, slice_of(request->record, request->len), request->fds, request->n_fds);
     if (err != 0) {
-        lose(child, NULL); /* it has not seen the request, which is not charged with the death */
+        child_lose(
+            child, NULL); /* it has not seen the request, which is not charged with the death */
         return -ERR_PEER;
     }
     snprintf(child->doing, sizeof(child->doing), "%s uid=%s", request->hook->name,
@@ -426,24 +266,24 @@ void child_on_deadline(struct child *child)
     child->request = NULL;
     request_fail(request, OUTCOME_DEADLINE,
         "the hook did not end in time"); /* names the worker, so it goes first */
-    put_down(child);
+    child_put_down(child);
 }
 
 void child_on_forked(struct child *child, pid_t pid, const char *error)
 {
     if (pid <= 0) {
-        start_failed(child, error);
+        child_start_failed(child, error);
         child_free(child);
         return;
     }
     child->pid = pid;
     if (child->state == CHILD_KILLED) {
-        put_down(child); /* given up before its pid was known */
+        child_put_down(child); /* given up before its pid was known */
         return;
     }
     child_set_state(child, CHILD_STARTING);
     if (child->is_ready)
-        enter_service(child);
+        child_enter_service(child);
 }
 
 void child_status_text(int status, char *out, size_t out_bytes)
@@ -477,17 +317,17 @@ void child_on_exit(struct child *child, int status)
     link_drain(&child->link); /* what it said before it died counts */
     log_exit(child, child->state, text, status == 0);
     if (child->state != CHILD_QUITTING && child->state != CHILD_KILLED)
-        lose(child, NULL);
+        child_lose(child, NULL);
     if (child->death_of != NULL)
         request_worker_ended(child->death_of, child, text);
     if (!child->is_ready)
-        start_failed(child, text);
+        child_start_failed(child, text);
     child_free(child);
 }
 
 void child_abandon(struct child *child)
 {
     if (child->state != CHILD_KILLED)
-        lose(child, NULL);
+        child_lose(child, NULL);
     child_free(child);
 }

@@ -1,52 +1,20 @@
-/* Accepting, watching, one request at a time. */
-#include "multiplexor/client.h"
-
-#include <errno.h>
+/* One connection of a front end: what it watches, and one request at a time. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/parcel.h"
 #include "common/sock.h"
 #include "common/xalloc.h"
-#include "multiplexor/generation.h"
-#include "multiplexor/kin.h"
+#include "multiplexor/client_internal.h"
 #include "multiplexor/limits.h"
-#include "multiplexor/link.h"
-#include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
-#include "multiplexor/report.h"
 #include "multiplexor/request.h"
 #include "multiplexor/request_route.h"
 
-enum {
-    ACCEPT_BATCH = 64,
-    HELD_MAX = GENERATION_LIVING_MAX + 4,
-    REFUSAL_LOG_MS = 1000,
-    NO_DESCRIPTORS_PAUSE_US = 100000,
-};
-
-struct client {
-    TAILQ_ENTRY(client) entry;
-    struct mux *mux;
-    struct link link;
-    struct request *request; /* NULL: none in flight */
-    void (*on_answer)(
-        const struct wire_reply *reply, void *context); /* of one within this process; else NULL */
-    void *context;
-    bool is_watching;
-    char *sandbox;           /* a watching one's, as it says; else NULL */
-    uint32_t pid;            /* as its HELLO says */
-    uint32_t held[HELD_MAX]; /* generations it was told of and has not released */
-    unsigned n_held;
-};
-
-static void client_free(struct client *client)
+void client_free(struct client *client)
 {
     struct clients *clients = &client->mux->clients;
     TAILQ_REMOVE(&clients->list, client, entry);
@@ -77,7 +45,7 @@ static void hold(struct client *client, uint32_t number)
         client->held[client->n_held++] = number;
 }
 
-static void release(struct client *client, uint32_t number)
+void client_release(struct client *client, uint32_t number)
 {
     for (unsigned i = 0; i < client->n_held; i++) {
         if (client->held[i] == number) {
@@ -88,7 +56,7 @@ static void release(struct client *client, uint32_t number)
 }
 
 /* The client may be gone afterwards. */
-static void send_needs(struct client *client)
+void client_send_needs(struct client *client)
 {
     struct mux *mux = client->mux;
     struct wire_needs needs;
@@ -117,7 +85,7 @@ static void on_watch(struct client *client, const struct link_record *record)
     client->is_watching = true;
     free(client->sandbox);
     client->sandbox = xmemdup0(in.sandbox.data, in.sandbox.len);
-    send_needs(client);
+    client_send_needs(client);
 }
 
 static void on_release(struct client *client, const struct link_record *record)
@@ -131,7 +99,7 @@ static void on_release(struct client *client, const struct link_record *record)
     /* What takes new messages is handed out at any time: only another one can be let go. */
     if (in.generation != client->mux->told.generation &&
         in.generation != client->mux->told.candidate)
-        release(client, in.generation);
+        client_release(client, in.generation);
     mux_wake(client->mux);
 }
 
@@ -177,7 +145,7 @@ static void on_record(const struct link_record *record, void *context)
         on_watch(client, record);
         break;
     case WIRE_ASK_NEEDS:
-        send_needs(client);
+        client_send_needs(client);
         break;
     case WIRE_RELEASE:
         on_release(client, record);
@@ -202,7 +170,7 @@ static void on_down(int err, void *context)
     client_free(client);
 }
 
-static const struct link_events events = {
+const struct link_events client_events = {
     .on_hello = on_hello, .on_record = on_record, .on_down = on_down};
 
 /* A reply that cannot be read is a worker's death to who asked. */
@@ -299,174 +267,4 @@ bool client_answer(struct client *client, struct slice record, int annex_fd)
     else
         drop(client, err_text(err));
     return false;
-}
-
-/* One line a second is enough to tell that clients are turned away. */
-static void refuse(struct mux *mux, int fd, const char *why)
-{
-    uid_t uid = (uid_t)-1;
-    gid_t gid;
-    pid_t pid = 0;
-    int64_t now_ms = clock_now_ms();
-    mux->stats.clients_refused++;
-    if (now_ms - mux->clients.refusal_logged_ms >= REFUSAL_LOG_MS) {
-        mux->clients.refusal_logged_ms = now_ms;
-        (void)sock_peer(fd, &uid, &gid, &pid);
-        log_warn("connection from uid %d, pid %d refused: %s", (int)uid, (int)pid, why);
-    }
-    close(fd);
-}
-
-static void take(struct mux *mux, int fd)
-{
-    struct clients *clients = &mux->clients;
-    if (!sock_peer_is_trusted(fd)) {
-        refuse(mux, fd, "it is neither ours nor root");
-        return;
-    }
-    if (kin_is_peer(fd)) {
-        refuse(mux, fd, "it is a worker, or a program of its");
-        return;
-    }
-    if (clients->n >= clients->max) {
-        refuse(mux, fd, "max_clients reached");
-        return;
-    }
-    struct client *client = xcalloc(1, sizeof(*client));
-    char name[48];
-    client->mux = mux;
-    snprintf(name, sizeof(name), "client %llu", (unsigned long long)++clients->last_number);
-    if (link_open(&client->link, mux->base, fd, ROLE_MILTERD, 0, mux->scratch, name, &events,
-            client) != 0) {
-        log_warn("%s: cannot be served: %s", name, strerror(errno));
-        free(client);
-        return;
-    }
-    TAILQ_INSERT_TAIL(&clients->list, client, entry);
-    clients->n++;
-    mux->stats.clients_accepted++;
-}
-
-static void on_acceptable(evutil_socket_t listener, short what, void *context)
-{
-    (void)what;
-    struct mux *mux = context;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            take(mux, fd);
-            continue;
-        }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            /* The connection stays in the backlog and would wake us for ever: look again a little
-             * later. */
-            struct timeval pause = {.tv_usec = NO_DESCRIPTORS_PAUSE_US};
-            log_warn("cannot accept: %s", strerror(errno));
-            event_del(&mux->clients.acceptable);
-            loop_add(&mux->clients.resume, &pause);
-        }
-        return;
-    }
-}
-
-static void on_resume(evutil_socket_t fd, short what, void *context)
-{
-    (void)fd;
-    (void)what;
-    struct mux *mux = context;
-    if (mux->clients.fd >= 0)
-        loop_add(&mux->clients.acceptable, NULL);
-}
-
-void clients_open(struct mux *mux, int fd, unsigned max)
-{
-    struct clients *clients = &mux->clients;
-    *clients = (struct clients){.fd = fd, .max = max, .refusal_logged_ms = -REFUSAL_LOG_MS};
-    TAILQ_INIT(&clients->list);
-    evtimer_assign(&clients->resume, mux->base, on_resume, mux);
-    event_assign(&clients->acceptable, mux->base, fd, EV_READ | EV_PERSIST, on_acceptable, mux);
-    if (fd < 0)
-        return;
-    loop_listen(&clients->acceptable, fd);
-}
-
-void clients_stop_listening(struct mux *mux)
-{
-    struct clients *clients = &mux->clients;
-    event_del(&clients->resume);
-    if (clients->fd < 0)
-        return;
-    event_del(&clients->acceptable);
-    close(clients->fd);
-    clients->fd = -1;
-}
-
-void clients_close(struct mux *mux)
-{
-    struct client *client;
-    while ((client = TAILQ_FIRST(&mux->clients.list)) != NULL)
-        client_free(client);
-}
-
-void clients_push_needs(struct mux *mux)
-{
-    struct client *client, *next;
-    for (client = TAILQ_FIRST(&mux->clients.list); client != NULL; client = next) {
-        next = TAILQ_NEXT(client, entry);
-        if (client->is_watching)
-            send_needs(client);
-    }
-}
-
-unsigned clients_n_watchers(const struct mux *mux)
-{
-    return mux->clients.n_watchers;
-}
-
-bool clients_hold_generation(const struct mux *mux, uint32_t number)
-{
-    const struct client *client;
-    TAILQ_FOREACH(client, &mux->clients.list, entry)
-    {
-        for (unsigned i = 0; i < client->n_held; i++)
-            if (client->held[i] == number)
-                return true;
-    }
-    return false;
-}
-
-void clients_forget_generation(struct mux *mux, uint32_t number)
-{
-    struct client *client;
-    TAILQ_FOREACH(client, &mux->clients.list, entry)
-    {
-        release(client, number);
-    }
-}
-
-/* Adds a text unless it is there. Its reference is taken over. */
-static void add_once(json_t *list, json_t *text)
-{
-    size_t i;
-    json_t *other;
-    json_array_foreach(list, i, other)
-    {
-        if (json_equal(other, text)) {
-            json_decref(text);
-            return;
-        }
-    }
-    json_array_append_new(list, text);
-}
-
-json_t *clients_sandboxes_json(const struct mux *mux)
-{
-    json_t *list = json_array();
-    const struct client *client;
-    TAILQ_FOREACH(client, &mux->clients.list, entry)
-    {
-        if (client->sandbox != NULL && client->sandbox[0] != '\0')
-            add_once(list, report_text(client->sandbox));
-    }
-    return list;
 }

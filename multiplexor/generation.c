@@ -1,5 +1,5 @@
 /* The life of a generation, and which one serves whom. */
-#include "multiplexor/generation.h"
+#include "multiplexor/generation_internal.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -8,12 +8,9 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/err.h"
 #include "common/log.h"
-#include "common/text.h"
 #include "common/xalloc.h"
 #include "multiplexor/canary.h"
-#include "multiplexor/client.h"
 #include "multiplexor/loop.h"
 #include "multiplexor/mux.h"
 #include "multiplexor/nursery.h"
@@ -33,7 +30,7 @@ const char *generation_state_name(enum generation_state state)
     return names[state];
 }
 
-static void generation_set_state(struct generation *generation, enum generation_state state)
+void generation_set_state(struct generation *generation, enum generation_state state)
 {
     static const uint8_t allowed[] = {
         [GENERATION_LOADING] = 1 << GENERATION_WARMING | 1 << GENERATION_RETIRING,
@@ -78,7 +75,7 @@ static void arm(struct generation *generation, int64_t after_ms)
     loop_add(&generation->timer, &tv);
 }
 
-static void kill_nursery(struct generation *generation)
+void generation_kill_nursery(struct generation *generation)
 {
     link_close(&generation->link);
     if (generation->nursery > 0 && kill(generation->nursery, SIGKILL) != 0)
@@ -88,7 +85,7 @@ static void kill_nursery(struct generation *generation)
 void generation_kill(struct generation *generation)
 {
     pool_kill(&generation->pool);
-    kill_nursery(generation);
+    generation_kill_nursery(generation);
 }
 
 /* A lingering one to which no message belongs any more. */
@@ -135,7 +132,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     case GENERATION_RETIRING:
         log_warn("generation %u: its nursery %d did not end within exit_time: killed",
             generation->number, (int)generation->nursery);
-        kill_nursery(generation);
+        generation_kill_nursery(generation);
         break;
     case GENERATION_CANDIDATE:
     case GENERATION_CURRENT:
@@ -143,96 +140,6 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
         break;
     }
 }
-
-/* The nursery is no use any more, by its own fault; told once. Its workers go on. */
-static void lose_nursery(struct generation *generation, const char *why)
-{
-    struct child *child, *next;
-    kill_nursery(generation);
-    for (child = TAILQ_FIRST(&generation->pool.children); child != NULL; child = next) {
-        next = TAILQ_NEXT(child, entry);
-        if (child->pid == 0)
-            child_abandon(child);
-    }
-    if (generation->has_lost_nursery)
-        return;
-    generation->has_lost_nursery = true;
-    if (generation->state == GENERATION_LOADING || generation->state == GENERATION_WARMING)
-        generation_fail(generation, why);
-    else if (generation_is_serving(generation))
-        log_error("generation %u lost its nursery: %s", generation->number, why);
-    else if (generation->state == GENERATION_SHADOW)
-        shadow_on_failed(generation, why);
-    if (generation->state == GENERATION_CURRENT)
-        reload_on_nursery_lost(generation->mux);
-    mux_wake(generation->mux);
-}
-
-static void on_loaded(struct generation *generation, const struct wire_loaded *loaded)
-{
-    char text[4096];
-    if (generation->state != GENERATION_LOADING) {
-        lose_nursery(generation, "its nursery sent LOADED twice");
-        return;
-    }
-    if (!loaded->is_ok) {
-        text_escape(text, sizeof(text), loaded->error, 0);
-        generation_fail(generation, text);
-        return;
-    }
-    text_escape(text, sizeof(text), loaded->sandbox, 0);
-    generation->sandbox = xstrdup(text);
-    if (loaded->error.len > 0) {
-        text_escape(text, sizeof(text), loaded->error, 0);
-        generation->warning = xstrdup(text);
-    }
-    generation->needs = hook_needs_of(loaded->hooks);
-    generation_set_state(generation, GENERATION_WARMING);
-    mux_wake(generation->mux);
-}
-
-static void on_forked(struct generation *generation, const struct wire_forked *forked)
-{
-    char text[512];
-    int status;
-    struct child *child = pool_find_number(&generation->pool, forked->number);
-    text_escape(text, sizeof(text), forked->error, 0);
-    if (child == NULL || child->pid != 0) {
-        lose_nursery(generation, "its nursery told of a worker that nobody asked for");
-        return;
-    }
-    child_on_forked(child, (pid_t)forked->pid, text[0] != '\0' ? text : "the fork failed");
-    /* It may have died before we heard of it. */
-    if (forked->pid > 0 && mux_take_orphan(generation->mux, (pid_t)forked->pid, &status))
-        child_on_exit(child, status);
-}
-
-static void on_record(const struct link_record *record, void *context)
-{
-    struct generation *generation = context;
-    struct slice bytes = slice_of(record->bytes, record->len), none = {0};
-    struct wire_loaded loaded;
-    struct wire_forked forked;
-    if (record->header.type == WIRE_LOADED && wire_get_loaded(bytes, none, &loaded) == 0)
-        on_loaded(generation, &loaded);
-    else if (record->header.type == WIRE_FORKED && wire_get_forked(bytes, none, &forked) == 0)
-        on_forked(generation, &forked);
-    else
-        lose_nursery(generation, "its nursery sent a bad record");
-}
-
-/* The rest follows when waitpid tells how it ended; one that closed its socket and lives on is
- * helped. */
-static void on_down(int err, void *context)
-{
-    struct generation *generation = context;
-    if (err != -ERR_PEER)
-        lose_nursery(generation, "its nursery sent a bad record");
-    else if (generation->state != GENERATION_RETIRING)
-        kill_nursery(generation);
-}
-
-static const struct link_events events = {.on_record = on_record, .on_down = on_down};
 
 /* Everything but the process; the conf in force is the generation's own, or the multiplexor's. */
 static struct generation *generation_new(struct mux *mux, struct conf *conf, bool is_shadow)
@@ -271,7 +178,7 @@ static void load(struct generation *generation)
     }
     snprintf(name, sizeof(name), "nursery %d", (int)generation->nursery);
     err = link_open(&generation->link, mux->base, fd, ROLE_NURSERY, generation->number,
-        mux->scratch, name, &events, generation);
+        mux->scratch, name, &generation_events, generation);
     if (err != 0) {
         generation_fail(generation, "no connection to its nursery");
         return;
@@ -328,8 +235,8 @@ void generation_fail(struct generation *generation, const char *why)
     bool was_loading = generation->state == GENERATION_LOADING;
     generation_retire(generation);
     if (was_loading)
-        kill_nursery(generation); /* it may hang in the file's top level, and there is nothing yet
-                                     to end in good order */
+        generation_kill_nursery(generation); /* it may hang in the file's top level, and there is
+                                     nothing yet to end in good order */
     if (generation->is_shadow)
         shadow_on_failed(generation, why);
     else
@@ -352,7 +259,7 @@ static void quit_nursery(struct generation *generation)
     LOG_INVARIANT(err == 0);
     if (!link_is_open(&generation->link) ||
         link_send(&generation->link, buf_slice(encoded), NULL, 0) != 0)
-        kill_nursery(generation);
+        generation_kill_nursery(generation);
     arm(generation, generation->mux->conf->multiplexor.exit_time);
 }
 
@@ -386,7 +293,7 @@ void generation_on_nursery_exit(struct generation *generation, int status)
         event_del(&generation->timer);
     snprintf(why, sizeof(why), "its nursery ended: %s", text);
     link_drain(&generation->link); /* it may have said why */
-    lose_nursery(generation, why);
+    generation_lose_nursery(generation, why);
     mux_wake(generation->mux);
 }
 

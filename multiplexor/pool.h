@@ -74,4 +74,8 @@ void pool_on_early_death(struct generation *generation, const char *why);
 /* A worker gave its first answer. */
 void pool_on_first_answer(struct generation *generation);
 
+/* pool_pause.c's part of the above. */
+void pool_on_resume(evutil_socket_t fd, short what, void *context);
+void pool_unthrottle(struct pool *pool);
+
 #endif

@@ -22,6 +22,11 @@ class Case:
         self.name, self.make, self.see, self.flags, self.error, self.count = name, make, list(see), flags or {}, error, count
 
 
+def wants_memory(size):
+    """A 7z in LZMA with a dictionary of that size, which has to be there before the first byte comes out."""
+    return a.seven_zip_of(*PAIR, coder=b"\x23\x03\x01\x01\x05\x5d" + size.to_bytes(4, "little"))
+
+
 def two_names(local_name, central_name):
     return a.zip_of_records([a.local(local_name, EXE)], [a.central(central_name, EXE)])
 
@@ -178,6 +183,7 @@ CASES = {
     "a tar.gz cut off": Case("a.tar.gz", lambda: a.gz(a.tar_of(("run.exe", EXE), ("b", NOISE)))[:-2000], ["a.tar"], error=""),
     "a rar cut off": Case("a.rar", lambda: a.rar4_of(*PAIR)[:-90], ["doc.txt"], error=""),
     "a 7z cut off": Case("a.7z", lambda: a.seven_zip_of(*PAIR)[:-10], error=""),
+    "a 7z that wants 4 GB of memory": Case("a.7z", lambda: wants_memory(0xffffffff), ["doc.txt", "run.exe"]),
     # sizes
     "sizes that lie": Case("a.zip", lambda: a.zip_of_records([a.local(b"run.exe", EXE, packed=0xfffffff0, unpacked=5)],
                                                             [a.central(b"run.exe", EXE, packed=0xfffffff0, unpacked=5)]), ["run.exe"]),

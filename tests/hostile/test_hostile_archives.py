@@ -10,7 +10,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "milter"), os.path.join(os.path.dirname(HERE), "system")]
 
-from archives import CASES  # noqa: E402
+from archives import CASES, Case, wants_memory  # noqa: E402
 from fixture import SystemTest, budgets  # noqa: E402
 from harness.process import BIN, SANITIZE, Folder  # noqa: E402
 from test_hostile_milter import stream  # noqa: E402
@@ -164,6 +164,20 @@ class Daemons(Checks, SystemTest):
                 self.check(case, Seen([action[-2:] for action in answer.actions]))
                 self.assertEqual([found["pid"] for found in self.postern.workers()], [worker])
         self.assertEqual(self.postern.status()["outcomes"]["error"], 0)
+
+    def test_memory_that_is_not_there(self):
+        """Dictionaries up to what worker.address_space leaves, and beyond: the worker lives, and has a listing or says why not."""
+        self.start(FILTER, {"multiplexor.min_workers": 1, "multiplexor.max_workers": 1, "multiplexor.recycle_memory": 0})
+        worker = self.postern.workers()[0]["pid"]
+        client = self.client(60).start()
+        for megabytes in (300, 700, 800, 850, 900, 950, 1000, 1500):
+            with self.subTest(megabytes=megabytes):
+                answer = self.send(client, Case("a.7z", lambda size=megabytes << 20: wants_memory(size)))
+                self.assertEqual(answer.code, "continue", f"{answer}\n{self.postern.logs()}")
+                seen = Seen([action[-2:] for action in answer.actions])
+                self.assertIn("doc.txt", seen.flags)
+                self.assertTrue(seen.error or "run.exe" in seen.flags, seen.error)
+        self.assertEqual([found["pid"] for found in self.postern.workers()], [worker], self.postern.logs())
 
     def test_the_time_of_the_hook_ends_a_listing(self):
         self.start("function filter_message(msg) msg.root:has_extension('exe', { archives = true }) msg:add_header('X-Done', '1') end",

@@ -1,6 +1,6 @@
 /* msg as a filter sees it: header, bytes, content, whole-body changes; what is known when, wrong
  * use, and rules 3 and 6 of the filter contract. */
-#include "tests/unit/worker_fixture.h"
+#include "tests/unit/lapi_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,124 +9,70 @@
 
 #include <cmocka.h>
 
-static struct worker_fixture f;
-
-static const char plain[] = "Received: from a (b [198.51.100.1]) by c\n"
-                            "Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\n"
-                            "Message-ID: <1@example.org>\n"
-                            "X-Fold: one\n\ttwo\n"
-                            "X-Many: 1\n"
-                            "X-Many: 2\n"
-                            "\n"
-                            "hello\n";
-
-static const char *const overrides[] = {"worker.trusted_networks=192.0.2.0/25",
-    "worker.trusted_relays=192.0.2.200 198.51.100.0/24", "log.level=error", NULL};
-
-static void on_line(enum log_level level, const char *line, void *context)
-{
-    (void)level;
-    (void)line;
-    (void)context;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    fixture_open(&f, overrides);
-    log_set_sink(on_line, NULL); /* errors that the tests provoke; what they say is in the reply */
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    log_set_sink(NULL, NULL);
-    fixture_close(&f);
-    return 0;
-}
-
-static void start(const char *message)
-{
-    fixture_start(&f, message);
-}
-
-static void good(const char *code)
-{
-    start(plain);
-    fixture_lua(&f, HOOK_MESSAGE, code);
-}
-
-static void bad(const char *code, const char *part)
-{
-    start(plain);
-    fixture_lua_error(&f, HOOK_MESSAGE, code, part);
-    assert_non_null(strstr(f.error, "filter.lua:"));
-    assert_int_equal(f.reply.changes.len, 0);
-}
-
 /* ---- header ---- */
 
 static void test_header_reads(void **state)
 {
     (void)state;
-    good("eq(msg.subject, 'gr\xc3\xbc\xc3\x9f"
-         "e') eq(msg:header('subject'), msg.subject)\n"
-         "eq(msg.message_id, '<1@example.org>') eq(msg:header('X-None'), nil)\n"
-         "eq(#msg:headers('X-None'), 0) local m = msg:headers('x-many') eq(#m, 2) eq(m[2], '2')\n"
-         "eq(msg:header('X-Fold'), 'one\\ttwo') eq(msg:raw_header('x-fold'), ' one\\r\\n\\ttwo')\n"
-         "eq(msg:raw_header('Subject'), ' =?utf-8?q?gr=C3=BC=C3=9Fe?=')\n"
-         "eq(msg:raw_header('X-None'), nil)\n"
-         "local names = {} for name, value in msg:each_header() do names[#names + 1] = name end\n"
-         "eq(table.concat(names, ' '), 'Received Subject Message-ID X-Fold X-Many X-Many')");
-    start("\nbody\n");
-    fixture_lua(&f, HOOK_MESSAGE,
+    lapi_good(
+        "eq(msg.subject, 'gr\xc3\xbc\xc3\x9f"
+        "e') eq(msg:header('subject'), msg.subject)\n"
+        "eq(msg.message_id, '<1@example.org>') eq(msg:header('X-None'), nil)\n"
+        "eq(#msg:headers('X-None'), 0) local m = msg:headers('x-many') eq(#m, 2) eq(m[2], '2')\n"
+        "eq(msg:header('X-Fold'), 'one\\ttwo') eq(msg:raw_header('x-fold'), ' one\\r\\n\\ttwo')\n"
+        "eq(msg:raw_header('Subject'), ' =?utf-8?q?gr=C3=BC=C3=9Fe?=')\n"
+        "eq(msg:raw_header('X-None'), nil)\n"
+        "local names = {} for name, value in msg:each_header() do names[#names + 1] = name end\n"
+        "eq(table.concat(names, ' '), 'Received Subject Message-ID X-Fold X-Many X-Many')");
+    fixture_start(&lapi, "\nbody\n");
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "eq(msg.subject, '') eq(msg.message_id, '') eq(msg:header('Subject'), nil)\n"
         "for name in msg:each_header() do error(name) end");
-    start("Subject: \xff\xfe\n\nbody\n");
-    fixture_lua(
-        &f, HOOK_MESSAGE, "assert(utf8.len(msg.subject)) assert(utf8.len(msg:header('Subject')))");
+    fixture_start(&lapi, "Subject: \xff\xfe\n\nbody\n");
+    fixture_lua(&lapi, HOOK_MESSAGE,
+        "assert(utf8.len(msg.subject)) assert(utf8.len(msg:header('Subject')))");
 }
 
 static void test_header_changes(void **state)
 {
     (void)state;
-    good("msg:add_header('X-New', 'a') eq(msg:header('X-New'), 'a')\n"
-         "msg:insert_header(0, 'X-Top', 'gr\xc3\xbc\xc3\x9f"
-         "e') eq(msg:header('X-Top'), 'gr\xc3\xbc\xc3\x9f"
-         "e')\n"
-         "msg:set_header('Subject', 'new') eq(msg.subject, 'new')\n"
-         "eq(msg:raw_header('Subject'), ' =?utf-8?q?gr=C3=BC=C3=9Fe?=')\n"
-         "msg:set_header('X-Many', 'zwei', 2) eq(msg:headers('X-Many')[2], 'zwei')\n"
-         "msg:delete_header('X-Many', 1) eq(#msg:headers('X-Many'), 1)\n"
-         "msg:set_header('X-Absent', 7) eq(msg:header('X-Absent'), '7')\n"
-         "msg:delete_header('X-Fold') eq(msg:header('X-Fold'), nil)\n"
-         "for name in msg:each_header() do eq(name, 'X-Top') break end");
-    const char *rendered = fixture_rendered(&f);
+    lapi_good("msg:add_header('X-New', 'a') eq(msg:header('X-New'), 'a')\n"
+              "msg:insert_header(0, 'X-Top', 'gr\xc3\xbc\xc3\x9f"
+              "e') eq(msg:header('X-Top'), 'gr\xc3\xbc\xc3\x9f"
+              "e')\n"
+              "msg:set_header('Subject', 'new') eq(msg.subject, 'new')\n"
+              "eq(msg:raw_header('Subject'), ' =?utf-8?q?gr=C3=BC=C3=9Fe?=')\n"
+              "msg:set_header('X-Many', 'zwei', 2) eq(msg:headers('X-Many')[2], 'zwei')\n"
+              "msg:delete_header('X-Many', 1) eq(#msg:headers('X-Many'), 1)\n"
+              "msg:set_header('X-Absent', 7) eq(msg:header('X-Absent'), '7')\n"
+              "msg:delete_header('X-Fold') eq(msg:header('X-Fold'), nil)\n"
+              "for name in msg:each_header() do eq(name, 'X-Top') break end");
+    const char *rendered = fixture_rendered(&lapi);
     assert_non_null(strstr(rendered, "X-Top: =?"));
     assert_non_null(strstr(rendered, "Received: from a (b [198.51.100.1]) by c\r\nSubject: new\r\n"
                                      "Message-ID: <1@example.org>\r\nX-Many: zwei\r\n"));
     assert_non_null(strstr(rendered, "X-New: a\r\nX-Absent: 7\r\n\r\nhello\r\n"));
-    fixture_lua(&f, HOOK_MESSAGE, "eq(msg.subject, 'new') eq(msg:header('X-New'), 'a')");
+    fixture_lua(&lapi, HOOK_MESSAGE, "eq(msg.subject, 'new') eq(msg:header('X-New'), 'a')");
 }
 
 static void test_header_loop_may_change(void **state)
 {
     (void)state;
-    good("local n = 0\n"
-         "for name, value in msg:each_header() do n = n + 1 msg:delete_header(name) "
-         "msg:add_header('Y-' .. name, value) end\n"
-         "eq(n, 6) eq(msg:header('Subject'), nil) eq(msg:header('Y-Message-ID'), "
-         "'<1@example.org>')");
+    lapi_good("local n = 0\n"
+              "for name, value in msg:each_header() do n = n + 1 msg:delete_header(name) "
+              "msg:add_header('Y-' .. name, value) end\n"
+              "eq(n, 6) eq(msg:header('Subject'), nil) eq(msg:header('Y-Message-ID'), "
+              "'<1@example.org>')");
 }
 
 static void test_header_in_early_hooks(void **state)
 {
     (void)state;
-    start(plain);
-    fixture_lua(&f, HOOK_SENDER, "msg:add_header('X-Early', '1') msg:set_header('Subject', 's')");
-    fixture_lua(&f, HOOK_RECIPIENT, "msg:insert_header(1, 'X-Second', '2')");
-    fixture_lua(&f, HOOK_HEADERS,
+    fixture_start(&lapi, lapi_plain);
+    fixture_lua(
+        &lapi, HOOK_SENDER, "msg:add_header('X-Early', '1') msg:set_header('Subject', 's')");
+    fixture_lua(&lapi, HOOK_RECIPIENT, "msg:insert_header(1, 'X-Second', '2')");
+    fixture_lua(&lapi, HOOK_HEADERS,
         "eq(msg.subject, 's') eq(msg:header('X-Early'), '1') eq(msg:header('X-Second'), '2')");
     static const struct {
         enum hook hook;
@@ -157,8 +103,8 @@ static void test_header_in_early_hooks(void **state)
         {HOOK_ABORT, "msg:hold('y')", "cannot be called in filter_abort"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        start(plain);
-        fixture_lua_error(&f, rows[i].hook, rows[i].code, rows[i].part);
+        fixture_start(&lapi, lapi_plain);
+        fixture_lua_error(&lapi, rows[i].hook, rows[i].code, rows[i].part);
     }
 }
 
@@ -198,19 +144,19 @@ static void test_header_wrong_use(void **state)
         {"msg.each_header()", "call it as msg:each_header"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        bad(rows[i].code, rows[i].part);
+        lapi_bad(rows[i].code, rows[i].part);
 }
 
 static void test_header_hook(void **state)
 {
     (void)state;
-    start(plain);
-    f.request.name = slice_text("X-Test");
-    f.request.argument = slice_text(" =?utf-8?q?=C3=BC?=");
-    fixture_lua(&f, HOOK_HEADER, "eq(name, 'X-Test') eq(value, '\xc3\xbc')");
-    f.request.name = f.request.argument = slice_of(NULL, 0);
-    start("Subject: x\n\none\ntwo\n");
-    fixture_lua(&f, HOOK_BODY, "eq(chunk, 'one\\r\\ntwo\\r\\n')");
+    fixture_start(&lapi, lapi_plain);
+    lapi.request.name = slice_text("X-Test");
+    lapi.request.argument = slice_text(" =?utf-8?q?=C3=BC?=");
+    fixture_lua(&lapi, HOOK_HEADER, "eq(name, 'X-Test') eq(value, '\xc3\xbc')");
+    lapi.request.name = lapi.request.argument = slice_of(NULL, 0);
+    fixture_start(&lapi, "Subject: x\n\none\ntwo\n");
+    fixture_lua(&lapi, HOOK_BODY, "eq(chunk, 'one\\r\\ntwo\\r\\n')");
 }
 
 /* ---- whole message ---- */
@@ -218,20 +164,20 @@ static void test_header_hook(void **state)
 static void test_bytes(void **state)
 {
     (void)state;
-    start("Subject: x\n\nhello\n");
-    fixture_lua(&f, HOOK_MESSAGE,
+    fixture_start(&lapi, "Subject: x\n\nhello\n");
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "eq(msg.size, 21) eq(msg:raw(), 'Subject: x\\r\\n\\r\\nhello\\r\\n')\n"
         "eq(msg:raw_headers(), 'Subject: x\\r\\n') eq(msg:raw_body(), 'hello\\r\\n')\n"
         "msg:set_header('Subject', 'y') msg:replace_body('bye\\0\\r\\n')\n"
         "eq(msg:raw(), 'Subject: x\\r\\n\\r\\nhello\\r\\n')\n"
         "eq(msg:to_eml(), 'Subject: y\\r\\n\\r\\nbye\\0\\r\\n')");
-    fixture_lua(&f, HOOK_MESSAGE, "eq(msg:to_eml(), 'Subject: y\\r\\n\\r\\nbye\\0\\r\\n')");
-    bad("return msg:header('Subject:')", "without colon");
-    bad("return msg:headers('Subject:')", "without colon");
-    bad("return msg:raw_header(':')", "without colon");
-    good("eq(msg:header(''), nil) for n in msg:each_header() do msg:headers(n) end");
-    bad("msg:replace_body()", "string expected");
-    bad("msg:replace_body({})", "string expected");
+    fixture_lua(&lapi, HOOK_MESSAGE, "eq(msg:to_eml(), 'Subject: y\\r\\n\\r\\nbye\\0\\r\\n')");
+    lapi_bad("return msg:header('Subject:')", "without colon");
+    lapi_bad("return msg:headers('Subject:')", "without colon");
+    lapi_bad("return msg:raw_header(':')", "without colon");
+    lapi_good("eq(msg:header(''), nil) for n in msg:each_header() do msg:headers(n) end");
+    lapi_bad("msg:replace_body()", "string expected");
+    lapi_bad("msg:replace_body({})", "string expected");
 }
 
 static void test_content(void **state)
@@ -244,8 +190,8 @@ static void test_content(void **state)
         "--b\nContent-Type: text/plain; charset=utf-8\n\nsee http://example.org/ here\n"
         "--b\nContent-Type: application/zip; name=a.zip\n\nPK\n"
         "--b--\n";
-    start(multi);
-    fixture_lua(&f, HOOK_MESSAGE,
+    fixture_start(&lapi, multi);
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "eq(msg.root.type, 'multipart/mixed') local n = 0\n"
         "for part in msg:parts() do n = n + 1 end eq(n, 2) n = 0\n"
         "for part in msg:walk() do n = n + 1 end eq(n, 3)\n"
@@ -254,8 +200,9 @@ static void test_content(void **state)
         "end eq(found, true)\n"
         "eq(#msg.defects, 0) eq(msg.ambiguous, false)\n"
         "eq(msg:append_text('x'), true)");
-    start("Content-Type: multipart/mixed; boundary=b\nContent-Type: text/plain\n\n--b\n\nx\n");
-    fixture_lua(&f, HOOK_MESSAGE,
+    fixture_start(
+        &lapi, "Content-Type: multipart/mixed; boundary=b\nContent-Type: text/plain\n\n--b\n\nx\n");
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "assert(#msg.defects > 0) eq(msg.ambiguous, true) eq(type(msg.defects[1].kind), 'string') "
         "eq(type(msg.defects[1].detail), 'string')");
 }
@@ -263,26 +210,28 @@ static void test_content(void **state)
 static void test_hold_and_log(void **state)
 {
     (void)state;
-    good("msg:hold('looks odd') eq(msg:log('score', 5), true) eq(msg:log('x.y-z', 'a b'), true)\n"
-         "eq(msg:log('flag', true), true)");
+    lapi_good(
+        "msg:hold('looks odd') eq(msg:log('score', 5), true) eq(msg:log('x.y-z', 'a b'), true)\n"
+        "eq(msg:log('flag', true), true)");
     static const char fields[] = "\0\0\0\5score\0\0\0\1"
                                  "5\0\0\0\5x.y-z\0\0\0\3a b\0\0\0\4flag\0\0\0\4true";
-    assert_int_equal(f.reply.log_fields.len, sizeof(fields) - 1);
-    assert_memory_equal(f.reply.log_fields.data, fields, sizeof(fields) - 1);
-    good("local full = false for i = 1, 1000 do full = full or not msg:log('k', ('x'):rep(100)) "
-         "end eq(full, true)");
-    assert_true(f.reply.log_fields.len <= 8192);
-    bad("msg:log()", "string expected");
-    bad("msg:log('a')", "value expected");
-    bad("msg:log('a b', 1)", "a key has");
-    bad("msg:log('', 1)", "a key has");
-    bad("msg:hold()", "string expected");
-    good("msg:hold('a\\nb\\0\\xff' .. ('x'):rep(600))"); /* may come out of the mail */
-    const struct plan *plan = job_plan(&f.job);
+    assert_int_equal(lapi.reply.log_fields.len, sizeof(fields) - 1);
+    assert_memory_equal(lapi.reply.log_fields.data, fields, sizeof(fields) - 1);
+    lapi_good(
+        "local full = false for i = 1, 1000 do full = full or not msg:log('k', ('x'):rep(100)) "
+        "end eq(full, true)");
+    assert_true(lapi.reply.log_fields.len <= 8192);
+    lapi_bad("msg:log()", "string expected");
+    lapi_bad("msg:log('a')", "value expected");
+    lapi_bad("msg:log('a b', 1)", "a key has");
+    lapi_bad("msg:log('', 1)", "a key has");
+    lapi_bad("msg:hold()", "string expected");
+    lapi_good("msg:hold('a\\nb\\0\\xff' .. ('x'):rep(600))"); /* may come out of the mail */
+    const struct plan *plan = job_plan(&lapi.job);
     assert_int_equal(plan->hold_reason.len, 500);
     assert_memory_equal(plan->hold_reason.data, "a b \xef\xbf\xbdxxx", 10);
-    good("msg:hold('')");
-    assert_true(job_plan(&f.job)->has_hold);
+    lapi_good("msg:hold('')");
+    assert_true(job_plan(&lapi.job)->has_hold);
 }
 
 static void test_append_text(void **state)
@@ -292,7 +241,8 @@ static void test_append_text(void **state)
         const char *message, *text, *wanted;
     } rows[] = {
         {"Subject: x\n\nhello\n", "'bye'", "Subject: x\r\n\r\nhello\r\nbye\r\n"},
-        {"Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=us-ascii\n\nhello\n",
+        {"Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; "
+         "charset=us-ascii\n\nhello\n",
             "'\xc3\xb6'",
             "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; "
             "charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nhello\r\n\xc3\xb6\r\n"},
@@ -312,28 +262,28 @@ static void test_append_text(void **state)
     };
     char code[200];
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        start(rows[i].message);
+        fixture_start(&lapi, rows[i].message);
         snprintf(code, sizeof(code), "eq(msg:append_text(%s), true)", rows[i].text);
-        fixture_lua(&f, HOOK_MESSAGE, code);
-        assert_string_equal(fixture_rendered(&f), rows[i].wanted);
+        fixture_lua(&lapi, HOOK_MESSAGE, code);
+        assert_string_equal(fixture_rendered(&lapi), rows[i].wanted);
     }
 }
 
 static void test_append_text_twice(void **state)
 {
     (void)state;
-    start("Subject: x\n\nhello\n");
-    fixture_lua(&f, HOOK_MESSAGE,
+    fixture_start(&lapi, "Subject: x\n\nhello\n");
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "eq(msg:append_text('one'), true) eq(msg:append_text('\xc3\xb6'), true) "
         "eq(msg:append_text('\xe2\x82\xac'), true)");
-    const char *rendered = fixture_rendered(&f);
+    const char *rendered = fixture_rendered(&lapi);
     assert_non_null(strstr(rendered, "\r\n\r\nhello\r\none\r\n\xc3\xb6\r\n\xe2\x82\xac\r\n"));
-    fixture_lua(&f, HOOK_MESSAGE, "eq(msg:append_text('later'), true)");
-    assert_non_null(strstr(fixture_rendered(&f), "\xe2\x82\xac\r\nlater\r\n"));
-    start("Subject: x\n\nhello\n");
-    fixture_lua(&f, HOOK_MESSAGE,
+    fixture_lua(&lapi, HOOK_MESSAGE, "eq(msg:append_text('later'), true)");
+    assert_non_null(strstr(fixture_rendered(&lapi), "\xe2\x82\xac\r\nlater\r\n"));
+    fixture_start(&lapi, "Subject: x\n\nhello\n");
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "msg:replace_body('other\\r\\n') eq(msg:append_text('end', { force = true }), true)");
-    assert_string_equal(fixture_rendered(&f), "Subject: x\r\n\r\nother\r\nend\r\n");
+    assert_string_equal(fixture_rendered(&lapi), "Subject: x\r\n\r\nother\r\nend\r\n");
 }
 
 static void test_append_text_refused(void **state)
@@ -367,41 +317,41 @@ static void test_append_text_refused(void **state)
     };
     char code[200];
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        start(rows[i].message);
+        fixture_start(&lapi, rows[i].message);
         snprintf(code, sizeof(code),
             "local ok, why = msg:append_text('x') eq(ok, false) eq(why, '%s')", rows[i].why);
-        fixture_lua(&f, HOOK_MESSAGE, code);
-        assert_int_equal(f.reply.changes.len, 0);
+        fixture_lua(&lapi, HOOK_MESSAGE, code);
+        assert_int_equal(lapi.reply.changes.len, 0);
     }
-    start("Subject: x\n\nx\n");
-    fixture_lua(&f, HOOK_MESSAGE,
+    fixture_start(&lapi, "Subject: x\n\nx\n");
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "local ok, why = msg:append_html('x') eq(ok, false) eq(why, 'no text part')");
-    start("Content-Type: application/pkcs7-mime; smime-type=signed-data\n\nx\n");
-    fixture_lua(&f, HOOK_MESSAGE,
+    fixture_start(&lapi, "Content-Type: application/pkcs7-mime; smime-type=signed-data\n\nx\n");
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "local ok, why = msg:append_text('x', { force = true }) eq(ok, false) eq(why, 'no text "
         "part')");
-    bad("msg:append_text()", "string expected");
-    bad("msg:append_html()", "string expected");
-    bad("msg:append_html('a', { once = 1 })", "once is true, false, or a marker");
-    bad("msg:append_text('a', { once = '' })", "the marker is empty");
-    bad("msg:append_text('a\\0')", "without NUL");
-    bad("msg:append_text('\\xff')", "UTF-8 text");
-    bad("msg:append_text('a', true)", "table expected");
-    bad("msg:append_text('a', { forced = true })", "did you mean 'force'");
-    bad("msg:append_text('a', { force = 1 })", "force is true or false");
+    lapi_bad("msg:append_text()", "string expected");
+    lapi_bad("msg:append_html()", "string expected");
+    lapi_bad("msg:append_html('a', { once = 1 })", "once is true, false, or a marker");
+    lapi_bad("msg:append_text('a', { once = '' })", "the marker is empty");
+    lapi_bad("msg:append_text('a\\0')", "without NUL");
+    lapi_bad("msg:append_text('\\xff')", "UTF-8 text");
+    lapi_bad("msg:append_text('a', true)", "table expected");
+    lapi_bad("msg:append_text('a', { forced = true })", "did you mean 'force'");
+    lapi_bad("msg:append_text('a', { force = 1 })", "force is true or false");
 }
 
 /* All changes of one call, or none. */
 static void test_append_text_is_whole(void **state)
 {
     (void)state;
-    start("Subject: x\n\nhello\n");
-    f.request.capabilities = MTA_CAN_REPLACE_BODY;
-    fixture_lua(&f, HOOK_MESSAGE,
+    fixture_start(&lapi, "Subject: x\n\nhello\n");
+    lapi.request.capabilities = MTA_CAN_REPLACE_BODY;
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "local ok, why = pcall(msg.append_text, msg, '\xc3\xb6') eq(ok, false)\n"
         "assert(why:find('set_header', 1, true))\n"
         "eq(msg:to_eml(), 'Subject: x\\r\\n\\r\\nhello\\r\\n')");
-    assert_int_equal(f.reply.changes.len, 0);
+    assert_int_equal(lapi.reply.changes.len, 0);
 }
 
 static void test_capabilities(void **state)
@@ -420,14 +370,14 @@ static void test_capabilities(void **state)
         {"msg:append_text('x')", "replace_body"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        start(plain);
-        f.request.capabilities = MTA_CAN_ADD_HEADER;
-        fixture_lua_error(&f, HOOK_MESSAGE, rows[i].code, rows[i].part);
-        assert_non_null(strstr(f.error, "does not take this change"));
+        fixture_start(&lapi, lapi_plain);
+        lapi.request.capabilities = MTA_CAN_ADD_HEADER;
+        fixture_lua_error(&lapi, HOOK_MESSAGE, rows[i].code, rows[i].part);
+        assert_non_null(strstr(lapi.error, "does not take this change"));
     }
-    start(plain);
-    f.request.capabilities = MTA_CAN_ADD_HEADER;
-    fixture_lua(&f, HOOK_MESSAGE, "msg:add_header('X', 'y') msg:insert_header(0, 'X', 'y')");
+    fixture_start(&lapi, lapi_plain);
+    lapi.request.capabilities = MTA_CAN_ADD_HEADER;
+    fixture_lua(&lapi, HOOK_MESSAGE, "msg:add_header('X', 'y') msg:insert_header(0, 'X', 'y')");
 }
 
 /* ---- rules ---- */
@@ -436,15 +386,15 @@ static void test_capabilities(void **state)
 static void test_error_drops_changes(void **state)
 {
     (void)state;
-    start(plain);
-    fixture_lua(&f, HOOK_DATA, "msg:add_header('X-Kept', '1') msg.state.n = 1");
-    fixture_lua_error(&f, HOOK_MESSAGE,
+    fixture_start(&lapi, lapi_plain);
+    fixture_lua(&lapi, HOOK_DATA, "msg:add_header('X-Kept', '1') msg.state.n = 1");
+    fixture_lua_error(&lapi, HOOK_MESSAGE,
         "msg:add_header('X-Lost', '1') msg:set_sender('x@example.org') msg.state.n = 2 "
         "error('oops')",
         "oops");
-    assert_int_equal(f.reply.changes.len, 0);
-    assert_string_equal(verdict_name(f.reply.verdict), "tempfail");
-    fixture_lua(&f, HOOK_MESSAGE,
+    assert_int_equal(lapi.reply.changes.len, 0);
+    assert_string_equal(verdict_name(lapi.reply.verdict), "tempfail");
+    fixture_lua(&lapi, HOOK_MESSAGE,
         "eq(msg:header('X-Kept'), '1') eq(msg:header('X-Lost'), nil) eq(msg.state.n, 1) "
         "eq(msg.sender, 'a@example.org')");
 }
@@ -452,48 +402,49 @@ static void test_error_drops_changes(void **state)
 static void test_state(void **state)
 {
     (void)state;
-    fixture_rewind(&f);
-    fixture_connect(&f, '4', "192.0.2.1", 1, "x");
-    fixture_lua(&f, HOOK_RELAY, "conn.state.seen = { 'a', x = 1 }");
-    fixture_sender(&f, "<a@example.org>", "");
-    fixture_recipient(&f, "<b@example.org>", "");
-    fixture_lua(&f, HOOK_SENDER, "eq(msg.conn.state.seen.x, 1) msg.state.y = 'z'");
-    fixture_lua(&f, HOOK_MESSAGE, "eq(msg.conn.state.seen[1], 'a') eq(msg.state.y, 'z')");
+    fixture_rewind(&lapi);
+    fixture_connect(&lapi, '4', "192.0.2.1", 1, "x");
+    fixture_lua(&lapi, HOOK_RELAY, "conn.state.seen = { 'a', x = 1 }");
+    fixture_sender(&lapi, "<a@example.org>", "");
+    fixture_recipient(&lapi, "<b@example.org>", "");
+    fixture_lua(&lapi, HOOK_SENDER, "eq(msg.conn.state.seen.x, 1) msg.state.y = 'z'");
+    fixture_lua(&lapi, HOOK_MESSAGE, "eq(msg.conn.state.seen[1], 'a') eq(msg.state.y, 'z')");
 }
 
 /* Objects end with their hook. */
 static void test_boxes_end(void **state)
 {
     (void)state;
-    start(plain);
-    fixture_filter(&f, "local kept = {}\n"
-                       "function filter_data(msg) kept.msg = msg kept.conn = msg.conn kept.rcpt = "
-                       "msg.recipients[1] kept.macros = msg.macros end\n"
-                       "function filter_headers(msg) kept.next = msg:each_header() "
-                       "kept.next() end\n"
-                       "function filter_message(msg)\n"
-                       "  local function gone(f) local ok, why = pcall(f) assert(not ok and "
-                       "why:find('no longer available'), why) end\n"
-                       "  gone(function() return kept.msg.sender end)\n"
-                       "  gone(function() return kept.conn.ip end)\n"
-                       "  gone(function() return kept.rcpt.address end)\n"
-                       "  gone(function() return kept.macros.i end)\n"
-                       "  gone(function() return pairs(kept.macros) end)\n"
-                       "  gone(function() return kept.next() end)\n"
-                       "  gone(function() msg:delete_recipient(kept.rcpt) end)\n"
-                       "  gone(function() return kept.msg:add_header('X', 'y') end)\n"
-                       "end\n");
-    fixture_run_ok(&f, HOOK_DATA, VERDICT_CONTINUE);
-    fixture_run_ok(&f, HOOK_HEADERS, VERDICT_CONTINUE);
-    fixture_run_ok(&f, HOOK_MESSAGE, VERDICT_CONTINUE);
+    fixture_start(&lapi, lapi_plain);
+    fixture_filter(&lapi,
+        "local kept = {}\n"
+        "function filter_data(msg) kept.msg = msg kept.conn = msg.conn kept.rcpt = "
+        "msg.recipients[1] kept.macros = msg.macros end\n"
+        "function filter_headers(msg) kept.next = msg:each_header() "
+        "kept.next() end\n"
+        "function filter_message(msg)\n"
+        "  local function gone(f) local ok, why = pcall(f) assert(not ok and "
+        "why:find('no longer available'), why) end\n"
+        "  gone(function() return kept.msg.sender end)\n"
+        "  gone(function() return kept.conn.ip end)\n"
+        "  gone(function() return kept.rcpt.address end)\n"
+        "  gone(function() return kept.macros.i end)\n"
+        "  gone(function() return pairs(kept.macros) end)\n"
+        "  gone(function() return kept.next() end)\n"
+        "  gone(function() msg:delete_recipient(kept.rcpt) end)\n"
+        "  gone(function() return kept.msg:add_header('X', 'y') end)\n"
+        "end\n");
+    fixture_run_ok(&lapi, HOOK_DATA, VERDICT_CONTINUE);
+    fixture_run_ok(&lapi, HOOK_HEADERS, VERDICT_CONTINUE);
+    fixture_run_ok(&lapi, HOOK_MESSAGE, VERDICT_CONTINUE);
 }
 
 /* Whatever is passed to whatever function: an error or a result, no crash. */
 static void test_arguments_of_all_kinds(void **state)
 {
     (void)state;
-    start(plain);
-    fixture_filter(&f,
+    fixture_start(&lapi, lapi_plain);
+    fixture_filter(&lapi,
         "local methods = {'header','headers','raw_header','each_header','add_header',"
         "'insert_header','set_header','delete_header','set_sender','add_recipient',"
         "'delete_recipient','hold','replace_body','append_text','append_html','log','raw','raw_"
@@ -521,8 +472,8 @@ static void test_arguments_of_all_kinds(void **state)
         "    end\n"
         "  end\n"
         "end\n");
-    fixture_run(&f, HOOK_MESSAGE);
-    assert_int_equal(f.reply.outcome, OUTCOME_OK);
+    fixture_run(&lapi, HOOK_MESSAGE);
+    assert_int_equal(lapi.reply.outcome, OUTCOME_OK);
 }
 
 /* More than Lua may hold: an error of that hook, and nothing leaks. */
@@ -573,5 +524,5 @@ int main(void)
         cmocka_unit_test(test_arguments_of_all_kinds),
         cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, lapi_setup, lapi_teardown);
 }

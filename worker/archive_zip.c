@@ -381,11 +381,11 @@ static void read_locals(struct zip *zip)
     if (zip->n_spans > 0)
         qsort(zip->spans, zip->n_spans, sizeof(*zip->spans), by_start);
     for (size_t at = 0; at < zip->bytes.len && !zip->lister->is_stopped;) {
-        const char *found = memmem(zip->bytes.data + at, zip->bytes.len - at, "PK\x03\x04", 4);
+        const char *found = memchr(zip->bytes.data + at, 'P', zip->bytes.len - at);
         if (found == NULL)
             return;
         at = (size_t)(found - zip->bytes.data);
-        size_t next = at + 4;
+        size_t next = at + 1;
         if (!is_known(zip, at, &i, &next) && read_local(zip->bytes, at, &local) &&
             is_plausible(&local) && !add_local(zip, &local))
             return;

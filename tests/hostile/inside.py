@@ -115,7 +115,7 @@ CASES = {
     "a mail about beginnings": Case(lambda: mail(text("begin 644 things\nand end them\n\nbegin the beguine\n")), []),
     "x-uuencode as transfer encoding": Case(lambda: mail(text(a.uuencoded(EXE, "run.exe")), "application/x-y", "x-uuencode"), []),
     "100,000 beginnings": Case(lambda: mail(text("begin 644 run.exe\n`\nend\n" * 100000)), [("1.1", ["run.exe"], b"")], ["too-many-parts"]),
-    "1,000,000 beginnings of nothing": Case(lambda: mail(text("begin \n" * 1000000)), []),
+    "300,000 beginnings of nothing": Case(lambda: mail(text("begin \n" * 300000)), []),
     "300,000 blocks of yEnc without end": Case(lambda: mail(text("=ybegin line=128 size=1 name=x\n" * 300000)),
                                                [("1.1", ["x"], b"")], ["too-many-parts"]),
     # yEnc

@@ -6,75 +6,6 @@
 #include "worker/content_type.h"
 #include "worker/edit_impl.h"
 
-/* ---- which part is meant ---- */
-
-bool edit_is_alias(const struct mime_node *node)
-{
-    const struct mime_node *parent = node->parent;
-    return parent != NULL && node->part.header.data == parent->part.header.data &&
-           node->part.content.data == parent->part.content.data;
-}
-
-struct mime_node *edit_canonical(struct mime_node *node)
-{
-    while (edit_is_alias(node))
-        node = node->parent;
-    return node;
-}
-
-static bool is_within(struct slice outer, struct slice s)
-{
-    return outer.data != NULL && s.data != NULL && s.data >= outer.data &&
-           s.data + s.len <= outer.data + outer.len;
-}
-
-struct mime_node *edit_carrier(const struct mime_node *node)
-{
-    for (struct mime_node *above = node->parent; above != NULL; above = above->parent) {
-        if (is_within(above->region, node->part.header))
-            return above;
-        if (is_within(above->part.content, node->part.header) &&
-            is_within(above->part.content, node->part.content))
-            return NULL;
-    }
-    return NULL;
-}
-
-bool edit_is_carried(const struct mime_node *node)
-{
-    while (node != NULL && !node->is_carried)
-        node = node->parent;
-    return node != NULL;
-}
-
-/* Whether its bytes stand within those of the part around it, or of its decoded content when that
- * can be encoded again. */
-static bool stands_within(const struct mime_node *node)
-{
-    const struct mime_node *above = node->parent;
-    return edit_is_alias(node) || is_within(above->part.content, node->part.header) ||
-           is_within(above->region, node->part.header);
-}
-
-/* The same for all parts around it, up to the message: then its bytes can be changed. */
-static bool has_place(const struct mime_node *node)
-{
-    if (edit_is_carried(node))
-        return false;
-    for (; node->parent != NULL; node = node->parent) {
-        if (!stands_within(node))
-            return false;
-    }
-    return true;
-}
-
-static struct mime_node *with_place(struct mime_node *node)
-{
-    while (!has_place(node))
-        node = node->parent;
-    return edit_canonical(node);
-}
-
 /* ---- the list ---- */
 
 enum { EDIT_MESSAGE_MAX = ACTION_BODY_MAX + (64 << 20) }; /* a header is at most that */
@@ -200,24 +131,11 @@ static void start_anew(struct edit_asked *asked)
     *asked = (struct edit_asked){0};
 }
 
-const char *edit_line_end(const struct mime_part *part)
-{
-    const struct mime_node *node = edit_canonical(mime_node_of(part->mime, part));
-    const struct slice message = part->mime->message;
-    const char *at = node->part.header.data;
-    const bool is_in_message = is_within(message, node->part.header) && at > message.data;
-    if (is_in_message && at[-1] == '\n')
-        return at - message.data > 1 && at[-2] == '\r' ? "\r\n" : "\n";
-    const struct slice content = node->part.content;
-    const char *lf = content.len > 0 ? memchr(content.data, '\n', content.len) : NULL;
-    return lf == NULL || (lf > content.data && lf[-1] == '\r') ? "\r\n" : "\n";
-}
-
 /* ---- what may be asked for ---- */
 
 const char *edit_drop(struct job *job, const struct mime_part *part, struct slice warning)
 {
-    struct mime_node *node = with_place(mime_node_of(job->mime, part));
+    struct mime_node *node = edit_with_place(mime_node_of(job->mime, part));
     if (warning.data != NULL &&
         (!text_is_utf8(warning) || memchr(warning.data, '\0', warning.len) != NULL))
         return "the warning is UTF-8 text without NUL";
@@ -235,7 +153,7 @@ const char *edit_drop(struct job *job, const struct mime_part *part, struct slic
 const char *edit_replace(
     struct job *job, const struct mime_part *part, const struct edit_entity *entity)
 {
-    struct mime_node *node = with_place(mime_node_of(job->mime, part));
+    struct mime_node *node = edit_with_place(mime_node_of(job->mime, part));
     struct edit_piece piece;
     struct mime_field field;
     const char *wrong = edit_entity_check(entity);
@@ -258,7 +176,7 @@ const char *edit_refuse_content(const struct mime_part *part)
     const struct mime_node *node = mime_node_of(part->mime, part);
     if (node->part.is_container || edit_is_alias(node))
         return "the part holds other parts: change these, or replace it";
-    if (!has_place(node))
+    if (!edit_has_place(node))
         return "the part was found in decoded content that cannot be encoded again: drop or "
                "replace it";
     return NULL;
@@ -372,7 +290,7 @@ static const char *set_top_header(struct job *job, struct slice name, struct sli
 const char *edit_set_header(
     struct job *job, const struct mime_part *part, struct slice name, struct slice value)
 {
-    struct mime_node *node = with_place(mime_node_of(job->mime, part));
+    struct mime_node *node = edit_with_place(mime_node_of(job->mime, part));
     const struct action check = {
         .kind = ACTION_SET_HEADER, .index = 1, .name = name, .value = value};
     if (value.data != NULL) {
@@ -384,7 +302,7 @@ const char *edit_set_header(
         return wrong;
     if (node->parent == NULL && !mime_begins_with(name, "content-"))
         return set_top_header(job, name, value);
-    if (!has_place(mime_node_of(job->mime, part)))
+    if (!edit_has_place(mime_node_of(job->mime, part)))
         return "the part was found in decoded content that cannot be encoded again: drop or "
                "replace it";
     wrong = begin_with_header(job, name.len + value.len);
@@ -395,7 +313,7 @@ const char *edit_set_header(
 
 const char *edit_defang(struct job *job, const struct mime_part *part, struct slice filename)
 {
-    struct mime_node *node = with_place(mime_node_of(job->mime, part));
+    struct mime_node *node = edit_with_place(mime_node_of(job->mime, part));
     if (filename.len > 255 || !text_is_utf8(filename))
         return "the name is UTF-8 of at most 255 bytes";
     const char *wrong = begin_with_header(job, filename.len);

@@ -3,7 +3,8 @@
  * (what was asked for), edit_message.c (all of it replaced) → edit_finish.c (rendering, actions) →
  * edit_guard.c (proof) → edit_shape.c (what becomes of each part) → edit_splice.c (byte spans) →
  * edit_top.c (the header of the message) → edit_header.c (header blocks of parts) → edit_entity.c
- * (new parts) → edit_encode.c (transfer encodings).
+ * (new parts) → edit_encode.c (transfer encodings). edit_place.c (where the bytes of a part are)
+ * and edit_now.c (what it is so far) serve all.
  */
 #ifndef POSTERN_WORKER_EDIT_IMPL_H
 #define POSTERN_WORKER_EDIT_IMPL_H
@@ -52,6 +53,11 @@ struct edit {
 
 /* NULL when nothing was asked for it. */
 const struct edit_asked *edit_asked_of(const struct edit *edit, const struct mime_node *node);
+/* Dropped, or within what is dropped, replaced or defanged. */
+bool edit_is_gone(const struct job *job, const struct mime_node *node);
+
+/* ---- edit_place.c: where the bytes of a part are ---- */
+
 /* The node that stands for it where bytes are concerned: a part listed under two readings with the
  * same bytes is one. */
 struct mime_node *edit_canonical(struct mime_node *node);
@@ -61,8 +67,10 @@ bool edit_is_alias(const struct mime_node *node);
 bool edit_is_carried(const struct mime_node *node);
 /* The innermost part in whose decoded content this one was found; NULL. */
 struct mime_node *edit_carrier(const struct mime_node *node);
-/* Dropped, or within what is dropped, replaced or defanged. */
-bool edit_is_gone(const struct job *job, const struct mime_node *node);
+/* Whether its bytes, and those of all parts around it, can be changed where they are. */
+bool edit_has_place(const struct mime_node *node);
+/* The part that a change of this one is about: the innermost one around it that has a place. */
+struct mime_node *edit_with_place(struct mime_node *node);
 
 /* ---- edit_now.c: with the changes so far ---- */
 

@@ -1,8 +1,8 @@
 /*
  * What the files of the MIME reader share; nobody else includes it. Calls go down this list: mime.c
- * (life cycle) → mime_tree.c (parts) → mime_merge.c (two readings) → mime_entity.c (what one part's
- * header says) → mime_name.c, mime_param.c (readings of values) → mime_header.c, mime_charset.c;
- * mime_content.c and mime_text.c decode on demand.
+ * (life cycle) → mime_tree.c (parts) → mime_region.h (one reading) → mime_merge.c (two readings) →
+ * mime_entity.c (what one part's header says) → mime_name.c, mime_param.c (readings of values) →
+ * mime_header.c, mime_charset.c; mime_content.c and mime_text.c decode on demand.
  */
 #ifndef POSTERN_WORKER_MIME_IMPL_H
 #define POSTERN_WORKER_MIME_IMPL_H

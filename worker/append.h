@@ -10,6 +10,7 @@
 
 #include "common/arena.h"
 #include "common/buf.h"
+#include "worker/job.h"
 #include "worker/mime.h"
 
 struct append {
@@ -57,15 +58,15 @@ struct append_parts {
     uint32_t n;
 };
 /*
- * The parts that end the text which a person reads: one, or one for each of at most 64
- * alternatives. Attachments, attached messages, and text with a file name beside other text are not
- * readable text. NULL, or why there are none: "signed", "encrypted" (unless forced), "no text
- * part".
+ * The parts that end the text which a person reads, with the changes so far: one, or one for each
+ * of at most 64 alternatives. What is no text any more, attachments, attached messages, and text
+ * with a file name beside other text are not readable text. NULL, or why there are none: "signed",
+ * "encrypted" (unless forced), "no text part".
  */
 const char *append_find_parts(
-    struct mime *mime, bool is_forced, struct arena *arena, struct append_parts *out);
-/* Whether it is HTML. */
-bool append_is_html(const struct mime_part *part);
+    struct job *job, bool is_forced, struct arena *arena, struct append_parts *out);
+/* Whether the type (lower case) is HTML. */
+bool append_is_html(const char *type);
 
 /* ---- append_once.c ---- */
 

@@ -2,12 +2,13 @@
 #include <string.h>
 
 #include "worker/append.h"
+#include "worker/edit.h"
 #include "worker/mime_impl.h"
 
 enum { FOUND_MAX = 64 };
 
 struct search {
-    struct mime *mime;
+    struct job *job;
     bool is_forced;
     bool with_names; /* text that has a file name counts too */
     struct arena *arena;
@@ -20,19 +21,26 @@ static bool is_type(const struct mime_node *node, const char *type)
     return strcmp(node->part.type, type) == 0;
 }
 
-bool append_is_html(const struct mime_part *part)
+bool append_is_html(const char *type)
 {
-    return strcmp(part->type, "text/html") == 0 || strcmp(part->type, "application/xhtml+xml") == 0;
+    return strcmp(type, "text/html") == 0 || strcmp(type, "application/xhtml+xml") == 0;
+}
+
+static bool is_attachment(const struct edit_now *now)
+{
+    return strcmp(now->header->disposition, "attachment") == 0;
 }
 
 static bool is_readable(const struct search *search, const struct mime_node *node)
 {
     const struct mime_part *part = &node->part;
-    if (part->is_container || part->is_decoded || strcmp(part->disposition, "attachment") == 0)
+    struct edit_now now;
+    edit_part_now(search->job, part, &now);
+    if (part->is_container || part->is_decoded || now.is_gone || is_attachment(&now))
         return false;
-    if (part->filename != NULL && !search->with_names && part->parent != NULL)
+    if (now.header->filename != NULL && !search->with_names && part->parent != NULL)
         return false;
-    return append_is_html(part) || is_type(node, "text/plain");
+    return append_is_html(now.type) || strcmp(now.type, "text/plain") == 0;
 }
 
 /* Whether another part that was found has the same bytes: one read in two ways. */
@@ -49,7 +57,7 @@ static bool is_found(const struct search *search, const struct mime_node *node)
 /* Inline PGP: what it covers must stay as it is, and what follows it is suspicious. */
 static const char *armour_of(struct search *search, const struct mime_node *node)
 {
-    const struct slice text = mime_trim(mime_text(search->mime, &node->part));
+    const struct slice text = mime_trim(edit_text_now(search->job, &node->part));
     if (mime_begins_with(text, "-----begin pgp signed message-----"))
         return "signed";
     return mime_begins_with(text, "-----begin pgp message-----") ? "encrypted" : NULL;
@@ -93,7 +101,7 @@ static bool collect_root(struct search *search, const struct mime_node *node)
 
 static bool is_blank(struct search *search, const struct mime_node *node)
 {
-    return is_readable(search, node) && mime_is_blank(mime_text(search->mime, &node->part));
+    return is_readable(search, node) && mime_is_blank(edit_text_now(search->job, &node->part));
 }
 
 /* The last that has text; of those without any words, which programs put behind attachments, the
@@ -143,7 +151,9 @@ static const struct {
 static bool collect(struct search *search, const struct mime_node *node)
 {
     const struct mime_part *part = &node->part;
-    if (strcmp(part->disposition, "attachment") == 0 || part->is_decoded)
+    struct edit_now now;
+    edit_part_now(search->job, part, &now);
+    if (is_attachment(&now) || part->is_decoded)
         return false;
     if (is_readable(search, node)) {
         add(search, node);
@@ -166,16 +176,17 @@ static bool is_opaque(const struct mime_part *part)
 }
 
 const char *append_find_parts(
-    struct mime *mime, bool is_forced, struct arena *arena, struct append_parts *out)
+    struct job *job, bool is_forced, struct arena *arena, struct append_parts *out)
 {
-    struct search search = {.mime = mime, .is_forced = is_forced, .arena = arena, .found = out};
+    struct search search = {.job = job, .is_forced = is_forced, .arena = arena, .found = out};
+    const struct mime_node *root = job->mime->root;
     out->items = arena_calloc(arena, FOUND_MAX, sizeof(*out->items));
     out->n = 0;
-    if (is_opaque(&mime->root->part) && !is_forced)
-        return mime->root->part.is_encrypted ? "encrypted" : "signed";
-    if (!collect(&search, mime->root)) {
+    if (is_opaque(&root->part) && !is_forced)
+        return root->part.is_encrypted ? "encrypted" : "signed";
+    if (!collect(&search, root)) {
         search.with_names = true;
-        collect(&search, mime->root);
+        collect(&search, root);
     }
     if (search.refusal != NULL)
         return search.refusal;

@@ -75,11 +75,13 @@ const char *edit_replace_message(struct job *job, struct slice eml);
 /* ---- the message as it will be so far ---- */
 
 struct edit_now {
-    bool is_gone;         /* dropped, or within what is dropped or replaced */
-    struct slice encoded; /* its content, still encoded */
-    const char *type;     /* lower case, as in struct mime_part */
-    const char *charset;  /* lower case; "" */
-    const char *encoding; /* lower case; "" */
+    bool is_gone;                   /* dropped, or within what is dropped or replaced */
+    struct slice encoded;           /* its content, still encoded */
+    const char *type;               /* lower case, as in struct mime_part */
+    const char *charset;            /* lower case; "" */
+    const char *encoding;           /* lower case; "" */
+    const struct mime_part *header; /* what its header says besides: disposition, names, parameters;
+                                       not where it stands and what it holds */
 };
 /* What the part is with the changes so far. Lives as long as the job. Costs nothing for a part
  * without changes. */
@@ -87,8 +89,9 @@ void edit_part_now(struct job *job, const struct mime_part *part, struct edit_no
 /* NULL, or why a part cannot get content of its own: it is a container, one to some readers, or
  * stands in content that cannot be encoded again. Borrowed. */
 const char *edit_refuse_content(const struct mime_part *part);
-/* The same content decoded. */
+/* The same content decoded; and as text, as mime_text has it. */
 struct slice edit_content_now(struct job *job, const struct mime_part *part);
+struct slice edit_text_now(struct job *job, const struct mime_part *part);
 /* "\r\n", or "\n" in a message that has these. */
 const char *edit_line_end(const struct mime_part *part);
 

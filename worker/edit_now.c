@@ -56,13 +56,15 @@ void edit_part_now(struct job *job, const struct mime_part *part, struct edit_no
         .encoded = asked != NULL && asked->has_content ? asked->content : part->content,
         .type = part->type,
         .charset = part->charset,
-        .encoding = part->encoding};
+        .encoding = part->encoding,
+        .header = part};
     if (out->is_gone || !has_changes(job, node))
         return;
     const struct slice block = header_now(job, node);
     const struct mime_part *now = mime_root(read_piece(job, block, slice_of("", 0)));
     out->charset = now->charset;
     out->encoding = now->encoding;
+    out->header = now;
     if (edit_header_has(block, "content-type"))
         out->type = now->type;
 }
@@ -80,4 +82,17 @@ struct slice edit_content_now(struct job *job, const struct mime_part *part)
         "Content-Transfer-Encoding: %s\r\n", now.encoding[0] != '\0' ? now.encoding : "7bit"));
     struct mime *mime = read_piece(job, header, now.encoded);
     return mime_content(mime, mime_root(mime));
+}
+
+struct slice edit_text_now(struct job *job, const struct mime_part *part)
+{
+    const struct mime_node *node = mime_node_of(job->mime, part);
+    struct edit_now now;
+    edit_part_now(job, part, &now);
+    if (now.is_gone)
+        return slice_of("", 0);
+    if (!has_changes(job, node))
+        return mime_text(job->mime, part);
+    struct mime *mime = read_piece(job, header_now(job, node), now.encoded);
+    return mime_text(mime, mime_root(mime));
 }

@@ -63,7 +63,8 @@ static bool is_in_charset(struct call *call, const struct mime_part *part)
 {
     struct charset_out charset;
     struct buf bytes;
-    if (append_is_html(part) || !charset_out_find(part->charset, slice_of(NULL, 0), &charset) ||
+    if (append_is_html(part->type) ||
+        !charset_out_find(part->charset, slice_of(NULL, 0), &charset) ||
         charset_out_has(&charset, call->text))
         return false;
     buf_init(&bytes, 4 * call->text.len + 64);
@@ -94,7 +95,7 @@ static bool is_there(struct call *call)
         call->is_html ? html_text(call->text, call->text.len + 1, call->arena) : call->text;
     for (uint32_t i = 0; i < n; i++) {
         const struct mime_part *part = parts[i];
-        const bool is_text = strcmp(part->type, "text/plain") == 0 || append_is_html(part);
+        const bool is_text = strcmp(part->type, "text/plain") == 0 || append_is_html(part->type);
         if (part->is_container || !is_text || strcmp(part->disposition, "attachment") == 0)
             continue;
         if (call->options.marker.len > 0
@@ -154,8 +155,8 @@ static bool prepare(struct call *call, const struct mime_part *part, struct chan
     *change = (struct change){.part = part};
     edit_part_now(call->job, part, &change->now);
     const struct edit_now *now = &change->now;
-    const bool is_html = strcmp(now->type, "text/html") == 0 || append_is_html(part);
-    if (now->is_gone || (!is_html && (call->is_html || strcmp(now->type, "text/plain") != 0)))
+    const bool is_html = append_is_html(now->type);
+    if (!is_html && call->is_html)
         return false;
     const struct append_memory *memory = call->job->append;
     const bool is_pair = is_html && memory != NULL && memory->was_html != call->is_html;
@@ -168,8 +169,8 @@ static bool prepare(struct call *call, const struct mime_part *part, struct chan
         .encoding = now->encoding,
         .line_end = edit_line_end(part),
         .is_html = is_html,
-        .is_flowed = has_param(part, "format", "flowed"),
-        .has_delsp = has_param(part, "delsp", "yes"),
+        .is_flowed = has_param(now->header, "format", "flowed"),
+        .has_delsp = has_param(now->header, "delsp", "yes"),
         .is_top = part->parent == NULL,
         .text = is_html ? call->as_html : call->text};
     return true;
@@ -221,7 +222,7 @@ static const char *run(struct call *call)
 {
     struct buf html;
     const char *refusal =
-        append_find_parts(call->mime, call->options.is_forced, call->arena, &call->parts);
+        append_find_parts(call->job, call->options.is_forced, call->arena, &call->parts);
     if (refusal != NULL)
         return refusal;
     if (call->options.is_once && is_there(call))

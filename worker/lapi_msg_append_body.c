@@ -39,7 +39,7 @@ static bool read_format(struct job *job, const struct mime_part *root, struct ap
     const struct plan_field *encoding = find_field(plan, "Content-Transfer-Encoding");
     append->charset = root->charset;
     append->encoding = root->encoding;
-    append->is_html = append_is_html(root);
+    append->is_html = append_is_html(root->type);
     if (encoding != NULL && encoding->received == NULL)
         append->encoding = lower_copy(job, encoding->value);
     if (type != NULL && type->received == NULL) {

@@ -12,28 +12,22 @@ static bool is_type(const struct mime_node *node, const char *type)
     return strcmp(node->part.type, type) == 0;
 }
 
-static bool is_shown_text(const struct mime_node *node)
+/* Whether it is plain text as it will be, or a container that begins with it. */
+static bool begins_with_text(struct job *job, const struct mime_node *node)
 {
-    return is_type(node, "text/plain") && strcmp(node->part.disposition, "attachment") != 0;
-}
-
-/* Plain text, or a container that begins with it. */
-static bool begins_with_text(const struct mime_node *node)
-{
+    struct edit_now now;
     while (node->first_child != NULL)
         node = node->first_child;
-    return is_shown_text(node);
+    edit_part_now(job, &node->part, &now);
+    return !now.is_gone && strcmp(now.type, "text/plain") == 0 &&
+           strcmp(now.header->disposition, "attachment") != 0;
 }
 
 static bool has_plain_sibling(struct job *job, const struct mime_node *node)
 {
-    struct edit_now now;
     for (const struct mime_node *other = node->parent->first_child; other != NULL;
          other = other->next) {
-        if (other == node || !begins_with_text(other))
-            continue;
-        edit_part_now(job, &other->part, &now);
-        if (!now.is_gone)
+        if (other != node && begins_with_text(job, other))
             return true;
     }
     return false;
@@ -63,7 +57,7 @@ static const char *strip(struct job *job, const struct mime_part *part)
     const struct mime_part *spare = find_spare(job, mime_node_of(job->mime, part));
     if (spare != NULL)
         return edit_drop(job, spare, slice_of(NULL, 0));
-    const char *wrong = edit_set_content(job, part, mime_text(job->mime, part), EDIT_REMOVES);
+    const char *wrong = edit_set_content(job, part, edit_text_now(job, part), EDIT_REMOVES);
     if (wrong == NULL)
         wrong = edit_set_header(
             job, part, slice_text("Content-Type"), slice_text("text/plain; charset=utf-8"));
@@ -77,8 +71,7 @@ int lapi_part_strip_html(lua_State *L)
     struct job *job = script_job(L);
     struct edit_now now;
     edit_part_now(job, part, &now);
-    const bool is_html =
-        !part->is_container && append_is_html(part) && strcmp(now.type, part->type) == 0;
+    const bool is_html = !part->is_container && append_is_html(now.type);
     const char *wrong = is_html && !now.is_gone ? strip(job, part) : NULL;
     if (wrong != NULL)
         return luaL_error(L, "part:strip_html: %s", wrong);

@@ -42,7 +42,7 @@ struct state {
 
 static bool is_wanted(const struct state *state, const struct mime_part *part)
 {
-    const bool is_text = strcmp(part->type, "text/plain") == 0 || append_is_html(part);
+    const bool is_text = strcmp(part->type, "text/plain") == 0 || append_is_html(part->type);
     if (part->is_container || part->is_decoded || !is_text ||
         strcmp(part->disposition, "attachment") == 0 || edit_refuse_content(part) != NULL)
         return false;
@@ -53,8 +53,7 @@ static bool open_part(struct state *state, const struct mime_part *part, struct 
 {
     struct edit_now now;
     edit_part_now(state->job, part, &now);
-    const bool is_html =
-        strcmp(now.type, "text/html") == 0 || strcmp(now.type, "application/xhtml+xml") == 0;
+    const bool is_html = append_is_html(now.type);
     if (now.is_gone || (!is_html && strcmp(now.type, "text/plain") != 0))
         return false;
     state->part = part;

@@ -238,5 +238,60 @@ class Once(unittest.TestCase):
         self.assertEqual(self.answer(sent, text="'A note in € and ü'"), "already there")
 
 
+class Changed(unittest.TestCase):
+    """Parts are judged by what they will be, not by what they were."""
+    HEAD = b"From: ann@example.org\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
+    PAGE = b"Content-Type: text/html; charset=utf-8\r\n\r\n<body><p>words</p></body>\r\n"
+    PLAIN = b"Content-Type: text/plain; format=flowed\r\n\r\nwords \r\n"
+
+    def change(self, entity, code):
+        """The leaves of what leaves, each as (type, content), and what append_text said."""
+        folder = Folder("append-changed")
+        self.addCleanup(folder.remove)
+        os.mkdir(folder("out"))
+        lua = "function filter_message(msg) %s local ok, why = msg:append_text('FOOT <1>') %s msg:log('why', tostring(why)) end"
+        after = "msg:append_html('<i>FOOT 2</i>')"
+        code, out, err = ctl("run", "--json", "--output", folder("out"), folder.write("filter.lua", lua % (code, after)),
+                             folder.write("m.eml", self.HEAD + entity))
+        self.assertEqual(code, 0, err)
+        self.assertIsNone(lines_of(out)[0]["error"], out)
+        with open(folder("out", "m.eml"), "rb") as file:
+            new = read(file.read())
+        found = [(part.get_content_type(), part.get_payload(decode=True).decode().replace("\r\n", "\n")) for part in leaves(new)]
+        return found, lines_of(out)[0]["log"][-1].partition("=")[2]
+
+    def test_html_that_is_text_now(self):
+        for code in ("msg.root:strip_html()", "msg.root:replace{ type = 'text/plain', body = 'words\\n' }"):
+            self.assertEqual(self.change(self.PAGE, code), ([("text/plain", "words\nFOOT <1>\n")], "nil"))
+
+    def test_text_that_is_html_now(self):
+        found, why = self.change(self.PLAIN, "msg.root:replace{ type = 'text/html', body = '<p>words</p>' }")
+        self.assertEqual(why, "nil")
+        self.assertEqual([(kind, text.replace("\n", "")) for kind, text in found], [("text/html", "<p>words</p><i>FOOT 2</i>")])
+
+    def test_flowed_no_more(self):
+        found, _ = self.change(self.PLAIN, "msg.root:replace{ type = 'text/plain', body = 'w ' }")
+        self.assertEqual(found, [("text/plain", "w \nFOOT <1>\n")])
+
+    def test_no_text_any_more(self):
+        for code in ("msg.root:replace{ type = 'application/pdf', body = '%PDF', filename = 'a.pdf' }", "msg.root:defang()",
+                     "msg.root:set_header('Content-Disposition', 'attachment')", "msg.root:set_header('Content-Type', 'image/png')"):
+            for entity in (self.PAGE, self.PLAIN):
+                found, why = self.change(entity, code)
+                self.assertEqual(why, "no text part", code)
+                self.assertEqual(len(found), 1)
+                self.assertNotIn("FOOT", found[0][1])
+
+    def test_the_next_best_part(self):
+        entity = container("mixed", self.PLAIN, PDF, self.PAGE)
+        change = "for part in msg:parts() do if part.type == 'text/html' then %s end end"
+        for code in ("part:defang()", "part:drop()", "part:set_content(' ')", "part:replace{ type = 'image/png', body = 'x' }",
+                     "part:set_header('Content-Disposition', 'attachment')"):
+            found, why = self.change(entity, change % code)
+            self.assertEqual(why, "nil")
+            self.assertIn("FOOT <1>", found[0][1], code)
+            self.assertNotIn("FOOT", "".join(text for _, text in found[1:]), code)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -162,6 +162,24 @@ class StripHtml(Content):
         found = self.strip(self.multipart(b"alternative", plain, self.multipart(b"mixed", self.PAGE, self.PDF)))
         self.assertEqual([kind for kind, _ in found], ["text/plain", "application/pdf"])
 
+    def test_after_other_changes(self):
+        for code, wanted in (("part:set_content('<p>CHANGED</p>')", "CHANGED"), ("msg:append_text('A & B')", "Grüße\nend\nA & B"),
+                             ("part:replace{ type = 'text/html', body = '<b>n</b>ew' }", "new"),
+                             ("part:replace{ type = 'text/html', charset = 'koi8-r', body = '\\xc1' }", "а"),
+                             ("part:set_content('x'); part:strip_html()", "x")):
+            _, new = self.run_lua(f"local part = msg.root {code} part:strip_html()", b"Subject: x\r\nMIME-Version: 1.0\r\n" + self.PAGE)
+            self.assertEqual([(kind, text.rstrip("\n")) for kind, text in self.leaves(new)], [("text/plain", wanted)], code)
+
+    def test_text_that_is_html_now(self):
+        _, new = self.run_lua("msg.root:replace{ type = 'text/html', body = '<i>x</i>' } eq(msg.root:strip_html(), true)", b"Subject: x\r\n\r\ny\r\n")
+        self.assertEqual([(kind, text.rstrip("\n")) for kind, text in self.leaves(new)], [("text/plain", "x")])
+
+    def test_beside_what_is_text_no_more(self):
+        message = b"Subject: x\r\nMIME-Version: 1.0\r\n" + self.multipart(b"alternative", b"Content-Type: text/plain\r\n\r\nplain", self.PAGE)
+        for code in ("part:defang()", "part:drop()", "part:replace{ type = 'image/png', body = 'x' }"):
+            _, new = self.run_lua(f"for part in msg:parts() do if part.type == 'text/plain' then {code} else part:strip_html() end end", message)
+            self.assertIn(("text/plain", "Grüße\nend"), [(kind, (text or "").rstrip("\n")) for kind, text in self.leaves(new)], code)
+
 
 class Disclaimer(Content):
     def test_variables(self):
@@ -212,6 +230,14 @@ class Disclaimer(Content):
             fails("'nope' that is not known", { text = "x", html = "${nope}" })
             fails("no option 'once'", { domains = { a = { once = true } } }) fails("is a table", { domains = { a = "x" } })
             fails("'nope' that is not known", { domains = { a = { text = "${nope}" } } })""")
+
+
+    def test_below_html_that_is_text_now(self):
+        page = b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>words"
+        _, new = self.run_lua("""
+            msg.root:strip_html()
+            eq(require("postern.disclaimer").new{ text = "T", html = "<p><b>H</b></p>", outgoing = false }(msg), true)""", page)
+        self.assertEqual(self.leaves(new), [("text/plain", "words\nT\n")])
 
 
 if __name__ == "__main__":

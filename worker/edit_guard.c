@@ -15,6 +15,7 @@ struct expected {
     struct slice content;
     bool has_content; /* to be compared */
     bool is_container;
+    bool is_either;   /* one or none, as further readings of its header have it */
     bool is_made;     /* what is in it is not looked at: it came from the filter */
     bool is_optional; /* only the second reading saw it, or a change overlaps it */
     bool is_met;
@@ -43,11 +44,13 @@ static const char *type_of(const struct guard *guard, struct slice header)
     return mime_root(mime_new(entity, NULL, guard->work->edit->mime->conf, guard->arena))->type;
 }
 
-static void expect_made(struct guard *guard, struct slice header, struct slice content)
+static void expect_made(
+    struct guard *guard, struct slice header, struct slice content, bool is_either)
 {
     expect(guard, (struct expected){.type = type_of(guard, header),
                       .content = content,
                       .has_content = true,
+                      .is_either = is_either,
                       .is_made = true});
 }
 
@@ -56,10 +59,34 @@ static const struct edit_shape *shape_of(const struct guard *guard, const struct
     return &guard->work->shapes[node->part.number];
 }
 
+/* Whether the header of the part is to be another, which decides what readers find in it. */
+static bool has_other_header(const struct guard *guard, const struct mime_node *node)
+{
+    return edit_asked_of(guard->work->edit, node) != NULL ||
+           (node->parent == NULL && job_has_changes(guard->work->edit->job));
+}
+
+/* The part whose bytes it is in. */
+static const struct mime_node *carrier_of(const struct mime_node *node)
+{
+    while (edit_is_carried(node))
+        node = node->parent;
+    return node;
+}
+
+/* A container for no other reason than that its header makes several things of the same bytes. */
+static bool has_readings_only(const struct mime_node *node)
+{
+    return node->first_child != NULL && edit_is_alias(node->first_child);
+}
+
 static bool is_touched(const struct guard *guard, const struct mime_node *node)
 {
-    while (edit_is_carried(node)) /* its carrier's bytes are its own */
-        node = node->parent;
+    if (edit_is_carried(node)) {
+        node = carrier_of(node);
+        if (has_other_header(guard, node))
+            return true;
+    }
     const struct mime_node *carrier = edit_carrier(node);
     const struct edit_region *region =
         carrier != NULL ? shape_of(guard, carrier)->inside : guard->region;
@@ -77,6 +104,15 @@ static struct slice header_of(const struct guard *guard, const struct mime_node 
     return edit_header_apply(node->part.header, asked, edit_line_end(&node->part), guard->arena);
 }
 
+/* RFC 2046 section 5.1.5: in a digest, a part that does not say what it is is a message. */
+static const char *type_kept(const struct guard *guard, const struct mime_node *node)
+{
+    const struct slice header = header_of(guard, node);
+    const bool is_in_digest = node->parent != NULL && node->parent->is_digest;
+    return is_in_digest && !edit_header_has(header, "content-type") ? node->part.type
+                                                                    : type_of(guard, header);
+}
+
 /* A part that stays, though perhaps with changes. */
 static void expect_kept(struct guard *guard, const struct mime_node *node)
 {
@@ -84,16 +120,19 @@ static void expect_kept(struct guard *guard, const struct mime_node *node)
     const bool is_same = !is_touched(guard, node);
     const bool is_alias = edit_is_alias(node);
     const bool is_asked = asked != NULL && !is_alias;
+    const bool has_header = has_other_header(guard, node);
     struct expected expected = {.type = node->part.type,
         .path = node->part.path,
         .content = is_asked && asked->has_content ? asked->content : node->part.content,
         .has_content = is_same || (is_asked && !node->part.is_container),
         .is_made = is_asked && asked->has_content,
-        .is_container = node->part.is_container};
-    expected.is_optional =
-        is_alias || (!is_asked && (node->is_second || (!is_same && !node->part.is_container)));
-    if (is_asked || (node->parent == NULL && job_has_changes(guard->work->edit->job)))
-        expected.type = type_of(guard, header_of(guard, node));
+        .is_container = node->part.is_container,
+        .is_either = has_header && has_readings_only(node)};
+    /* The bytes of what is carried are its carrier's, which are compared. */
+    const bool is_loose = !is_same && (!node->part.is_container || edit_is_carried(node));
+    expected.is_optional = is_alias || (!is_asked && (node->is_second || is_loose));
+    if (is_asked || has_header)
+        expected.type = type_kept(guard, node);
     expect(guard, expected);
 }
 
@@ -106,7 +145,7 @@ static void expect_added(struct guard *guard)
 {
     const struct edit_piece *piece = guard->work->edit->first_added;
     for (; piece != NULL; piece = piece->next)
-        expect_made(guard, piece->header, piece->content);
+        expect_made(guard, piece->header, piece->content, false);
 }
 
 static void expect_all(struct guard *guard)
@@ -123,7 +162,8 @@ static void expect_all(struct guard *guard)
         const struct edit_shape *shape = shape_of(guard, node);
         const struct edit_asked *asked = edit_asked_of(guard->work->edit, node);
         if (shape->kind == EDIT_NEW)
-            expect_made(guard, shape->piece.header, shape->piece.content);
+            expect_made(guard, shape->piece.header, shape->piece.content,
+                asked != NULL && asked->is_defanged);
         else if (shape->kind == EDIT_KEEP)
             expect_kept(guard, node);
         if (shape->kind == EDIT_NEW || shape->kind == EDIT_GONE ||
@@ -138,7 +178,7 @@ static void expect_all(struct guard *guard)
 
 static bool is_met_by(const struct expected *expected, const struct mime_part *part)
 {
-    return expected->is_container == part->is_container &&
+    return (expected->is_either || expected->is_container == part->is_container) &&
            strcmp(expected->type, part->type) == 0 &&
            (!expected->has_content || slice_equal(expected->content, part->content));
 }

@@ -16,7 +16,8 @@ struct expected {
     bool has_content; /* to be compared */
     bool is_container;
     bool is_either;   /* one or none, as further readings of its header have it */
-    bool is_made;     /* what is in it is not looked at: it came from the filter */
+    bool is_made;     /* what is in it is not looked at: it came from the filter, or is there by
+                         another header, and the bytes are compared */
     bool is_optional; /* only the second reading saw it, or a change overlaps it */
     bool is_met;
 };
@@ -125,7 +126,7 @@ static void expect_kept(struct guard *guard, const struct mime_node *node)
         .path = node->part.path,
         .content = is_asked && asked->has_content ? asked->content : node->part.content,
         .has_content = is_same || (is_asked && !node->part.is_container),
-        .is_made = is_asked && asked->has_content,
+        .is_made = (is_asked && asked->has_content) || (has_header && !node->part.is_container),
         .is_container = node->part.is_container,
         .is_either = has_header && has_readings_only(node)};
     /* The bytes of what is carried are its carrier's, which are compared. */

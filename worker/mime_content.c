@@ -183,6 +183,13 @@ struct slice mime_bytes_decode(struct mime *mime, struct mime_node *node, struct
     return slice_of(out, n);
 }
 
+struct slice mime_bytes_again(struct mime *mime, struct mime_node *node, struct slice bytes)
+{
+    bytes = within_limit(mime, node, MIME_ENCODING_IDENTITY, bytes, (size_t)mime->decoded_left);
+    count_limited(mime, bytes.len);
+    return bytes;
+}
+
 /* The encoded bytes that are left. */
 static struct slice rest_of(const struct mime_node *node)
 {

@@ -83,6 +83,8 @@ static const char *by_text(struct slice head)
 {
     if (head.len >= 3 && memcmp(head.data, "\xef\xbb\xbf", 3) == 0)
         head = slice_of(head.data + 3, head.len - 3);
+    if (mime_begins_as_message(head))
+        return "message/rfc822";
     head = mime_trim(head);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (mime_begins_with(head, texts[i].start))

@@ -283,6 +283,12 @@ void mime_inside_read(struct mime *mime, struct mime_found *found, struct mime_n
 struct mime_node *mime_inside_add(
     struct mime_inside *inside, const char *type, const char *encoding, struct slice content);
 void mime_inside_name(struct mime *mime, struct mime_node *node, struct slice utf8);
+/* mime_letter.c */
+/* By its first field. */
+bool mime_begins_as_message(struct slice content);
+/* Whether an attachment of another type is a message to those who open it: by its names, or by how
+ * it begins. */
+bool mime_is_letter(const struct mime_node *node);
 /* mime_tnef.c */
 bool mime_tnef_is_at(struct slice bytes);
 void mime_tnef_read(struct mime_inside *inside, struct slice bytes);
@@ -335,6 +341,9 @@ enum mime_encoding {
 enum mime_encoding mime_encoding_of(const struct mime_part *part);
 /* Decodes bytes for node, counting against worker.max_decoded. */
 struct slice mime_bytes_decode(struct mime *mime, struct mime_node *node, struct slice bytes);
+/* Bytes of the node that are read once more, as they stand: as many as worker.max_decoded leaves,
+ * counted as if they had been decoded. */
+struct slice mime_bytes_again(struct mime *mime, struct mime_node *node, struct slice bytes);
 /* At least the first n decoded bytes, or all: what was decoded already, and no more than about
  * that. */
 struct slice mime_content_head(struct mime *mime, struct mime_node *node, size_t n);

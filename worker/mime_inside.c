@@ -1,7 +1,8 @@
 /*
- * Parts in the content of a part that is no container: attachments in TNEF (winmail.dat), and
- * uuencoded and yEnc blocks in texts, which mail readers show as attachments. The carrier keeps its
- * content and stays a leaf; what it carries are its children.
+ * Parts in the content of a part that is no container: attachments in TNEF (winmail.dat),
+ * uuencoded and yEnc blocks in texts, which mail readers show as attachments, and messages attached
+ * under another type. The carrier keeps its content and stays a leaf; what it carries are its
+ * children.
  */
 #include "worker/mime_impl.h"
 
@@ -129,24 +130,44 @@ static bool may_begin_block(const struct mime_node *node)
     return false;
 }
 
+/* What is in a part. */
+enum carried { CARRIED_NOTHING = 0, CARRIED_TNEF, CARRIED_LETTER, CARRIED_BLOCKS };
+
+static enum carried look_for(const struct mime_node *carrier)
+{
+    if (is_tnef(carrier))
+        return CARRIED_TNEF;
+    if (mime_is_letter(carrier))
+        return CARRIED_LETTER;
+    const bool may = may_have_blocks(carrier) && (!is_encoded(carrier) || may_begin_block(carrier));
+    return may ? CARRIED_BLOCKS : CARRIED_NOTHING;
+}
+
+static void add_letter(struct mime_inside *inside, struct slice content)
+{
+    if (!is_encoded(inside->carrier))
+        content = mime_bytes_again(inside->mime, inside->carrier, content);
+    (void)mime_inside_add(inside, "message/rfc822", "", content);
+}
+
 void mime_inside_read(struct mime *mime, struct mime_found *found, struct mime_node *carrier)
 {
     struct mime_inside inside = {.mime = mime, .found = found, .carrier = carrier};
     if (carrier->part.is_container || carrier->part.content.len == 0)
         return;
-    bool has_tnef = is_tnef(carrier);
-    if (!has_tnef && !may_have_blocks(carrier))
-        return;
-    if (!has_tnef && is_encoded(carrier) && !may_begin_block(carrier))
+    const enum carried what = look_for(carrier);
+    if (what == CARRIED_NOTHING)
         return;
     struct slice content = mime_node_content(mime, carrier);
     if (carrier->part.depth >= (uint32_t)mime->conf->worker.max_depth) {
-        if (has_tnef || mime_blocks_are_in(content))
+        if (what != CARRIED_BLOCKS || mime_blocks_are_in(content))
             mime_defect_add(mime, carrier, MIME_DEFECT_TOO_DEEP, NULL);
         return;
     }
-    if (has_tnef)
+    if (what == CARRIED_TNEF)
         mime_tnef_read(&inside, content);
+    else if (what == CARRIED_LETTER)
+        add_letter(&inside, content);
     else
         mime_blocks_read(&inside, content);
 }

@@ -1,4 +1,4 @@
-"""Mails with parts in parts that are no containers, TNEF, uuencode and yEnc: each with the parts that must be seen."""
+"""Mails with parts in parts that are no containers, TNEF, uuencode, yEnc, messages of another type: each with the parts that must be seen."""
 
 import base64
 import hashlib
@@ -50,7 +50,17 @@ def deep(levels):
     return data
 
 
+def letters(levels, line=b"x\r\n", lines=1):
+    data = b"Subject: y\r\n\r\n" + line * lines
+    for _ in range(levels):
+        data = mail(data, BINARY, "8bit", "a.eml")
+    return data
+
+
 EML = b"Subject: y\r\nContent-Type: multipart/mixed; boundary=q\r\n\r\n--q\r\nContent-Type: text/plain; name=run.exe\r\n\r\nx\r\n--q--\r\n"
+RECEIVED = b"Received: from a by b; Sun, 22 Nov 2026 10:00:00 +0000\r\nFrom: a@example.org\r\n"
+BINARY = "application/octet-stream"
+IN_EML = [("1.1", [], None), ("1.1.1", [], None), ("1.1.1.1", ["run.exe"], b"x")]
 ONE = t.attached(EXE, b"run.exe")
 
 CASES = {
@@ -125,6 +135,24 @@ CASES = {
     "yEnc and uuencode": Case(lambda: mail(a.yencoded(EXE, "run.exe") + text(a.uuencoded(OTHER, "b.txt"))),
                               [("1.1", ["run.exe"], EXE), ("1.2", ["b.txt"], OTHER)]),
     "yEnc without a name": Case(lambda: mail(a.yencoded(EXE, "").replace(b" name=", b"")), [("1.1", [], EXE)]),
+    # messages under another type
+    "a mail as octet-stream": Case(lambda: mail(EML, BINARY, "base64", "a.eml"), IN_EML),
+    "a mail as octet-stream, not encoded": Case(lambda: mail(EML, BINARY, "8bit", "a.eml"), IN_EML),
+    "a mail as text": Case(lambda: mail(EML, "text/plain; name=a.eml", "base64"), IN_EML),
+    "a mail with letters of any case": Case(lambda: mail(EML, BINARY, "quoted-printable", '"A.EML"'), IN_EML),
+    "a mail with an encoded name": Case(lambda: mail(EML, BINARY, "base64", '"=?utf-8?q?a=2Eeml?="'), IN_EML),
+    "a mail whose second name says it": Case(lambda: mail(EML, BINARY + "; name=a.eml", "base64", "a.txt"), IN_EML, ["conflicting-names"]),
+    "a mail that begins as one": Case(lambda: mail(RECEIVED + EML, BINARY, "base64", "a.bin"), IN_EML),
+    "a text that is a mail": Case(lambda: mail(RECEIVED + EML, "text/plain", "base64", "a.txt"), IN_EML),
+    "a mail in a mail, both as octet-stream": Case(
+        lambda: mail(mail(EML, BINARY, "base64", "b.eml"), BINARY, "base64", "a.eml"),
+        [("1.1", [], None), ("1.1.1", ["b.eml"], EML)] + [("1.1.1" + path[1:], names, content) for path, names, content in IN_EML]),
+    "mails in mails, 200 levels": Case(lambda: letters(200), [("1.1", [], None), ("1.1.1", ["a.eml"], None)], ["too-deep"]),
+    "a large mail, 48 levels": Case(lambda: letters(24, b"x" * 70 + b"\r\n", 20000), [
+        ("1" + ".1" * i, ["a.eml"] if i % 2 == 0 and i < 48 else [], None) for i in range(1, 49)]),
+    "a text that begins as a mail": Case(lambda: mail(RECEIVED + EML, "text/plain", "8bit"), []),
+    "a log of a chat": Case(lambda: mail(b"From: Ann\r\nhello\r\nFrom: Bob\r\nhi\r\n", "text/plain", "8bit", "chat.txt"), []),
+    "a list of dates": Case(lambda: mail(b"Date: Monday\r\n\r\nDate: Tuesday\r\n", "text/plain", "8bit", "dates.txt"), []),
     # in one another
     "a zip in uuencode": Case(lambda: mail(text(a.uuencoded(a.zip_of((b"in.exe", EXE)), "a.zip"))),
                               [("1.1", ["a.zip"], a.zip_of((b"in.exe", EXE)))]),

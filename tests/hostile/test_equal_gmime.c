@@ -248,7 +248,8 @@ static bool has_something(struct comparison *c, const struct gmime_part *part)
     return part->content.len > 0 || part->n_fields > 0;
 }
 
-/* Parts that GMime has not at this place: what is carried in TNEF, uuencode or yEnc, and nothing.
+/* Parts that GMime has not at this place: what is carried in TNEF, uuencode, yEnc or a file, and
+ * nothing.
  */
 static bool is_ours_alone(
     struct comparison *c, const struct mime_part *ours, const struct gmime_part *theirs)
@@ -449,7 +450,8 @@ static uint32_t print_totals(const struct totals *totals)
         known += totals->known[i];
     }
     known += print_known(totals->nothings, "two boundary lines on end: no empty part between them");
-    known += print_known(totals->carried, "parts carried in TNEF, uuencode or yEnc: not listed");
+    known +=
+        print_known(totals->carried, "parts carried in TNEF, uuencode, yEnc or a file: not listed");
     for (int i = 0; i < ASPECT_COUNT; i++) {
         if (totals->unknown[i] > 0)
             printf("DIFFERENT: %u in %s\n", totals->unknown[i], aspect_names[i]);

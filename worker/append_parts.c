@@ -54,10 +54,16 @@ static bool is_found(const struct search *search, const struct mime_node *node)
     return false;
 }
 
+static struct slice text_now(const struct search *search, const struct mime_node *node)
+{
+    const struct mime_part *now = edit_reading_now(search->job, &node->part);
+    return now != NULL ? mime_text(now->mime, now) : slice_of("", 0);
+}
+
 /* Inline PGP: what it covers must stay as it is, and what follows it is suspicious. */
 static const char *armour_of(struct search *search, const struct mime_node *node)
 {
-    const struct slice text = mime_trim(edit_text_now(search->job, &node->part));
+    const struct slice text = mime_trim(text_now(search, node));
     if (mime_begins_with(text, "-----begin pgp signed message-----"))
         return "signed";
     return mime_begins_with(text, "-----begin pgp message-----") ? "encrypted" : NULL;
@@ -101,7 +107,7 @@ static bool collect_root(struct search *search, const struct mime_node *node)
 
 static bool is_blank(struct search *search, const struct mime_node *node)
 {
-    return is_readable(search, node) && mime_is_blank(edit_text_now(search->job, &node->part));
+    return is_readable(search, node) && mime_is_blank(text_now(search, node));
 }
 
 /* The last that has text; of those without any words, which programs put behind attachments, the

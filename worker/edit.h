@@ -89,9 +89,11 @@ void edit_part_now(struct job *job, const struct mime_part *part, struct edit_no
 /* NULL, or why a part cannot get content of its own: it is a container, one to some readers, or
  * stands in content that cannot be encoded again. Borrowed. */
 const char *edit_refuse_content(const struct mime_part *part);
-/* The same content decoded; and as text, as mime_text has it. */
+/* The same content decoded. */
 struct slice edit_content_now(struct job *job, const struct mime_part *part);
-struct slice edit_text_now(struct job *job, const struct mime_part *part);
+/* The part as a reader finds it with them, on its own: for its text. part itself when it has no
+ * changes; NULL when it is gone. */
+const struct mime_part *edit_reading_now(struct job *job, const struct mime_part *part);
 /* "\r\n", or "\n" in a message that has these. */
 const char *edit_line_end(const struct mime_part *part);
 

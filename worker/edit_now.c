@@ -84,15 +84,12 @@ struct slice edit_content_now(struct job *job, const struct mime_part *part)
     return mime_content(mime, mime_root(mime));
 }
 
-struct slice edit_text_now(struct job *job, const struct mime_part *part)
+const struct mime_part *edit_reading_now(struct job *job, const struct mime_part *part)
 {
     const struct mime_node *node = mime_node_of(job->mime, part);
     struct edit_now now;
     edit_part_now(job, part, &now);
-    if (now.is_gone)
-        return slice_of("", 0);
-    if (!has_changes(job, node))
-        return mime_text(job->mime, part);
-    struct mime *mime = read_piece(job, header_now(job, node), now.encoded);
-    return mime_text(mime, mime_root(mime));
+    if (now.is_gone || !has_changes(job, node))
+        return now.is_gone ? NULL : part;
+    return mime_root(read_piece(job, header_now(job, node), now.encoded));
 }

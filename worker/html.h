@@ -12,8 +12,9 @@
 #include "common/buf.h"
 
 /* The text that is shown: tags removed, scripts, styles and titles left out, block elements as line
- * breaks, references decoded, blanks joined. At most max bytes; in the arena. */
-struct slice html_text(struct slice html, size_t max, struct arena *arena);
+ * breaks, references decoded, blanks joined. At most max bytes, of which no more than html.len are
+ * ever needed; in the arena. *is_cut_out (may be NULL): whether there was more. */
+struct slice html_text(struct slice html, size_t max, struct arena *arena, bool *is_cut_out);
 
 /* The charset that a <meta> in the first 1024 bytes names (HTML standard, prescan), lower case, in
  * the arena; "" when there is none. One of two bytes a unit means UTF-8 there. */
@@ -43,7 +44,7 @@ typedef void (*html_link_cb)(const struct html_link *link, void *context);
 /*
  * Each address in attributes (href, src, srcset, action, style …, meta refresh), in style sheets,
  * and, with_text, in the text, in order. In comments and scripts too: some programs show what they
- * hold. Values over 64 KiB are left out. Any scheme.
+ * hold. Any scheme.
  */
 void html_links_each(
     struct slice html, bool with_text, struct arena *arena, html_link_cb cb, void *context);

@@ -7,8 +7,6 @@
 #include "worker/mime_impl.h"
 #include "worker/url_text.h"
 
-enum { VALUE_MAX = 65536 };
-
 struct walk {
     struct slice html;
     struct arena *arena;
@@ -164,7 +162,7 @@ static void on_attribute(struct walk *walk, const struct html_attribute *attribu
             each = linkings[i].each;
     }
     const struct slice value = attribute->value;
-    if (each == NULL || value.data == NULL || value.len == 0 || value.len > VALUE_MAX)
+    if (each == NULL || value.data == NULL || value.len == 0)
         return;
     const size_t from = (size_t)(value.data - walk->html.data), quote = attribute->quote != 0;
     struct html_link link = {.place = HTML_LINK_ATTRIBUTE,

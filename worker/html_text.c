@@ -59,10 +59,13 @@ static size_t put_word(struct writer *w, struct slice text, size_t i)
     size_t n = 1;
     while (i + n < text.len && !html_is_space(text.data[i + n]) && text.data[i + n] != '&')
         n++;
-    if (n + 1 > w->out.max - w->out.len) /* one very long word: what fits of it */
-        w->is_full = true;
-    else
-        put(w, text.data + i, n);
+    const size_t room = w->out.max - w->out.len;
+    size_t len = n + 1 > room ? (room > 0 ? room - 1 : 0) : n; /* one very long word: what fits */
+    while (len < n && len > 0 && ((uint8_t)text.data[i + len] & 0xc0) == 0x80)
+        len--;
+    if (len > 0)
+        put(w, text.data + i, len);
+    w->is_full = w->is_full || len < n;
     return i + n;
 }
 
@@ -114,7 +117,7 @@ static void on_tag(struct writer *w, const struct html_token *token)
         w->has_space = true;
 }
 
-struct slice html_text(struct slice html, size_t max, struct arena *arena)
+struct slice html_text(struct slice html, size_t max, struct arena *arena, bool *is_cut_out)
 {
     struct writer w = {0};
     struct html_scan scan;
@@ -132,6 +135,8 @@ struct slice html_text(struct slice html, size_t max, struct arena *arena)
     }
     struct slice text = slice_of(arena_memdup0(arena, w.out.data, w.out.len), w.out.len);
     buf_clear(&w.out);
+    if (is_cut_out != NULL)
+        *is_cut_out = w.is_full;
     return text;
 }
 

@@ -31,7 +31,7 @@ static int module_text(lua_State *L)
     lua_settop(L, 1);
     struct arena *arena = lapi_arena_push(L);
     const struct slice html = check_utf8(L, arena);
-    lapi_push_slice(L, html_text(html, html.len + 1, arena));
+    lapi_push_slice(L, html_text(html, html.len + 1, arena, NULL));
     lapi_arena_end(L, ARENA_INDEX);
     return 1;
 }

@@ -92,7 +92,7 @@ static bool is_there(struct call *call)
     uint32_t n;
     const struct mime_part *const *parts = mime_parts(call->mime, &n);
     const struct slice wanted =
-        call->is_html ? html_text(call->text, call->text.len + 1, call->arena) : call->text;
+        call->is_html ? html_text(call->text, call->text.len + 1, call->arena, NULL) : call->text;
     for (uint32_t i = 0; i < n; i++) {
         const struct mime_part *part = parts[i];
         const bool is_text = strcmp(part->type, "text/plain") == 0 || append_is_html(part->type);

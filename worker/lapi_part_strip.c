@@ -57,7 +57,11 @@ static const char *strip(struct job *job, const struct mime_part *part)
     const struct mime_part *spare = find_spare(job, mime_node_of(job->mime, part));
     if (spare != NULL)
         return edit_drop(job, spare, slice_of(NULL, 0));
-    const char *wrong = edit_set_content(job, part, edit_text_now(job, part), EDIT_REMOVES);
+    const struct mime_part *now = edit_reading_now(job, part);
+    const struct slice text = mime_whole_text(now->mime, now);
+    if (mime_is_cut(now->mime))
+        return "the message is over worker.max_decoded, and not all of it was decoded";
+    const char *wrong = edit_set_content(job, part, text, EDIT_REMOVES);
     if (wrong == NULL)
         wrong = edit_set_header(
             job, part, slice_text("Content-Type"), slice_text("text/plain; charset=utf-8"));

@@ -90,6 +90,8 @@ uint64_t mime_decoded_bytes(const struct mime *mime);
 /* The part's text as UTF-8 (text/html with tags removed); empty for other types. Bounded by
  * worker.max_text. */
 struct slice mime_text(struct mime *mime, const struct mime_part *part);
+/* The same to the end of its content. */
+struct slice mime_whole_text(struct mime *mime, const struct mime_part *part);
 /* The text a person would read: text/plain, failing that text/html. */
 struct slice mime_message_text(struct mime *mime);
 /* A header value of the part, decoded to UTF-8; data NULL when absent. */

@@ -82,8 +82,7 @@ static bool is_ascii(struct slice s)
     return true;
 }
 
-/* At most max bytes, not in the middle of a character. */
-static struct slice cut_utf8(struct slice s, size_t max)
+struct slice mime_cut_utf8(struct slice s, size_t max)
 {
     if (s.len <= max)
         return s;
@@ -95,7 +94,7 @@ static struct slice cut_utf8(struct slice s, size_t max)
 struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *arena)
 {
     if (is_ascii(bytes))
-        return cut_utf8(bytes, max);
+        return mime_cut_utf8(bytes, max);
     if (bytes.len > max)
         bytes.len = max;
     size_t high = 0;
@@ -108,7 +107,7 @@ struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *aren
         uint32_t mapped = c >= 0x80 && c < 0xa0 ? windows1252_high[c - 0x80] : c;
         n += put_utf8(mapped != 0 ? mapped : c, out + n);
     }
-    return cut_utf8(slice_of(out, n), max);
+    return mime_cut_utf8(slice_of(out, n), max);
 }
 
 struct slice mime_latin1(struct slice bytes, struct arena *arena)
@@ -133,7 +132,7 @@ static struct slice repaired_utf8(struct slice bytes, size_t max, struct arena *
     struct buf buf;
     buf_init(&buf, bytes.len * 3 + 16);
     (void)text_to_utf8(&buf, bytes); /* the cap is what the worst input needs */
-    return cut_utf8(keep(&buf, arena), max);
+    return mime_cut_utf8(keep(&buf, arena), max);
 }
 
 struct slice mime_guess_utf8(struct slice bytes, struct arena *arena)
@@ -223,7 +222,7 @@ static struct slice by_iconv(
     iconv_t cd = is_charset_name(charset) ? g_mime_iconv_open("UTF-8", charset) : (iconv_t)-1;
     if (cd == (iconv_t)-1) {
         *is_known_out = false;
-        return cut_utf8(mime_guess_utf8(bytes, arena), max);
+        return mime_cut_utf8(mime_guess_utf8(bytes, arena), max);
     }
     struct slice text = convert(cd, bytes, max, arena);
     g_mime_iconv_close(cd);
@@ -237,10 +236,10 @@ struct slice mime_to_utf8(
     struct slice text;
     switch (family_of(charset)) {
     case FAMILY_NONE:
-        text = cut_utf8(mime_guess_utf8(bytes, arena), max);
+        text = mime_cut_utf8(mime_guess_utf8(bytes, arena), max);
         break;
     case FAMILY_UTF8:
-        text = text_is_utf8(bytes) ? cut_utf8(bytes, max) : repaired_utf8(bytes, max, arena);
+        text = text_is_utf8(bytes) ? mime_cut_utf8(bytes, max) : repaired_utf8(bytes, max, arena);
         break;
     case FAMILY_LATIN1:
         text = mime_windows1252(bytes, max, arena);

@@ -83,10 +83,13 @@ struct mime_node {
     struct slice measured;      /* what may be decoded of it; its size is known and counted */
     size_t measured_size;
     bool has_measured;
-    size_t whole_size; /* decoded, were there no limit; known when the content was inspected */
-    bool has_checked;  /* encoding was checked for defects */
-    struct slice text;
+    size_t whole_size;   /* decoded, were there no limit; known when the content was inspected */
+    bool has_checked;    /* encoding was checked for defects */
+    struct slice source; /* its content in UTF-8, tags and all */
+    bool has_source;
+    struct slice text; /* of that, up to worker.max_text */
     bool has_text;
+    bool is_text_cut;
     const char *detected;                  /* NULL: not looked yet */
     const struct archive_listing *archive; /* NULL: not listed yet */
 };
@@ -315,6 +318,8 @@ bool mime_word_next(struct slice value, size_t *pos, struct mime_word *out);
  * be NULL): whether the charset could be converted. */
 struct slice mime_to_utf8(
     struct slice bytes, const char *charset, size_t max, struct arena *arena, bool *is_known_out);
+/* At most max bytes of UTF-8, not in the middle of a character. */
+struct slice mime_cut_utf8(struct slice s, size_t max);
 /* UTF-8 when it is valid, else windows-1252. */
 struct slice mime_guess_utf8(struct slice bytes, struct arena *arena);
 struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *arena);

@@ -65,18 +65,44 @@ static struct slice without_mark(struct slice text)
     return has_mark ? slice_of(text.data + 3, text.len - 3) : text;
 }
 
-/* Its content in UTF-8, tags and all. */
-static struct slice source_of(struct mime *mime, struct mime_node *node)
+/* Tables of iconv make at most three bytes of one, but for a few nobody writes mail in. */
+static struct slice make_source(struct mime *mime, struct mime_node *node)
 {
+    enum { WORST = 3, SPARE = 64 };
     bool is_known;
     struct slice bytes = mime_content(mime, &node->part);
     const char *charset = charset_of(mime, &node->part, bytes);
-    struct slice text = mime_to_utf8(bytes, charset, max_text(mime), mime->arena, &is_known);
+    struct slice text =
+        mime_to_utf8(bytes, charset, WORST * bytes.len + SPARE, mime->arena, &is_known);
     if (!is_known && charset == node->part.charset)
         mime_defect_add(mime, node, MIME_DEFECT_UNKNOWN_CHARSET, charset);
-    if (bytes.len > max_text(mime))
+    if (text.len > WORST * bytes.len)
         mime_defect_add(mime, node, MIME_DEFECT_TEXT_TOO_LONG, NULL);
     return without_mark(text);
+}
+
+/* Its content in UTF-8, tags and all. */
+static struct slice source_of(struct mime *mime, struct mime_node *node)
+{
+    if (!node->has_source) {
+        node->has_source = true;
+        node->source = make_source(mime, node);
+    }
+    return node->source;
+}
+
+/* What is limited is the text that comes out: nothing that stands before it uses the limit up. */
+static void make_text(struct mime *mime, struct mime_node *node)
+{
+    const struct slice source = source_of(mime, node);
+    if (is_html(&node->part)) {
+        node->text = html_text(source, max_text(mime), mime->arena, &node->is_text_cut);
+    } else {
+        node->text = mime_cut_utf8(source, max_text(mime));
+        node->is_text_cut = node->text.len < source.len;
+    }
+    if (node->is_text_cut)
+        mime_defect_add(mime, node, MIME_DEFECT_TEXT_TOO_LONG, NULL);
 }
 
 struct slice mime_text(struct mime *mime, const struct mime_part *part)
@@ -86,11 +112,22 @@ struct slice mime_text(struct mime *mime, const struct mime_part *part)
     struct mime_node *node = mime_node_of(mime, part);
     if (!node->has_text) {
         node->has_text = true;
-        node->text = source_of(mime, node);
-        if (is_html(part))
-            node->text = html_text(node->text, max_text(mime), mime->arena);
+        make_text(mime, node);
     }
     return node->text;
+}
+
+struct slice mime_whole_text(struct mime *mime, const struct mime_part *part)
+{
+    if (!is_text(part))
+        return slice_of("", 0);
+    struct mime_node *node = mime_node_of(mime, part);
+    const struct slice source = source_of(mime, node);
+    if (!is_html(part))
+        return source;
+    return node->has_text && !node->is_text_cut
+               ? node->text
+               : html_text(source, source.len + 1, mime->arena, NULL);
 }
 
 static bool is_shown(const struct mime_part *part)
@@ -118,8 +155,16 @@ static struct slice joined_text(struct mime *mime, const char *type)
         }
         if (n == 2)
             (void)buf_put(&all, one.data, one.len);
-        if (buf_put(&all, "\n", 1) < 0 || buf_put(&all, text.data, text.len) < 0)
+        const size_t room = all.max - all.len;
+        const struct slice front = mime_cut_utf8(text, room > 0 ? room - 1 : 0);
+        if (front.len > 0) {
+            (void)buf_put(&all, "\n", 1);
+            (void)buf_put(&all, front.data, front.len);
+        }
+        if (front.len < text.len) {
+            mime_defect_add(mime, mime->nodes[i], MIME_DEFECT_TEXT_TOO_LONG, NULL);
             break;
+        }
     }
     if (n > 1)
         one = slice_of(arena_memdup0(mime->arena, all.data, all.len), all.len);
@@ -197,7 +242,7 @@ const char *const *mime_urls(struct mime *mime, uint32_t *n_out)
             if (is_html(mime->parts[i]))
                 html_links_each(
                     source_of(mime, mime->nodes[i]), false, mime->arena, on_link, &urls);
-            add_urls_of_text(&urls, mime_text(mime, mime->parts[i]));
+            add_urls_of_text(&urls, mime_whole_text(mime, mime->parts[i]));
         }
     }
     *n_out = mime->n_urls;

@@ -1,5 +1,6 @@
 """Modules that look into and change the content of mail: postern.html, postern.url, postern.disclaimer, and part:strip_html."""
 
+import base64
 import email
 import email.policy
 import os
@@ -169,6 +170,20 @@ class StripHtml(Content):
                              ("part:set_content('x'); part:strip_html()", "x")):
             _, new = self.run_lua(f"local part = msg.root {code} part:strip_html()", b"Subject: x\r\nMIME-Version: 1.0\r\n" + self.PAGE)
             self.assertEqual([(kind, text.rstrip("\n")) for kind, text in self.leaves(new)], [("text/plain", wanted)], code)
+
+    def test_text_over_the_limit_of_texts(self):
+        page = b"Subject: x\r\nContent-Type: text/html\r\n\r\n<p>Hello<img src='data:," + b"x\r\n" * 2000 + b"'> " + b"words\r\n" * 500 + b"LAST"
+        _, new = self.run_lua("eq(msg.root:strip_html(), true)", page, ("-o", "worker.max_text=1K"))
+        self.assertEqual(new.get_content().split(), ["Hello"] + ["words"] * 500 + ["LAST"])
+
+    def test_content_that_was_cut(self):
+        page = (b"Subject: x\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+                + base64.encodebytes(b"<p>word</p>\r\n" * 10000).replace(b"\n", b"\r\n"))
+        for code in ("", "msg:append_text('x')"):
+            answer, _ = self.run_lua(code + """
+                local ok, err = pcall(msg.root.strip_html, msg.root)
+                eq(ok, false) assert(err:find("over worker.max_decoded", 1, true), err)""", page, ("-o", "worker.max_decoded=64K"))
+            self.assertEqual("replace_body" in str(answer["actions"]), code != "")
 
     def test_text_that_is_html_now(self):
         _, new = self.run_lua("msg.root:replace{ type = 'text/html', body = '<i>x</i>' } eq(msg.root:strip_html(), true)", b"Subject: x\r\n\r\ny\r\n")

@@ -65,7 +65,11 @@ static void check_html(struct slice bytes, struct arena *arena)
     check(text_to_utf8(&buf, bytes) == 0);
     struct slice html = slice_of(arena_memdup0(arena, buf.data, buf.len), buf.len);
     buf_clear(&buf);
-    check(text_is_utf8(html_text(html, 4096, arena)));
+    bool is_cut;
+    const struct slice whole = html_text(html, html.len + 1, arena, &is_cut);
+    check(!is_cut && text_is_utf8(whole));
+    const struct slice front = html_text(html, 64, arena, &is_cut);
+    check(text_is_utf8(front) && front.len <= 64 && (is_cut || slice_equal(front, whole)));
     html_links_each(html, true, arena, on_link, &html);
     check_place(bytes, arena);
     html_meta_charset(bytes, arena);

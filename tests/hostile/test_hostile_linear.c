@@ -81,6 +81,12 @@ static const struct row {
         "--b\r\nContent-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: "
         "base64\r\n\r\nQUJD\r\n",
         "--b--\r\n", 20000},
+    {"HTML", "Content-Type: text/html\r\n\r\n",
+        "<p title='%u'>&amp; <a href='http://x/%u'>http://y/%u</a><!-- <b> -->\r\n", "", 200000},
+    {"HTML in an attribute", "Content-Type: text/html\r\n\r\n<p style='", "url(http://x/%u) ",
+        "'>x", 500000},
+    {"HTML that is one comment", "Content-Type: text/html; charset=koi8-r\r\n\r\n<!-- ",
+        "<b title=%u> \xc1 ", "", 500000},
     {"100 MiB of text", "\r\n", "the quick brown fox jumps over the lazy dog, number %u\r\n", "",
         1820000},
     {"100 MiB of base64", "Content-Transfer-Encoding: base64\r\n\r\n",

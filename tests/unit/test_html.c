@@ -125,7 +125,35 @@ static void test_text(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct arena *arena = arena_new();
-        equal(texts[i].html, html_text(slice_text(texts[i].html), 1000, arena), texts[i].text);
+        equal(
+            texts[i].html, html_text(slice_text(texts[i].html), 1000, arena, NULL), texts[i].text);
+        arena_free(arena);
+    }
+}
+
+static void test_text_limit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *html;
+        size_t max;
+        const char *text;
+        bool is_cut;
+    } rows[] = {
+        {"<!-- a comment --><p title='padding'>abc", 3, "ab", true},
+        {"<!-- a comment --><p title='padding'>abc", 4, "abc", false},
+        {"one two three", 9, "one two t", true},
+        {"abcdefgh", 5, "abcd", true},
+        {"ab\xc3\xa4\xc3\xa4", 4, "ab", true},
+        {"ab\xc3\xa4\xc3\xa4", 5, "ab\xc3\xa4", true},
+        {"abc<!-- nothing more --> ", 4, "abc", false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct arena *arena = arena_new();
+        bool is_cut = !rows[i].is_cut;
+        equal(rows[i].html, html_text(slice_text(rows[i].html), rows[i].max, arena, &is_cut),
+            rows[i].text);
+        assert_int_equal(is_cut, rows[i].is_cut);
         arena_free(arena);
     }
 }
@@ -347,7 +375,7 @@ static void test_linear(void **state)
         memset(html + n, ' ', BYTES - n);
         buf_init(&joined.out, SIZE_MAX / 2);
         assert_true(html_place(joined.html) <= BYTES);
-        html_text(joined.html, BYTES, joined.arena);
+        html_text(joined.html, BYTES, joined.arena, NULL);
         html_links_each(joined.html, true, joined.arena, on_link, &joined);
         buf_clear(&joined.out);
         arena_free(joined.arena);
@@ -361,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_text_limit),
         cmocka_unit_test(test_meta_charset),
         cmocka_unit_test(test_escape),
         cmocka_unit_test(test_links),

@@ -311,6 +311,79 @@ static void limits_cut(void **state)
     mime_fixture_close(&f);
 }
 
+/* Padding takes nothing from the limit, addresses are found behind it, and a cut text counts. */
+static void padding_hides_nothing(void **state)
+{
+    (void)state;
+    static const char *const limits[] = {"worker.max_text=1024", NULL};
+    static const struct {
+        const char *front, *padding, *back; /* of a message */
+        const char *text_end, *defects, *urls;
+    } rows[] = {
+        {"Content-Type: text/html\r\n\r\n<!--", "padding\r\n", "--><a href='http://x/'>LAST</a>",
+            "LAST", "", "http://x/"},
+        {"Content-Type: text/html\r\n\r\n<img src='data:", "x\r\n", "'>LAST http://x/ ",
+            "LAST http://x/", "", "http://x/"},
+        {"Content-Type: text/html\r\n\r\n", "<b></b>\r\n", "<a href='http://x/?", "", "", ""},
+        {"Content-Type: text/html\r\n\r\n<a href='http://x/?", "<b></b>\r\n", "'>LAST</a>", "LAST",
+            "", "http://x/?<b></b>"},
+        {"Content-Type: text/html\r\n\r\n<p>", "word\r\n", "<a href='http://x/'>http://y/",
+            "word word", "text-too-long", "http://x/ http://y/"},
+        {"Content-Type: text/plain\r\n\r\n", "word\r\n", "http://x/\r\n", "word\r\nword",
+            "text-too-long", "http://x/"},
+        {"Content-Type: text/plain; charset=koi8-r\r\n\r\n", "\xc1\r\n", " http://x/\r\n",
+            "\xd0\xb0", "text-too-long", "http://x/"},
+        {"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\n",
+            "word\r\n", "\r\n--b\r\n\r\nhttp://x/\r\n--b--\r\n", "word", "text-too-long",
+            "http://x/"},
+    };
+    enum { TIMES = 20000 };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct mime_fixture f;
+        struct buf mail;
+        uint32_t n;
+        mime_fixture_open(&f, limits);
+        buf_init(&mail, 1 << 20);
+        (void)buf_put(&mail, rows[i].front, strlen(rows[i].front));
+        for (int k = 0; k < TIMES; k++)
+            (void)buf_put(&mail, rows[i].padding, strlen(rows[i].padding));
+        (void)buf_put(&mail, rows[i].back, strlen(rows[i].back));
+        mime_fixture_read(&f, mail.data, mail.len);
+        const char *const *found = mime_urls(f.mime, &n);
+        const char *list = joined(&f, found, n);
+        assert_int_equal(strncmp(list, rows[i].urls, strlen(rows[i].urls)), 0);
+        assert_int_equal(n > 0, rows[i].urls[0] != '\0');
+        const struct slice text = mime_message_text(f.mime);
+        const char *copy = arena_memdup0(f.arena, text.data, text.len);
+        assert_true(text.len <= 1024);
+        assert_non_null(strstr(copy, rows[i].text_end));
+        assert_string_equal(mime_fixture_defects(&f), rows[i].defects);
+        assert_int_equal(mime_fixture_is_ambiguous(&f), rows[i].defects[0] != '\0');
+        buf_clear(&mail);
+        mime_fixture_close(&f);
+    }
+}
+
+static void texts_together_are_limited(void **state)
+{
+    (void)state;
+    static const char *const limits[] = {"worker.max_text=1024", NULL};
+    struct mime_fixture f;
+    struct buf mail;
+    mime_fixture_open(&f, limits);
+    buf_init(&mail, 1 << 20);
+    (void)buf_printf(&mail, "Content-Type: multipart/mixed; boundary=b\r\n");
+    for (int i = 0; i < 11; i++)
+        (void)buf_printf(&mail, "\r\n--b\r\n\r\n%0100d\r\n", i);
+    mime_fixture_read(&f, mail.data, mail.len);
+    assert_true(mime_message_text(f.mime).len <= 1024);
+    assert_true(mime_message_text(f.mime).len > 1000);
+    assert_true(mime_fixture_has_defect(&f, "text-too-long"));
+    assert_true(mime_fixture_is_ambiguous(&f));
+    buf_clear(&mail);
+    mime_fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +397,8 @@ int main(void)
         cmocka_unit_test(types_are_detected),
         cmocka_unit_test(both_agree),
         cmocka_unit_test(limits_cut),
+        cmocka_unit_test(padding_hides_nothing),
+        cmocka_unit_test(texts_together_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@ struct entity {
     uint32_t n_values;
     struct slice type_value, disposition_value, encoding_value;
     bool has_type, has_disposition, has_encoding, has_id;
+    struct slice description, location;       /* the first of each; data NULL: none */
     const char *disposition_name, *type_name; /* the names of filename= and name= that count */
     bool has_blank_line;
     struct slice *boundaries;
@@ -338,6 +339,15 @@ static const struct content_field *find_field(struct slice name)
     return NULL;
 }
 
+/* Of each the first counts, and it is nothing that readers take apart. */
+static void note_title(struct entity *e, const struct mime_field *field)
+{
+    if (e->description.data == NULL && mime_name_is(field->name, "content-description"))
+        e->description = field->value;
+    else if (e->location.data == NULL && mime_name_is(field->name, "content-location"))
+        e->location = field->value;
+}
+
 static void on_content_field(struct entity *e, const struct mime_field *field)
 {
     const struct content_field *known = find_field(field->name);
@@ -347,6 +357,8 @@ static void on_content_field(struct entity *e, const struct mime_field *field)
         report(e, MIME_DEFECT_ODD_FIELD_NAME, NULL);
     if (known != NULL)
         known->read(e, field->value);
+    else
+        note_title(e, field);
 }
 
 /* The content field whose name a line has if all that has no place in a name is left out; its
@@ -475,9 +487,13 @@ static void read_names(struct entity *e)
     for (uint32_t i = 0; i < e->n_values; i++)
         mime_names_add_field(&names, e->values[i]);
     mime_names_check(&names);
+    e->node->part.filename = names.n > 0 ? names.items[0] : NULL;
+    if (names.n == 0 && e->description.data != NULL)
+        mime_names_add_title(&names, e->description, false);
+    if (e->node->part.filename == NULL && e->location.data != NULL)
+        mime_names_add_title(&names, e->location, true);
     e->node->part.filenames = names.items;
     e->node->part.n_filenames = names.n;
-    e->node->part.filename = names.n > 0 ? names.items[0] : NULL;
 }
 
 static void report_specials(struct entity *e)

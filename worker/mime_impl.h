@@ -228,6 +228,10 @@ void mime_names_add_field(struct mime_names *names, struct slice value);
 /* The name in the "begin" line of uuencoded content. */
 void mime_names_add_uu(struct mime *mime, struct mime_node *node);
 
+/* mime_name_title.c: what a Content-Description, or a Content-Location (is_address), has that looks
+ * like the name of a file. Reports no defects. */
+void mime_names_add_title(struct mime_names *names, struct slice value, bool is_address);
+
 /* mime_name_variant.c: what becomes of a name (UTF-8), and what is odd about it. */
 /* Calls cb with the name without folders, unseen characters, codes … where that is another. */
 void mime_name_variants_each(

@@ -209,6 +209,24 @@ def extended_tricks():
         trick("extended", name, source, disposition("attachment; " + value), names, defects=kinds, ambiguous=is_ambiguous)
 
 
+def title_tricks():
+    """Names that some readers take from other fields when a part has none."""
+    rows = [
+        ("name in the description", "Content-Description: evil.exe", ["evil.exe"]),
+        ("name with blanks in the description", "Content-Description: my evil.exe", ["my evil.exe"]),
+        ("encoded name in the description", "Content-Description: =?utf-8?q?evil=2Eexe?=", ["evil.exe"]),
+        ("folder in the description", "Content-Description: C:\\x\\evil.exe", ["evil.exe"]),
+        ("folded description", "Content-Description:\n evil.exe", ["evil.exe"]),
+        ("name in the location", "Content-Location: evil.exe", ["evil.exe"]),
+        ("address in the location", "Content-Location: http://www.example.net/a/evil.exe?x=y.txt#z.txt", ["evil.exe"]),
+        ("codes in the location", "Content-Location: /a/evil%2eexe", ["evil.exe"]),
+        ("codes for a folder in the location", "Content-Location: file:///a%2Fevil.exe", ["evil.exe"]),
+        ("description and location", "Content-Description: good.txt\nContent-Location: evil.exe", ["good.txt", "evil.exe"]),
+    ]
+    for name, header, names in rows:
+        trick("titles", name, "readers that show it", part("Content-Type: application/octet-stream\n" + header), names, ambiguous=False)
+
+
 def field_tricks():
     """Content fields that say two things, or are written so that some do not see them."""
     for first, second, is_first_evil in (("attachment; filename=good.txt", "attachment; filename=evil.exe", False),

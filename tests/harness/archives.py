@@ -206,15 +206,16 @@ def lzh_of(*files):
     return out + b"\0"
 
 
-def seven_zip_of(*files, coder=b"\x01\x00", names_encrypted=False):
-    """One stream; coder: how its bytes are packed (stored). names_encrypted: the header is said to be AES."""
+def seven_zip_of(*files, coder=b"\x01\x00", pack=bytes, names_encrypted=False):
+    """One stream; coder: how its bytes are packed (stored), pack: packs them so. names_encrypted: the header is said to be AES."""
     def number(n):
         return bytes([n]) if n < 0x80 else bytes([0x80 | n >> 8, n & 0xff])
-    data = b"".join(body for _, body in files)
+    plain = b"".join(body for _, body in files)
+    data = pack(plain)
     if names_encrypted:
         coder = b"\x24\x06\xf1\x07\x01" + b"\x02\x13\x00"
     streams = (b"\x06" + number(0) + b"\x01\x09" + number(len(data)) + b"\x00"
-               + b"\x07\x0b\x01\x00\x01" + coder + b"\x0c" + number(len(data)) + b"\x00")
+               + b"\x07\x0b\x01\x00\x01" + coder + b"\x0c" + number(len(plain)) + b"\x00")
     if names_encrypted:
         header = b"\x17" + streams + b"\x00"
     else:

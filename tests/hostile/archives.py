@@ -24,7 +24,9 @@ class Case:
 
 def wants_memory(size):
     """A 7z in LZMA with a dictionary of that size, which has to be there before the first byte comes out."""
-    return a.seven_zip_of(*PAIR, coder=b"\x23\x03\x01\x01\x05\x5d" + size.to_bytes(4, "little"))
+    def pack(data):
+        return a.lzma.compress(data, a.lzma.FORMAT_RAW, filters=[{"id": a.lzma.FILTER_LZMA1, "dict_size": 4096}])
+    return a.seven_zip_of(*PAIR, coder=b"\x23\x03\x01\x01\x05\x5d" + size.to_bytes(4, "little"), pack=pack)
 
 
 def two_names(local_name, central_name):

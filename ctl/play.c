@@ -14,7 +14,7 @@
 #include "ctl/session.h"
 #include "worker/job.h"
 
-enum { REPORT_LIMIT_MS = 60000, REPORT_TEXT_MAX = 512 };
+enum { REPORT_TEXT_MAX = 512 };
 
 static json_t *report_new(const char *file, const char *verdict)
 {
@@ -193,7 +193,8 @@ static json_t *play_session(
     session_play(&session);
     isolate_say_step(isolate, "filter_exit", playing->conf->milterd.stage_time);
     script_exit(script, playing->conf->milterd.stage_time);
-    isolate_say_step(isolate, "the report", REPORT_LIMIT_MS);
+    /* It reads the mail again, for which filter_message had this time. */
+    isolate_say_step(isolate, "the report", playing->conf->milterd.message_time);
     json_t *report = report_of(playing, &session);
     session_clear(&session);
     arena_free(arena);

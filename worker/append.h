@@ -70,8 +70,15 @@ bool append_is_html(const char *type);
 
 /* ---- append_once.c ---- */
 
-/* Whether text holds wanted, both UTF-8, when marks of quotation at starts of lines are left out
- * and all blanks and line ends are one blank. */
-bool append_is_there(struct slice text, struct slice wanted, struct arena *arena);
+/*
+ * Whether text holds one of n that are wanted, all UTF-8, when marks of quotation at starts of
+ * lines are left out and all blanks and line ends are one blank. A NUL in what is wanted stands for
+ * anything of up to APPEND_GAP_BYTES.
+ */
+enum { APPEND_GAP_BYTES = 1024 };
+bool append_is_there(
+    struct slice text, const struct slice *wanted, uint32_t n, struct arena *arena);
+/* Whether there is anything to look for in it. */
+bool append_is_wanted(struct slice wanted);
 
 #endif

@@ -10,9 +10,7 @@
 
 #include "common/text.h"
 #include "worker/append.h"
-#include "worker/charset_out.h"
 #include "worker/edit.h"
-#include "worker/html.h"
 #include "worker/lapi_msg.h"
 #include "worker/mime_impl.h"
 
@@ -50,61 +48,6 @@ struct call {
     bool is_second;    /* of the two forms of one text */
     const char *wrong; /* NULL, or an error to raise */
 };
-
-/* ---- once ---- */
-
-static bool is_in_text(struct call *call, const struct mime_part *part, struct slice wanted)
-{
-    return append_is_there(mime_text(call->mime, part), wanted, call->arena);
-}
-
-/* The text as it arrived last time in a charset that lacks some of it. */
-static bool is_in_charset(struct call *call, const struct mime_part *part)
-{
-    struct charset_out charset;
-    struct buf bytes;
-    if (append_is_html(part->type) ||
-        !charset_out_find(part->charset, slice_of(NULL, 0), &charset) ||
-        charset_out_has(&charset, call->text))
-        return false;
-    buf_init(&bytes, 4 * call->text.len + 64);
-    bool is_there = false;
-    if (charset_out_put(&charset, call->text, &bytes) == 0) {
-        const struct slice as_sent = mime_to_utf8(
-            buf_slice(&bytes), part->charset, 4 * call->text.len + 64, call->arena, NULL);
-        is_there = is_in_text(call, part,
-            slice_of(arena_memdup0(call->arena, as_sent.data, as_sent.len), as_sent.len));
-    }
-    buf_clear(&bytes);
-    return is_there;
-}
-
-static bool has_marker(struct call *call, const struct mime_part *part)
-{
-    const struct slice marker = call->options.marker, content = mime_content(call->mime, part);
-    return is_in_text(call, part, marker) ||
-           memmem(content.data, content.len, marker.data, marker.len) != NULL;
-}
-
-/* In any text that is shown, as received. */
-static bool is_there(struct call *call)
-{
-    uint32_t n;
-    const struct mime_part *const *parts = mime_parts(call->mime, &n);
-    const struct slice wanted =
-        call->is_html ? html_text(call->text, call->text.len + 1, call->arena, NULL) : call->text;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct mime_part *part = parts[i];
-        const bool is_text = strcmp(part->type, "text/plain") == 0 || append_is_html(part->type);
-        if (part->is_container || !is_text || strcmp(part->disposition, "attachment") == 0)
-            continue;
-        if (call->options.marker.len > 0
-                ? has_marker(call, part)
-                : is_in_text(call, part, wanted) || (!call->is_html && is_in_charset(call, part)))
-            return true;
-    }
-    return false;
-}
 
 /* ---- the two forms of one text ---- */
 
@@ -225,7 +168,8 @@ static const char *run(struct call *call)
         append_find_parts(call->job, call->options.is_forced, call->arena, &call->parts);
     if (refusal != NULL)
         return refusal;
-    if (call->options.is_once && is_there(call))
+    if (call->options.is_once &&
+        lapi_append_is_there(call->mime, &call->options, call->text, call->is_html, call->arena))
         return "already there";
     buf_init(&html, JOB_CHANGES_MAX);
     call->as_html = call->text;
@@ -252,15 +196,8 @@ static void check_options(lua_State *L, int index, struct lapi_append_options *o
     if (!lua_isnil(L, -1) && !lua_isboolean(L, -1))
         luaL_argerror(L, index, "force is true or false");
     out->is_forced = lua_toboolean(L, -1);
-    lua_getfield(L, index, "once");
-    if (lua_type(L, -1) == LUA_TSTRING)
-        out->marker = lapi_check_slice(L, -1); /* the table keeps it */
-    else if (!lua_isnil(L, -1) && !lua_isboolean(L, -1))
-        luaL_argerror(L, index, "once is true, false, or a marker");
-    out->is_once = lua_toboolean(L, -1);
-    if (out->is_once && lua_type(L, -1) == LUA_TSTRING && out->marker.len == 0)
-        luaL_argerror(L, index, "once: the marker is empty");
-    lua_pop(L, 2);
+    lua_pop(L, 1);
+    lapi_append_check_once(L, index, out);
 }
 
 static int finish(lua_State *L, const char *method, const char *wrong, const char *refusal)

@@ -125,7 +125,7 @@ function rcpt:matches(patterns) end
 
 ---@class postern.append_options
 ---@field force? boolean also signed and encrypted mail
----@field once? boolean|string not when the text, or this marker, is there already
+---@field once? boolean|string|string[] not when the text, or one of these markers, is there already
 
 ---The message being received.
 ---@class postern.msg

@@ -233,6 +233,25 @@ class Once(unittest.TestCase):
         self.assertEqual(self.answer(page, once="'note-42'"), "already there")
         self.assertEqual(self.answer(page, once="'note-43'"), "nil")
 
+    def test_list_of_markers(self):
+        page = b"Content-Type: text/html\r\n\r\n<p>x <b>note</b> 42, by Ann</p>"
+        for once, wanted in (("{ 'note 41', 'note 42' }", "already there"), ("{ 'note 41' }", "nil"), ("{ 'x \\0, by' }", "already there"),
+                             ("{ 'by \\0 x' }", "nil"), ("'note \\0 by \\0'", "already there")):
+            self.assertEqual(self.answer(page, once=once), wanted, once)
+        lacks = b"Content-Type: text/plain; charset=iso-8859-1\r\n\r\n> A note in ? by Ann\r\n"
+        self.assertEqual(self.answer(lacks, once="{ 'A note in € by \\0' }"), "already there")
+        self.assertEqual(self.answer(lacks, once="{ 'A note in \\0 by Bob' }"), "nil")
+
+    def test_misuse(self):
+        for once, why in (("''", "the marker is empty"), ("' \\0'", "the marker is empty"), ("{}", "a list has 1 to 8 markers"),
+                          ("{ 'a', 5 }", "a list has markers alone"), ("5", "a marker, or a list of them"), ("{ 'a', '' }", "the marker is empty"),
+                          ("{ '1', '2', '3', '4', '5', '6', '7', '8', '9' }", "a list has 1 to 8 markers")):
+            folder = Folder("append-misuse")
+            self.addCleanup(folder.remove)
+            lua = f"function filter_message(msg) msg:append_text('x', {{ once = {once} }}) end"
+            _, out, _ = ctl("run", "--json", folder.write("filter.lua", lua), folder.write("m.eml", b"Subject: x\r\n\r\nx\r\n"))
+            self.assertIn(why, lines_of(out)[0]["error"], once)
+
     def test_characters_that_the_charset_lacks(self):
         sent = b"Content-Type: text/plain; charset=iso-8859-1\r\n\r\nHi\r\n> A note in ? and \xfc\r\n"
         self.assertEqual(self.answer(sent, text="'A note in € and ü'"), "already there")

@@ -247,6 +247,47 @@ class Disclaimer(Content):
             fails("'nope' that is not known", { domains = { a = { text = "${nope}" } } })""")
 
 
+    def passed(self, options, message, times=3):
+        """What the disclaimer answers when a mail passes again and again, each time from somebody else."""
+        answers, code = [], f"""
+            local below = require("postern.disclaimer").new{{ outgoing = false, {options} }}
+            local ok, why = below(msg) msg:log("why", tostring(ok) .. " " .. tostring(why))"""
+        for i in range(times):
+            answer, new = self.run_lua(code, message, ("--sender", f"user{i}@example.net"))
+            answers.append(answer["log"][-1].partition("=")[2])
+            message = new.as_bytes()
+        return answers
+
+    def test_once_in_a_thread(self):
+        once = ["true nil"] + ["false already there"] * 2
+        head = b"Subject: x\r\nMIME-Version: 1.0\r\n"
+        page = head + b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>Hi</p>\r\n"
+        plain = head + b"Content-Type: text/plain; charset=iso-8859-1\r\n\r\nHi\r\n"
+        forms = "text = '-- \\nExample Ltd', html = '<p><b>Example Limited</b> of Examplia</p>'"
+        varied = ("text = '-- \\nSent by ${sender} at ${uid}, it is confidential.', "
+                  "html = '<p title=\"${uid}\">By <i>${sender}</i>: <b>strictly</b> confidential'")
+        euro = "text = 'Worth a thousand € to ${sender}, ${greeting}', variables = { greeting = 'a\\nb', sender = function(m) return m.uid end }"
+        for options in (forms, varied, varied.partition(", html")[0], varied.partition(", ")[2].partition(", ")[2], euro,
+                        "html = '<p>1 &lt; ${sender}: a text of some length'"):
+            for message in (page, plain, ALTERNATIVE):
+                self.assertEqual(self.passed(options, message), once, options)
+
+    def test_little_that_is_the_same_in_all_mail(self):
+        page = b"Subject: x\r\n\r\nSent by mistake\r\n"
+        self.assertEqual(self.passed("text = 'Sent by ${sender}'", page, 2), ["true nil"] * 2)
+        self.assertEqual(self.passed("text = '${name}', variables = { name = 'Ex' }", page, 2), ["true nil", "false already there"])
+
+    def test_errors_name_the_line_of_the_filter(self):
+        for call, why in (("d.fill(nil, msg)", "the template is a string"), ("d.fill('x')", "a msg expected, not nil"),
+                          ("d.fill('x', {})", "a msg expected, not table"), ("d.fill('x', msg, 'text', 5)", "variables is a table"),
+                          ("d.is_outgoing(nil)", "a msg expected, not nil"), ("d.is_outgoing('x')", "a msg expected, not string"),
+                          ("d.new{ text = 'x' }(nil)", "a msg expected, not nil"), ("d.fill('${nope}', msg)", "'nope' that is not known"),
+                          ("d.new(nil)", "a table expected"), ("d.new{ text = '${nope}' }", "'nope' that is not known")):
+            _, answer, _ = run_filter(f"local d = require 'postern.disclaimer'\nfunction filter_message(msg)\n  local _ = {call}\nend")
+            self.assertRegex(answer["error"], r"filter\.lua:3: .*")
+            self.assertIn(why, answer["error"])
+            self.assertNotIn("disclaimer.lua", answer["error"].partition("\n")[0])
+
     def test_below_html_that_is_text_now(self):
         page = b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>words"
         _, new = self.run_lua("""

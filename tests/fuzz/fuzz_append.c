@@ -75,7 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     check_content_type(append.body, arena);
     if (text_is_utf8(append.text) && append_to_body(&append, arena, &out) == NULL)
         check_appended(&append, buf_slice(&out), arena);
-    append_is_there(append.body, append.text, arena);
+    append_is_there(append.body, &append.text, 1, arena);
+    append_is_there(append.text, &append.body, 1, arena); /* with NULs */
     buf_clear(&out);
     arena_free(arena);
     return 0;

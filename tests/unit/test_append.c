@@ -222,30 +222,66 @@ static void test_long_lines(void **state)
     arena_free(arena);
 }
 
+#define W(literal)                                                                                 \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
+
 static void test_once(void **state)
 {
     (void)state;
     static const struct {
-        const char *text, *wanted;
+        const char *text;
+        struct slice wanted;
         bool is_there;
     } texts[] = {
-        {"a\r\nb c\r\nd", "b c", true},
-        {"> a\n> b\n> > c", "a b c", true},
-        {">> b\n>> c", "b  c\n", true},
+        {"a\r\nb c\r\nd", W("b c"), true},
+        {"> a\n> b\n> > c", W("a b c"), true},
+        {">> b\n>> c", W("b  c\n"), true},
         {"b\xc2\xa0"
          "c",
-            "b c", true},
-        {"b > c", "b c", false},
-        {"bc", "b c", false},
-        {"", "b", false},
-        {"b", "", false},
-        {"b", " \n", false},
+            W("b c"), true},
+        {"b > c", W("b c"), false},
+        {"bc", W("b c"), false},
+        {"", W("b"), false},
+        {"b", W(""), false},
+        {"b", W(" \n"), false},
+        {"b", W("\0 \0"), false},
+        {"> by Ann on\r\n> Monday.", W("by \0 on \0."), true},
+        {"by on .", W("by \0 on \0."), true},
+        {"by Ann, on", W("by \0 on \0."), false},
+        {"on Monday by Ann.", W("by \0 on"), false},
+        {"by by Ann on", W("\0by Ann\0"), true},
+        {"by Ann and by Bob on x", W("by Bob \0 x"), true},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct arena *arena = arena_new();
-        if (append_is_there(slice_text(texts[i].text), slice_text(texts[i].wanted), arena) !=
+        if (append_is_there(slice_text(texts[i].text), &texts[i].wanted, 1, arena) !=
             texts[i].is_there)
-            fail_msg("\"%s\" in \"%s\"", texts[i].wanted, texts[i].text);
+            fail_msg("\"%s\" in \"%s\"", texts[i].wanted.data, texts[i].text);
+        arena_free(arena);
+    }
+}
+
+/* What a NUL stands for has an end; of a place where it is too long the search goes on. */
+static void test_once_gap(void **state)
+{
+    (void)state;
+    enum { GAPS = 3 };
+    static const struct slice wanted = W("from \0 till");
+    static const struct {
+        size_t gap;
+        bool is_there;
+    } gaps[GAPS] = {{10, true}, {APPEND_GAP_BYTES - 2, true}, {APPEND_GAP_BYTES + 1, false}};
+    for (size_t i = 0; i < GAPS; i++) {
+        struct arena *arena = arena_new();
+        const char *text = arena_printf(arena, "from %0*d till", (int)gaps[i].gap, 0);
+        assert_int_equal(append_is_there(slice_text(text), &wanted, 1, arena), gaps[i].is_there);
+        text = arena_printf(arena, "%s, from 1 till", text);
+        assert_true(append_is_there(slice_text(text), &wanted, 1, arena));
+        const struct slice two[] = {W("nothing"), wanted};
+        assert_true(append_is_there(slice_text(text), two, 2, arena));
+        assert_false(append_is_there(slice_text(text), two, 1, arena));
         arena_free(arena);
     }
 }
@@ -343,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_too_big),
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_once),
+        cmocka_unit_test(test_once_gap),
         cmocka_unit_test(test_content_type),
         cmocka_unit_test(test_received),
     };

@@ -332,7 +332,8 @@ static void test_append_text_refused(void **state)
         "part')");
     lapi_bad("msg:append_text()", "string expected");
     lapi_bad("msg:append_html()", "string expected");
-    lapi_bad("msg:append_html('a', { once = 1 })", "once is true, false, or a marker");
+    lapi_bad(
+        "msg:append_html('a', { once = 1 })", "once is true, false, a marker, or a list of them");
     lapi_bad("msg:append_text('a', { once = '' })", "the marker is empty");
     lapi_bad("msg:append_text('a\\0')", "without NUL");
     lapi_bad("msg:append_text('\\xff')", "UTF-8 text");

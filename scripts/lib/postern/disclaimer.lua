@@ -72,6 +72,10 @@ local function read(template, own, level)
     end
 end
 
+local function identity(value)
+    return value
+end
+
 local function plain(value)
     return (value:gsub("%c+", " "))
 end
@@ -87,6 +91,27 @@ local function value_of(name, own, msg, now)
     return value == nil and "" or tostring(value)
 end
 
+-- What tells that a form is there already, whoever sent the mail that has it: its text with a NUL, which stands for anything in
+-- append_text, where a value changes from mail to mail. Nil when too little of it is the same in all mail.
+local ANYTHING, FIXED_MIN = "\u{F0000}", 16
+
+local function marker_of(pieces, own, escape, to_text)
+    local out, is_varied = {}, false
+    for i, piece in ipairs(pieces) do
+        local value = type(piece) == "table" and own[piece.name]
+        if type(piece) == "string" then
+            out[i] = piece
+        elseif value and type(value) ~= "function" then
+            out[i] = escape(plain(tostring(value)))
+        else
+            out[i], is_varied = ANYTHING, true
+        end
+    end
+    local marker = to_text(table.concat(out)):gsub(ANYTHING, "\0")
+    local fixed = marker:gsub("[\0%s%p]", "")
+    return (not is_varied or #fixed >= FIXED_MIN) and marker or nil
+end
+
 local function fill(pieces, own, msg, escape, now)
     local out = {}
     for i, piece in ipairs(pieces) do
@@ -95,29 +120,43 @@ local function fill(pieces, own, msg, escape, now)
     return table.concat(out)
 end
 
-local function identity(value)
-    return value
-end
-
 local function read_forms(options, own, level)
     if not options.text and not options.html then
         error("disclaimer: text or html is missing", level + 1)
     end
+    local text = options.text and read(options.text, own, level + 1)
+    local as_html = options.html and read(options.html, own, level + 1)
     return {
-        text = options.text and read(options.text, own, level + 1),
-        html = options.html and read(options.html, own, level + 1),
+        text = text,
+        html = as_html,
+        text_marker = text and marker_of(text, own, identity, identity),
+        html_marker = as_html and marker_of(as_html, own, html.escape, html.text),
     }
+end
+
+local function check_msg(msg, name, level)
+    if type(msg) ~= "userdata" then
+        error(("%s: a msg expected, not %s"):format(name, type(msg)), level + 1)
+    end
 end
 
 ---Whether the mail was sent by a user of ours: from a trusted network, or authenticated.
 function disclaimer.is_outgoing(msg)
+    check_msg(msg, "disclaimer.is_outgoing", 2)
     return msg.direction == "out"
 end
 
 ---A template filled in for a message. target: "text" (default) or "html".
 function disclaimer.fill(template, msg, target, own)
+    if type(template) ~= "string" then
+        error("disclaimer.fill: the template is a string", 2)
+    end
+    check_msg(msg, "disclaimer.fill", 2)
     if target ~= nil and target ~= "text" and target ~= "html" then
         error("disclaimer.fill: the target is text or html", 2)
+    end
+    if own ~= nil and type(own) ~= "table" then
+        error("disclaimer.fill: variables is a table", 2)
     end
     own = own or {}
     return fill(read(template, own, 2), own, msg, target == "html" and html.escape or identity, os.time())
@@ -134,8 +173,24 @@ local function forms_for(self, domain)
     return self.forms
 end
 
+-- Either form tells that it is there: mail in HTML alone has one, and quotes of it the other.
+local function once_of(self, forms, as_text, as_html)
+    if self.marker or not self.once then
+        return self.marker
+    end
+    local once = {}
+    for _, wanted in ipairs{ as_text and (forms.text_marker or as_text) or false,
+                             as_html and (forms.html_marker or html.text(as_html)) or false } do
+        if wanted and wanted:find("[^\0%s]") then
+            once[#once + 1] = wanted
+        end
+    end
+    return #once > 0 and once or nil
+end
+
 -- Both forms are one text: HTML alternatives get the HTML, the others the text.
 local function append(self, msg)
+    check_msg(msg, "disclaimer", 2)
     if self.outgoing and not disclaimer.is_outgoing(msg) then
         return false, "incoming"
     end
@@ -144,9 +199,9 @@ local function append(self, msg)
         return false, "no disclaimer for the domain"
     end
     local now = os.time()
-    local options = { force = self.force, once = self.marker or self.once }
     local as_html = forms.html and fill(forms.html, self.variables, msg, html.escape, now)
     local as_text = forms.text and fill(forms.text, self.variables, msg, identity, now)
+    local options = { force = self.force, once = once_of(self, forms, as_text, as_html) }
     local done, why = msg:append_text(as_text or html.text(as_html), options)
     if as_html and done then
         msg:append_html(as_html, options)

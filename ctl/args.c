@@ -74,7 +74,7 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
     [ARG_FORCE] = {"--force", 0, NULL, true,
         "also what was refused, or may have been sent when a release was interrupted"},
     [ARG_DEEDS] = {"--deeds", 0, NULL, true,
-        "do what the filter asks for outside the mail (trap, notices), and not only tell it"},
+        "do what the filter asks for outside the mail (trap, notices, links), and not only tell it"},
 };
 
 /* What some of them mean to a command that selects (ARGS_SELECTION). */

@@ -257,7 +257,8 @@ static const char *status_text(const struct running *run, struct arena *arena)
     if (run->start_error != 0)
         return arena_printf(arena, "not started: %s", strerror(run->start_error));
     if (run->is_over)
-        return "more output than worker.command_output";
+        return arena_printf(arena, "more output than %s",
+            run->command->bound != NULL ? run->command->bound : "worker.command_output");
     if (!run->has_ended)
         return "still running after its time";
     if (WIFSIGNALED(run->status))

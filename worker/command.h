@@ -24,6 +24,7 @@ struct command {
     struct slice input;
     int64_t until_ms;                /* monotonic clock; it is killed then */
     struct buf output;               /* set up by the caller; its max is the bound */
+    const char *bound;               /* what set that, for the error; NULL: worker.command_output */
     char errors[COMMAND_ERRORS_MAX]; /* out: standard error, any bytes */
     size_t n_errors;
 };

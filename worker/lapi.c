@@ -82,6 +82,15 @@ static int class_index(lua_State *L)
     return raise_no_field(L, class);
 }
 
+static bool has_field(const struct lapi_class *class, const char *name)
+{
+    for (const luaL_Reg *field = class->fields; field != NULL && field->name != NULL; field++) {
+        if (strcmp(field->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Upvalues: the class, setters by name. */
 static int class_newindex(lua_State *L)
 {
@@ -97,6 +106,9 @@ static int class_newindex(lua_State *L)
             return setter(L);
         }
     }
+    if (!has_field(class, "state"))
+        return luaL_error(L, "%s.%s cannot be assigned; changes are methods (%s:…)", class->word,
+            push_quoted(L, 2), class->word);
     return luaL_error(L,
         "%s.%s cannot be assigned; changes are methods (%s:…) and notes belong into %s.state",
         class->word, push_quoted(L, 2), class->word, class->word);

@@ -182,6 +182,8 @@ int lapi_part_filter_through(lua_State *L)
         return luaL_error(L, "part:filter_through: the message is over worker.max_decoded, and "
                              "not all of it was decoded");
     command.until_ms = until_ms(L, &wishes);
+    if (wishes.max_output < job->conf->worker.command_output)
+        command.bound = "max_output";
     const char *wrong = filter(job, part, &command, (size_t)wishes.max_output);
     if (wrong != NULL && wishes.returns)
         return refuse(L, wrong);

@@ -2,6 +2,7 @@
  * parts. */
 #include "worker/lapi_part_edit.h"
 
+#include "common/text.h"
 #include "worker/edit.h"
 #include "worker/lapi_msg.h"
 #include "worker/lapi_part.h"
@@ -87,8 +88,12 @@ int lapi_part_set_header(lua_State *L)
     const struct mime_part *part = lapi_part_check(L);
     const struct slice name = lapi_check_slice(L, 2);
     luaL_checkany(L, 3); /* nil takes the field out, and a forgotten value must not */
-    return raise_if(
-        L, "part:set_header", edit_set_header(script_job(L), part, name, optional_slice(L, 3)));
+    const struct slice value = optional_slice(L, 3);
+    if (text_has_line_break_or_nul(value))
+        luaL_argerror(L, 3, "a header value must not have CR, LF or NUL");
+    if (!text_is_utf8(value))
+        luaL_argerror(L, 3, "a header value must be UTF-8");
+    return raise_if(L, "part:set_header", edit_set_header(script_job(L), part, name, value));
 }
 
 int lapi_part_defang(lua_State *L)

@@ -116,8 +116,9 @@ class Programs(Links):
         self.assertRegex(self.postern.multiplexor.output(), r"part [\d.]+: /bin/sh: no")
         self.assertIn("after its time", self.refusal("timeout"))
         self.assertEqual(running("600." + self.id), [])
-        for deed in ("yes", "huge", "little"):
+        for deed in ("yes", "huge"):
             self.assertIn("more output than worker.command_output", self.refusal(deed))
+        self.assertIn("more output than max_output", self.refusal("little"))
 
     def test_the_sandbox_holds_for_programs(self):
         self.assertIn("Permission denied", self.refusal("outside"))

@@ -217,6 +217,8 @@ static void headers_of_parts_change(void **state)
     becomes(TOP "X: 1\nX: 2\n\nhello\n", "msg.root:set_header('X', '3')", TOP "X: 3\n\nhello\n");
     fails(three, "at('1.1'):set_header('a:b', 'x')", "header");
     fails(three, "at('1.1'):set_header('a')", "value expected");
+    fails(three, "at('1.1'):set_header('a', 'b\\n c')", "must not have CR, LF or NUL");
+    fails(three, "at('1.1'):set_header('a', '\\xff')", "must be UTF-8");
 }
 
 static void parts_are_added(void **state)

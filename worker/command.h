@@ -36,7 +36,7 @@ extern const char *const command_environment[];
  * Runs it. Closing its input early is its own affair. Returns NULL when it ended by itself with
  * status 0, else what happened (in the arena): "exit status 1", "signal 11 (Segmentation fault)",
  * "not started: No such file or directory", "still running after its time", "more output than
- * worker.command_output".
+ * worker.command_output" or what `bound` says.
  */
 const char *command_execute(struct command *command, struct arena *arena);
 

@@ -31,7 +31,7 @@ function filter_unknown(conn, command)
     if command == "sleep" then async.sleep(0.3) end -- line 16
     if command == "long" then
         local ends = os.clock() + 60
-        while os.clock() < ends do hot_loop(1000) end
+        while os.clock() < ends do hot_loop(100000) end
     end
     if command == "odd" then
         local t = { ["<a href='x'>&\\1;\\255NAME"] = function() hot_loop(200000) return 1 end }

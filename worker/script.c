@@ -114,6 +114,7 @@ static struct script *allocate(const struct conf *conf, const char *path)
     script->folder = slash != NULL ? xmemdup0(path, folder_len) : xstrdup(".");
     script->hook = HOOK_NONE;
     script->thread_ref = LUA_NOREF;
+    script->finish_ref = LUA_NOREF;
     for (int i = 0; i < HOOK_COUNT; i++) {
         script->hook_refs[i] = LUA_NOREF;
     }

@@ -6,7 +6,8 @@
  * request; script_call.c the call gate and waiting; script_deadline.c the deadline and the
  * functions of Lua that could swallow it; script_alarm.c what it cannot stop; script_alloc.c
  * memory; script_profile.c samples of where the time goes; script_libs.c which libraries a filter
- * sees; script_require.c modules; script_globals.c strict globals and `config`; script_unknown.c
+ * sees; script_require.c modules; script_finish.c
+ * what ends a hook; script_globals.c strict globals and `config`; script_unknown.c
  * names that nobody defines; script_test.c files of tests.
  */
 #ifndef POSTERN_WORKER_SCRIPT_INTERNAL_H
@@ -32,6 +33,8 @@ enum {
     SCRIPT_MEMORY_RESERVE =
         256 << 10,            /* what the gate may use over the limit while it tells of an error */
     SCRIPT_STATE_MAX = 32768, /* bytes of conn.state and msg.state, each */
+    SCRIPT_FINISH_MAX = 16,   /* functions that end a hook */
+    SCRIPT_FINISH_ORDERS = 2,
 };
 
 enum script_phase { SCRIPT_LOADING = 0, SCRIPT_LOADED, SCRIPT_SERVING };
@@ -81,6 +84,7 @@ struct script {
     struct script_wait wait;
     enum script_woken woken;
     uint32_t n_unyieldable; /* coroutines resumed from places that cannot yield */
+    int finish_ref;         /* functions of script_finish.c and their orders; LUA_NOREF: none */
 
     bool does_deeds;     /* deeds.h: for real */
     struct tally *tally; /* what postern.metrics has counted */
@@ -156,11 +160,22 @@ void script_note_line(struct script *script, lua_State *L);
 void script_alarm_set(struct script *script); /* for the call that begins, from deadline_ms */
 void script_alarm_clear(const struct script *script);
 
+/*
+ * script_finish.c. _add: the function on top of the stack is called when the hook has ended well and
+ * its changes are known, those of a lower order first [-1, +0, m]. _run calls them [-0, +n, m]:
+ * NULL, or what went wrong (on the stack).
+ */
+void script_finish_add(lua_State *L, int order);
+const char *script_finish_run(lua_State *L, struct script *script);
+void script_finish_forget(struct script *script);
+
 /* lapi_archive.c, lapi_async.c, lapi_metrics.c: push the module. */
+int lapi_address_open(lua_State *L);
 int lapi_archive_open(lua_State *L);
 int lapi_async_open(lua_State *L);
 int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
+int lapi_signature_open(lua_State *L);
 int lapi_url_open(lua_State *L);
 int lapi_log_open(lua_State *L);
 int lapi_log_print(lua_State *L); /* print: as log.info */

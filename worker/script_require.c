@@ -236,6 +236,8 @@ static const luaL_Reg own_modules[] = {
     {"postern.archive", lapi_archive_open},
     {"postern.async", lapi_async_open},
     {"postern.html", lapi_html_open},
+    {"postern.internal.address", lapi_address_open},
+    {"postern.internal.signature", lapi_signature_open},
     {"postern.metrics", lapi_metrics_open},
     {"postern.url", lapi_url_open},
     {NULL, NULL},

@@ -185,6 +185,10 @@ static const char *take_changes(struct script *script, struct run *run, enum ver
         return NULL;
     }
     finish_edits(script, run);
+    const char *error = run->is_refused ? NULL : script_finish_run(script->L, script);
+    if (error != NULL) {
+        return arena_memdup0(run->job->arena, error, strlen(error));
+    }
     if (run->job->n_added == 0 || run->is_refused) {
         return NULL;
     }
@@ -430,6 +434,7 @@ static void begin(struct script *script, const struct run *run)
     script->job = run->job;
     script->hook = run->info->hook;
     lapi_verdict_reset(script->L);
+    script_finish_forget(script);
     script_note_begin(script);
     set_log_context(run);
     if (script->reply_changes.cap > KEEP_CHANGES_BYTES) {

@@ -1,0 +1,130 @@
+/* Private keys: their files, and what is inside. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "common/xalloc.h"
+#include "worker/signing_impl.h"
+
+/* A key behind a passphrase cannot be read: nobody is there to ask. */
+static int no_passphrase(char *text, int size, int is_writing, void *context)
+{
+    (void)text;
+    (void)size;
+    (void)is_writing;
+    (void)context;
+    return -1;
+}
+
+static const char *check_kind(EVP_PKEY *key, enum signing_kind *kind_out)
+{
+    const int id = EVP_PKEY_get_base_id(key);
+    *kind_out = id == EVP_PKEY_RSA ? SIGNING_RSA : SIGNING_ED25519;
+    if (id != EVP_PKEY_RSA && id != EVP_PKEY_ED25519)
+        return "the key is neither RSA nor Ed25519";
+    if (id == EVP_PKEY_RSA && EVP_PKEY_get_bits(key) < SIGNING_RSA_BITS_MIN)
+        return "an RSA key under 1024 bits is of no use";
+    if (id == EVP_PKEY_RSA && EVP_PKEY_get_bits(key) > SIGNING_RSA_BITS_MAX)
+        return "an RSA key over 8192 bits is taken by nobody";
+    return NULL;
+}
+
+struct signing_key *signing_key_new(struct slice pem, const char **why_out)
+{
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
+    *why_out = "no private key in PEM, or one with a passphrase";
+    if (pem.len == 0 || pem.len > SIGNING_PRIVATE_MAX)
+        return NULL;
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
+    EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    BIO_free(bio);
+    signing_forget_errors();
+    if (pkey == NULL)
+        return NULL;
+    enum signing_kind kind;
+    *why_out = check_kind(pkey, &kind);
+    if (*why_out != NULL) {
+        EVP_PKEY_free(pkey);
+        return NULL;
+    }
+    struct signing_key *key = xmalloc(sizeof(*key));
+    *key = (struct signing_key){.key = pkey, .kind = kind};
+    return key;
+}
+
+static const char *check_file(const struct stat *st)
+{
+    if (!S_ISREG(st->st_mode))
+        return "it is no regular file";
+    if (st->st_uid != 0 && st->st_uid != geteuid())
+        return "it belongs to another user";
+    if ((st->st_mode & (S_IRWXO | S_IWGRP | S_IXGRP)) != 0)
+        return "others may read or write it: mode 0600, or 0640 for a group of its own";
+    if (st->st_size > SIGNING_PRIVATE_MAX)
+        return "it is too large for a key";
+    return NULL;
+}
+
+static struct signing_key *read_key(int fd, const char **why_out)
+{
+    struct stat st;
+    char *text = xmalloc(SIGNING_PRIVATE_MAX);
+    struct signing_key *key = NULL;
+    *why_out = fstat(fd, &st) == 0 ? check_file(&st) : strerror(errno);
+    if (*why_out == NULL && io_read_at(fd, text, (size_t)st.st_size, 0) != 0)
+        *why_out = "it cannot be read";
+    if (*why_out == NULL)
+        key = signing_key_new(slice_of(text, (size_t)st.st_size), why_out);
+    OPENSSL_cleanse(text, SIGNING_PRIVATE_MAX);
+    free(text);
+    return key;
+}
+
+struct signing_key *signing_key_read(const char *path, const char **why_out)
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) {
+        *why_out = strerror(errno);
+        return NULL;
+    }
+    struct signing_key *key = read_key(fd, why_out);
+    close(fd);
+    return key;
+}
+
+void signing_key_free(struct signing_key *key)
+{
+    if (key == NULL)
+        return;
+    EVP_PKEY_free(key->key);
+    free(key);
+}
+
+enum signing_kind signing_key_kind(const struct signing_key *key)
+{
+    return key->kind;
+}
+
+unsigned signing_key_bits(const struct signing_key *key)
+{
+    return (unsigned)EVP_PKEY_get_bits(key->key);
+}
+
+size_t signing_key_public(const struct signing_key *key, uint8_t out[SIGNING_PUBLIC_MAX])
+{
+    size_t len = SIGNING_PUBLIC_MAX;
+    if (key->kind == SIGNING_ED25519)
+        return EVP_PKEY_get_raw_public_key(key->key, out, &len) == 1 ? len : 0;
+    const int n = i2d_PUBKEY(key->key, NULL);
+    if (n <= 0 || n > SIGNING_PUBLIC_MAX)
+        return 0;
+    unsigned char *at = out;
+    return (size_t)i2d_PUBKEY(key->key, &at);
+}

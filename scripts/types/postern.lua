@@ -616,6 +616,35 @@ function disclaimer.fill(template, message, target, variables) end
 ---@return boolean
 function disclaimer.is_outgoing(message) end
 
+---@class postern.spf_result
+---@field result "pass"|"fail"|"softfail"|"neutral"|"none"|"temperror"|"permerror"
+---@field reason string the mechanism that matched, or what is wrong
+---@field explanation? string on a fail: what the domain says of it
+---@field domain string
+---@field ip? string
+---@field identity? "mailfrom"|"helo" of spf.check
+---@field sender? string of spf.check
+---@field helo? string of spf.check
+
+---require "postern.spf".
+---@class postern.spf
+local spf = {}
+
+---Judges the client for the sender's domain, or for its HELO.
+---@param message postern.msg
+---@param options? { identity: "mailfrom"|"helo"?, receiver: string? }
+---@return postern.spf_result
+function spf.check(message, options) end
+
+---The same for any address and sender.
+---@param ip string
+---@param domain string
+---@param sender string
+---@param helo? string
+---@param receiver? string
+---@return postern.spf_result
+function spf.check_host(ip, domain, sender, helo, receiver) end
+
 ---require "postern.metrics".
 ---@class postern.metrics
 local metrics = {}
@@ -641,6 +670,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.url"): postern.url
 ---@overload fun(name: "postern.disclaimer"): postern.disclaimer
 ---@overload fun(name: "postern.metrics"): postern.metrics
+---@overload fun(name: "postern.spf"): postern.spf
 ---@param name string
 ---@return any
 function require(name) end

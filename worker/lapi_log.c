@@ -70,7 +70,7 @@ static int log_line(lua_State *L)
         lua_pushvalue(L, i);
     }
     int status = lua_pcall(L, is_format ? n : 1, 1, 0);
-    if (script_of(L)->is_expired) { /* the deadline is not for us to swallow */
+    if (script_of(L)->is_ending) { /* the deadline is not for us to swallow */
         return script_deadline_raise(L);
     }
     if (status == LUA_OK && lua_type(L, -1) == LUA_TSTRING) {

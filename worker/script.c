@@ -115,6 +115,8 @@ static struct script *allocate(const struct conf *conf, const char *path)
     script->hook = HOOK_NONE;
     script->thread_ref = LUA_NOREF;
     script->finish_ref = LUA_NOREF;
+    TAILQ_INIT(&script->ready);
+    TAILQ_INIT(&script->root.children);
     for (int i = 0; i < HOOK_COUNT; i++) {
         script->hook_refs[i] = LUA_NOREF;
     }
@@ -191,6 +193,8 @@ void script_free(struct script *script)
     if (script->L != NULL) {
         lua_close(script->L);
     }
+    script_tasks_free(script);
+    script_loop_free(script);
     buf_clear(&script->scratch);
     buf_clear(&script->reply_changes);
     buf_clear(&script->reply_states[0]);

@@ -1,79 +1,15 @@
 /*
- * The call gate: the only place where a hook is started. It runs as a coroutine; when a C function
- * waits (script_wait.h), the gate polls and continues it. All of this happens in protected mode on
- * the main thread, which itself never runs the filter's code.
+ * The call gate: the only place where a hook is started. It runs as a coroutine, the root of a tree
+ * of tasks (script_task.h) when it waits for several things. All of this happens in protected mode
+ * on the main thread, which itself never runs the filter's code.
  */
-#include <errno.h>
-#include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "worker/script_internal.h"
 
 enum { TRACEBACK_MAX = 6000 };
-
-/* ---- waiting ---- */
-
-int script_wait(
-    lua_State *L, const struct script_wait *wait, lua_KContext context, lua_KFunction on_woken)
-{
-    struct script *script = script_of(L);
-    if (script->phase == SCRIPT_LOADING) {
-        return luaL_error(L, "cannot wait here: the top level of the filter runs before there are "
-                             "workers; do it in filter_init");
-    }
-    if (script->n_unyieldable > 0 || !lua_isyieldable(L)) {
-        return luaL_error(
-            L, "cannot wait here (inside a comparator, a gsub callback, a metamethod or require)");
-    }
-    script->wait = *wait;
-    script->is_waiting = true;
-    return lua_yieldk(L, 0, context, on_woken);
-}
-
-enum script_woken script_wait_result(lua_State *L)
-{
-    struct script *script = script_of(L);
-    if (script->is_expired) {
-        script_deadline_raise(L);
-    }
-    return script->woken;
-}
-
-int64_t script_time_left(lua_State *L)
-{
-    int64_t left = script_of(L)->deadline_ms - clock_now_ms();
-    return left > 0 ? left : 0;
-}
-
-static int poll_milliseconds(int64_t until_ms)
-{
-    int64_t left = until_ms - clock_now_ms();
-    if (left <= 0) {
-        return 0;
-    }
-    return left > INT_MAX ? INT_MAX : (int)left;
-}
-
-/* One hook at a time, one thing that it waits for: poll(2) is the whole event loop. */
-static void poll_wait(struct script *script)
-{
-    const struct script_wait *wait = &script->wait;
-    int64_t until_ms = wait->until_ms < script->deadline_ms ? wait->until_ms : script->deadline_ms;
-    struct pollfd pfd = {.fd = wait->fd, .events = wait->events};
-    int n;
-    do {
-        n = poll(&pfd, 1, poll_milliseconds(until_ms));
-    } while ((n < 0 && errno == EINTR) || (n == 0 && clock_now_ms() < until_ms));
-    script->woken = n > 0 ? SCRIPT_WOKEN_READY : SCRIPT_WOKEN_TIMEOUT;
-    script->is_waiting = false;
-    if (n <= 0 && clock_now_ms() >= script->deadline_ms) {
-        script->is_expired = true;
-    }
-}
 
 /* ---- the coroutine of hooks ---- */
 
@@ -94,19 +30,6 @@ static void drop_thread(lua_State *L, struct script *script)
     script->thread = NULL;
 }
 
-static int resume_to_end(lua_State *L, struct script *script, int n_arguments, int *n_results_out)
-{
-    for (;;) {
-        script->running = script->thread;
-        int status = lua_resume(script->thread, L, n_arguments, n_results_out);
-        if (status != LUA_YIELD || !script->is_waiting) {
-            return status;
-        }
-        poll_wait(script);
-        n_arguments = 0;
-    }
-}
-
 /* ---- errors ---- */
 
 static int object_to_text(lua_State *L)
@@ -117,7 +40,7 @@ static int object_to_text(lua_State *L)
 
 /* Pushes the error object at the top as a text. Its __tostring is the filter's code: it runs as a
  * coroutine, watched like a hook. */
-static void push_error_text(lua_State *L)
+static void push_text_of_top(lua_State *L)
 {
     int type = lua_type(L, -1);
     if (type == LUA_TSTRING || type == LUA_TNUMBER) {
@@ -136,13 +59,24 @@ static void push_error_text(lua_State *L)
     lua_pushcfunction(co, object_to_text);
     lua_pushvalue(L, -2);
     lua_xmove(L, co, 1);
-    if (lua_resume(co, L, 1, &n_results) == LUA_OK && lua_type(co, -1) == LUA_TSTRING) {
+    script_of(L)->n_unyieldable++;
+    int status = lua_resume(co, L, 1, &n_results);
+    script_of(L)->n_unyieldable--;
+    if (status == LUA_OK && lua_type(co, -1) == LUA_TSTRING) {
         lua_xmove(co, L, 1);
-    } else if (script_of(L)->is_expired) {
+    } else if (script_of(L)->is_ending) {
         lua_pushstring(L, script_of(L)->deadline_text);
     } else {
         lua_pushfstring(L, "(the error is a %s value)", luaL_typename(L, -2));
     }
+    lua_remove(L, -2);
+}
+
+void script_push_error_text(lua_State *L, lua_State *co)
+{
+    lua_pushvalue(co, -1);
+    lua_xmove(co, L, 1);
+    push_text_of_top(L);
     lua_remove(L, -2);
 }
 
@@ -156,7 +90,7 @@ static char *copy_cut(lua_State *L, int index, size_t max)
 /* A table raised by error(…) says nothing of its place; the traceback's first line of Lua does. */
 static void set_error(lua_State *L, struct script_call *call, lua_State *co)
 {
-    push_error_text(L);
+    push_text_of_top(L);
     bool has_place =
         lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "not enough memory") != 0;
     if (!has_place) {
@@ -178,7 +112,7 @@ static void set_error(lua_State *L, struct script_call *call, lua_State *co)
 
 static enum reply_outcome outcome_of(const struct script *script, int status, const char *error)
 {
-    if (script->is_expired) {
+    if (script->is_ending) {
         return OUTCOME_DEADLINE;
     }
     if (status == LUA_ERRMEM || (error != NULL && strstr(error, "not enough memory") != NULL)) {
@@ -187,22 +121,26 @@ static enum reply_outcome outcome_of(const struct script *script, int status, co
     return OUTCOME_ERROR;
 }
 
-/* The error object is on top of the dead coroutine. */
-static void fail(lua_State *L, struct script *script, struct script_call *call, int status)
+/* The error object is on top of the dead coroutine, which is the hook's or that of a task under it.
+ */
+static void fail(
+    lua_State *L, struct script *script, struct script_call *call, lua_State *co, int status)
 {
-    lua_State *co = script->thread;
     script->memory.reserve_bytes = SCRIPT_MEMORY_RESERVE;
     if (status == LUA_YIELD) {
-        lua_pushstring(L, script->is_expired ? script->deadline_text
-                                             : "attempt to yield from outside a coroutine");
+        lua_pushstring(L, script->is_ending ? script->deadline_text
+                                            : "attempt to yield from outside a coroutine");
     } else {
         lua_xmove(co, L, 1);
     }
     set_error(L, call, co);
     call->outcome = outcome_of(script, status, call->error);
-    bool was_expired = script->is_expired;
-    lua_resetthread(co); /* variables with __close end here, under the same deadline */
-    if (script->is_expired && !was_expired) {
+    bool was_ending = script->is_ending;
+    script_tasks_clear(script);
+    script->n_unyieldable++;
+    lua_resetthread(script->thread); /* variables with __close end here, under the same deadline */
+    script->n_unyieldable--;
+    if (script->is_ending && !was_ending) {
         char *error = xasprintf("%s; then %s", call->error, script->deadline_text);
         free(call->error);
         call->error = error;
@@ -231,12 +169,13 @@ static int run(lua_State *L)
         return luaL_error(L, "not enough memory");
     }
     lua_xmove(L, co, n + 1);
-    int status = resume_to_end(L, script, n, &n_results);
-    if (status != LUA_OK) {
-        fail(L, script, call, status);
+    int status = LUA_OK;
+    co = script_tasks_run(L, script, n, &status, &n_results);
+    if (status != LUA_OK || co != script->thread) {
+        fail(L, script, call, co, status);
         return 0;
     }
-    if (script->is_expired) { /* its last instruction swallowed the error */
+    if (script->is_ending) { /* its last instruction swallowed the error */
         lua_pop(co, n_results);
         fail_text(call, "the hook did not end within its time");
         call->outcome = OUTCOME_DEADLINE;
@@ -261,6 +200,7 @@ static void fail_outside(lua_State *L, struct script *script, struct script_call
     fail_text(call, error != NULL ? error : "the hook failed");
     call->outcome = outcome_of(script, status, call->error);
     lua_settop(L, 0);
+    script_tasks_clear(script);
     if (script->thread != NULL) {
         lua_resetthread(script->thread);
         drop_thread(L, script);
@@ -272,7 +212,7 @@ void script_call(struct script *script, struct script_call *call)
     lua_State *L = script->L;
     call->outcome = OUTCOME_OK;
     script->deadline_ms = call->deadline_ms;
-    script->is_expired = false;
+    script->is_ending = false;
     script->deadline_text[0] = '\0';
     script->is_waiting = false;
     script->n_unyieldable = 0;
@@ -292,6 +232,8 @@ void script_call(struct script *script, struct script_call *call)
     }
     script_alarm_clear(script);
     script->running = NULL;
+    script->task = NULL;
+    script->root.co = NULL;
     script->memory.reserve_bytes = 0;
 }
 

@@ -7,7 +7,8 @@
  * hooks off), are beyond it: the multiplexor kills the worker.
  *
  * coroutine.resume is ours for a second reason: a coroutine of the filter's own may call something
- * that waits. Then the wait is handed up, coroutine by coroutine, to the gate.
+ * that waits. Then the wait is handed up, coroutine by coroutine, to the task that it runs in, and
+ * nobody else may resume it meanwhile.
  */
 #include "common/clock.h"
 #include "common/text.h"
@@ -50,14 +51,14 @@ static int event_mask(const struct script *script)
 static void on_count(lua_State *L, struct script *script)
 {
     script_note_line(script, L);
-    if (!script->is_expired && clock_now_ms() < script->deadline_ms) {
+    if (!script->is_ending && clock_now_ms() < script->deadline_ms) {
         if (lua_gethookcount(L) == 1) { /* left over from an earlier hook that was too slow */
             script_deadline_watch(L);
         }
         return;
     }
-    bool is_first = !script->is_expired;
-    script->is_expired = true;
+    bool is_first = !script->is_ending;
+    script->is_ending = true;
     lua_sethook(L, on_event, LUA_MASKCOUNT, 1);
     if (is_first && script->n_unyieldable == 0 && lua_isyieldable(L)) {
         deadline_text_push(L);
@@ -95,7 +96,7 @@ void script_deadline_watch(lua_State *co)
 static int finish_pcall(lua_State *L, int status, lua_KContext skip)
 {
     bool is_ok = status == LUA_OK || status == LUA_YIELD;
-    if (!is_ok && script_of(L)->is_expired) {
+    if (!is_ok && script_of(L)->is_ending) {
         return lua_error(L);
     }
     if (is_ok) {
@@ -121,7 +122,7 @@ static int protected_call(lua_State *L)
  */
 static int guarded_handler(lua_State *L)
 {
-    if (script_of(L)->is_expired) {
+    if (script_of(L)->is_ending) {
         return 1;
     }
     lua_settop(L, 1);
@@ -163,7 +164,7 @@ static int create(lua_State *L)
 
 static const char *why_not_resumable(lua_State *L, lua_State *co)
 {
-    if (co == L) {
+    if (co == L || script_task_holds(script_of(L), co)) {
         return "cannot resume non-suspended coroutine";
     }
     int status = lua_status(co);
@@ -195,12 +196,13 @@ static int resume(lua_State *L, lua_State *co, int n_arguments, lua_KFunction on
     int status = lua_resume(co, L, n_arguments, &n_results);
     script->running = L;
     script->n_unyieldable -= !can_yield;
-    if (status == LUA_YIELD && (script->is_waiting || script->is_expired)) {
+    if (status == LUA_YIELD && (script->is_waiting || script->is_ending)) {
+        script_task_nest(script, co);
         return lua_yieldk(L, 0, 0, on_woken); /* both only happen where all coroutines can yield */
     }
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
-        return script->is_expired ? lua_error(L) : -1;
+        return script->is_ending ? lua_error(L) : -1;
     }
     if (!lua_checkstack(L, n_results + 1)) {
         lua_pop(co, n_results);
@@ -304,10 +306,13 @@ static int coroutine_wrap(lua_State *L)
     return 1;
 }
 
-/* To yield from the hook itself has no meaning: nobody would resume it. */
+/* To yield from the hook itself, or a function of async.all, has no meaning: nobody would resume
+ * it.
+ */
 static int coroutine_yield(lua_State *L)
 {
-    if (L == script_of(L)->thread) {
+    const struct script *script = script_of(L);
+    if (L == script->thread || (script->task != NULL && L == script->task->co)) {
         return luaL_error(L, "attempt to yield from outside a coroutine");
     }
     return lua_yield(L, lua_gettop(L));
@@ -317,10 +322,14 @@ static int coroutine_yield(lua_State *L)
 static int coroutine_close(lua_State *L)
 {
     int n = lua_gettop(L);
+    lua_State *co = lua_tothread(L, 1);
+    if (co != NULL && lua_status(co) == LUA_YIELD && script_task_holds(script_of(L), co)) {
+        return luaL_error(L, "cannot close a coroutine that waits");
+    }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, n, LUA_MULTRET);
-    if (script_of(L)->is_expired) {
+    if (script_of(L)->is_ending) {
         return script_deadline_raise(L);
     }
     return lua_gettop(L);

@@ -44,7 +44,7 @@ static bool run_one(lua_State *L, struct script *script)
     script->n_unyieldable++;
     const int status = lua_resume(co, L, 0, &n_results);
     script->n_unyieldable--;
-    if (status == LUA_OK && !script->is_expired) {
+    if (status == LUA_OK && !script->is_ending) {
         lua_pop(L, 1);
         return true;
     }

@@ -3,7 +3,8 @@
  * Nobody else includes this.
  *
  * Who owns what: script.c the life cycle; script_load.c the filter's file; script_run.c one
- * request; script_call.c the call gate and waiting; script_deadline.c the deadline and the
+ * request; script_call.c the call gate; script_task.c the tasks of a hook; script_loop.c what they
+ * wait for; script_deadline.c the deadline and the
  * functions of Lua that could swallow it; script_alarm.c what it cannot stop; script_alloc.c
  * memory; script_profile.c samples of where the time goes; script_libs.c which libraries a filter
  * sees; script_require.c modules; script_finish.c
@@ -24,6 +25,7 @@
 #include "common/note.h"
 #include "worker/lapi.h"
 #include "worker/script.h"
+#include "worker/script_task.h"
 #include "worker/script_wait.h"
 
 enum {
@@ -78,13 +80,16 @@ struct script {
     int64_t deadline_ms;
     lua_State *volatile running; /* the innermost coroutine; NULL outside calls */
     bool has_alarm;              /* script_alarm.c has its handler */
-    bool is_expired; /* the deadline has passed: every pcall and resume lets the error through */
-    char deadline_text[320]; /* where it was noticed; "": not yet */
-    bool is_waiting;         /* a C function asks to wait; see script_wait.h */
-    struct script_wait wait;
-    enum script_woken woken;
-    uint32_t n_unyieldable; /* coroutines resumed from places that cannot yield */
-    int finish_ref;         /* functions of script_finish.c and their orders; LUA_NOREF: none */
+    bool is_ending; /* the deadline has passed: every pcall and resume lets the error through */
+    char deadline_text[320];  /* where it was noticed; "": not yet */
+    bool is_waiting;          /* a C function asks to wait: task->wait says for what */
+    struct script_task root;  /* the hook's own; co NULL outside calls */
+    struct script_task *task; /* that runs; NULL outside calls */
+    struct script_task_list ready;
+    size_t n_tasks;           /* besides the root */
+    struct script_loop *loop; /* NULL until something waits */
+    uint32_t n_unyieldable;   /* coroutines resumed from places that cannot yield */
+    int finish_ref;           /* functions of script_finish.c and their orders; LUA_NOREF: none */
 
     bool does_deeds;     /* deeds.h: for real */
     struct tally *tally; /* what postern.metrics has counted */
@@ -161,8 +166,8 @@ void script_alarm_set(struct script *script); /* for the call that begins, from 
 void script_alarm_clear(const struct script *script);
 
 /*
- * script_finish.c. _add: the function on top of the stack is called when the hook has ended well and
- * its changes are known, those of a lower order first [-1, +0, m]. _run calls them [-0, +n, m]:
+ * script_finish.c. _add: the function on top of the stack is called when the hook has ended well
+ * and its changes are known, those of a lower order first [-1, +0, m]. _run calls them [-0, +n, m]:
  * NULL, or what went wrong (on the stack).
  */
 void script_finish_add(lua_State *L, int order);
@@ -201,6 +206,8 @@ struct script_call {
 };
 void script_call(struct script *script, struct script_call *call);
 void script_call_clear(struct script_call *call);
+/* Pushes onto L the error object on top of a dead coroutine as a text. [-0, +1, m] */
+void script_push_error_text(lua_State *L, lua_State *co);
 /* Runs a function of ours in protected mode with the memory reserve. 0, or -ERR_BAD with malloc'd
  * error_out (may be NULL). */
 int script_protect(struct script *script, lua_CFunction function, void *context, char **error_out);

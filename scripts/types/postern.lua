@@ -519,11 +519,34 @@ function archive.entries(bytes, name) end
 ---@class postern.async
 local async = {}
 
+---@class postern.async_options
+---@field timeout? number seconds after which those that have not ended are cancelled
+
+---Runs functions at the same time. The result has the first value of each under its key, and in `errors` why not.
+---@param functions table<any, fun(): any, any>
+---@param options? postern.async_options
+---@return table
+function async.all(functions, options) end
+
+---Runs functions until the first returns anything but nil: that and its key; or nil and why.
+---@param functions table<any, fun(): any, any>
+---@param options? postern.async_options
+---@return any answer
+---@return any key or why there is no answer
+function async.any(functions, options) end
+
+---Calls a function with less time: what it returns, or nil and "timeout…".
+---@param seconds number
+---@param call fun(...): ...
+---@param ... any
+---@return any ...
+function async.timeout(seconds, call, ...) end
+
 ---Waits; the worker serves nobody else meanwhile.
 ---@param seconds number
 function async.sleep(seconds) end
 
----Seconds until the hook's time is over.
+---Seconds until the time of the function that asks is over.
 ---@return number
 function async.time_left() end
 

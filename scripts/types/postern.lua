@@ -668,6 +668,67 @@ function spf.check(message, options) end
 ---@return postern.spf_result
 function spf.check_host(ip, domain, sender, helo, receiver) end
 
+---@class postern.dkim_key
+
+---@class postern.dkim_signature
+---@field result "pass"|"fail"|"temperror"|"permerror"
+---@field reason? string
+---@field domain? string
+---@field selector? string
+---@field identity? string
+---@field algorithm? string
+---@field canonicalization? string
+---@field headers? string[]
+---@field body_length? integer
+---@field unsigned_bytes? integer
+---@field time? integer
+---@field expires? integer
+---@field key_bits? integer
+---@field testing? boolean
+---@field b? string
+
+---@class postern.dkim_result
+---@field result "pass"|"fail"|"temperror"|"permerror"|"none"
+---@field reason? string
+---@field domain? string
+---@field signatures postern.dkim_signature[]
+---@field skipped? integer
+
+---@class postern.dkim_options
+---@field key postern.dkim_key
+---@field domain string
+---@field selector string
+---@field identity? string
+---@field expires? integer seconds
+---@field body? "relaxed"|"simple"
+---@field headers? string[]
+---@field oversign? string[]
+
+---require "postern.dkim".
+---@class postern.dkim
+local dkim = {}
+
+---Verifies the signatures of a message as it was received.
+---@param message postern.msg
+---@param options? { max_signatures: integer }
+---@return postern.dkim_result
+function dkim.verify(message, options) end
+
+---Reads a private key; nil and why when it cannot be used.
+---@param path string
+---@return postern.dkim_key?, string?
+function dkim.key(path) end
+
+---The TXT record to publish for a key.
+---@param key postern.dkim_key
+---@return string
+function dkim.record(key) end
+
+---Signs the message as it will leave, when the hook has ended.
+---@param message postern.msg
+---@param options postern.dkim_options
+function dkim.sign(message, options) end
+
 ---require "postern.metrics".
 ---@class postern.metrics
 local metrics = {}
@@ -694,6 +755,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.disclaimer"): postern.disclaimer
 ---@overload fun(name: "postern.metrics"): postern.metrics
 ---@overload fun(name: "postern.spf"): postern.spf
+---@overload fun(name: "postern.dkim"): postern.dkim
 ---@param name string
 ---@return any
 function require(name) end

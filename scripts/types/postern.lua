@@ -729,6 +729,57 @@ function dkim.record(key) end
 ---@param options postern.dkim_options
 function dkim.sign(message, options) end
 
+---@class postern.dmarc_record
+---@field text string
+---@field p "none"|"quarantine"|"reject"
+---@field sp? "none"|"quarantine"|"reject"
+---@field np? "none"|"quarantine"|"reject"
+---@field adkim "r"|"s"
+---@field aspf "r"|"s"
+---@field psd "y"|"n"|"u"
+---@field testing boolean
+---@field rua string[]
+---@field ruf string[]
+---@field fo? string
+
+---@class postern.dmarc_result
+---@field result "pass"|"fail"|"none"|"temperror"|"permerror"
+---@field policy "none"|"quarantine"|"reject"
+---@field published "none"|"quarantine"|"reject"
+---@field domain? string of From
+---@field org_domain? string
+---@field aligned { spf: boolean, dkim: boolean }
+---@field dkim_domain? string
+---@field record? postern.dmarc_record
+---@field record_domain? string
+---@field reason? string
+---@field ambiguous boolean
+---@field discovery "treewalk"|"psl"
+---@field spf postern.spf_result
+---@field dkim postern.dkim_result
+
+---require "postern.dmarc".
+---@class postern.dmarc
+local dmarc = {}
+
+---Judges a message; the worst of several domains in From counts.
+---@param message postern.msg
+---@param options? { spf: postern.spf_result?, dkim: postern.dkim_result?, suffixes: table? }
+---@return postern.dmarc_result
+function dmarc.check(message, options) end
+
+---Reads a list of public suffixes.
+---@param path? string
+---@return table?, string?
+function dmarc.suffixes(path) end
+
+---What an aggregate report tells of a message, and a text for messages that count together.
+---@param message postern.msg
+---@param judged postern.dmarc_result
+---@param disposition? "none"|"quarantine"|"reject"
+---@return table, string
+function dmarc.row(message, judged, disposition) end
+
 ---require "postern.metrics".
 ---@class postern.metrics
 local metrics = {}
@@ -756,6 +807,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.metrics"): postern.metrics
 ---@overload fun(name: "postern.spf"): postern.spf
 ---@overload fun(name: "postern.dkim"): postern.dkim
+---@overload fun(name: "postern.dmarc"): postern.dmarc
 ---@param name string
 ---@return any
 function require(name) end

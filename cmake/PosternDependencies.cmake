@@ -13,4 +13,5 @@ find_file(POSTERN_MAGIC_FILE magic.mgc PATHS /usr/share/misc /usr/share/file /us
 pkg_check_modules(MILTER REQUIRED IMPORTED_TARGET milter)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto>=3)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)

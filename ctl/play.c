@@ -211,6 +211,9 @@ json_t *play_in_child(struct isolate *isolate, const struct playing *playing)
     int rc = script_new(conf, playing->filter, conf->multiplexor.load_time, &script, &error);
     if (rc == 0) {
         script_after_fork(script);
+        if (playing->store != NULL) {
+            script_share_store(script, playing->store);
+        }
         if (playing->does_deeds) {
             script_do_deeds(script);
         }

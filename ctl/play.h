@@ -24,6 +24,7 @@ struct playing {
     const struct mail_file *mail;
     enum hook last_hook; /* nothing is asked after it; HOOK_NONE: all */
     bool does_deeds;     /* deeds.h: for real; else they are told */
+    struct store *store; /* for the filter's postern.store; NULL: one of its own */
 };
 
 /* The report (report.h), a new reference. A process that died is told in its error: the step it was

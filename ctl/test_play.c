@@ -15,12 +15,14 @@
 #include "ctl/test.h"
 #include "worker/mime.h"
 #include "worker/script.h"
+#include "worker/store.h"
 
 /* In the child. What lives in the arena is let go with the process when Lua raises over it. */
 struct bench {
     const struct test_file *file;
     const char *name; /* of the test; NULL: the tests are listed */
     struct isolate *isolate;
+    struct store *store; /* of the test and all that it runs */
     struct arena *arena; /* of one run */
     uint32_t n_runs;
     char *filter_error; /* of the newest run whose filter failed; NULL: none */
@@ -264,7 +266,8 @@ static json_t *play(struct bench *bench, const struct conf *conf,
         .output_fd = -1,
         .transaction = transaction,
         .mail = mail,
-        .last_hook = HOOK_NONE};
+        .last_hook = HOOK_NONE,
+        .store = bench->store};
     json_t *lines = json_array();
     isolate_keep_log(bench->isolate, lines);
     json_t *report = play_in_child(bench->isolate, &playing);
@@ -391,8 +394,10 @@ static void run_in_child(struct isolate *isolate, void *context)
     struct bench bench = {.file = testing->file, .name = testing->name, .isolate = isolate};
     char *error = NULL;
     bench.arena = arena_new();
+    bench.store = store_new(testing->file->conf, STORE_PRIVATE);
     struct script *script = load(&bench, &error);
     if (script != NULL) {
+        script_share_store(script, bench.store);
         bench.end_ms = clock_now_ms() + limit_ms;
         isolate_set_end(isolate, bench.end_ms);
         isolate_say_step(isolate, bench.name, limit_ms);
@@ -403,6 +408,7 @@ static void run_in_child(struct isolate *isolate, void *context)
     free(error);
     free(bench.filter_error);
     script_free(script);
+    store_free(bench.store);
     arena_free(bench.arena);
 }
 

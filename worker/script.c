@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "worker/script_internal.h"
+#include "worker/store.h"
 #include "worker/tally.h"
 
 enum { SCRATCH_MAX = 512 << 20, CHANGES_MAX = 402653184, KEEP_BYTES = 1 << 20 };
@@ -67,6 +68,12 @@ const char *script_doing(const struct script *script)
 void script_do_deeds(struct script *script)
 {
     script->does_deeds = true;
+}
+
+void script_share_store(struct script *script, struct store *store)
+{
+    script->store = store;
+    script->owns_store = false;
 }
 
 struct tally *script_tally(struct script *script)
@@ -195,6 +202,9 @@ void script_free(struct script *script)
     }
     script_tasks_free(script);
     script_loop_free(script);
+    if (script->owns_store) {
+        store_free(script->store);
+    }
     buf_clear(&script->scratch);
     buf_clear(&script->reply_changes);
     buf_clear(&script->reply_states[0]);

@@ -18,6 +18,7 @@
 
 struct note;
 struct script;
+struct store;
 struct job;
 struct lua_State;
 struct profile;
@@ -51,6 +52,8 @@ void script_note_set(struct script *script, struct note *note);
 /* What hooks ask for outside the mail (deeds.h) is done from now on; else it is only told. */
 void script_do_deeds(struct script *script);
 bool script_does_deeds(struct lua_State *L);
+/* What postern.store keeps goes into this one (borrowed), whatever the configuration says. */
+void script_share_store(struct script *script, struct store *store);
 /* Runs filter_init within budget_ms. 0 or -ERR_BAD with error_out. */
 int script_init(struct script *script, int64_t budget_ms, char **error_out);
 void script_exit(struct script *script, int64_t budget_ms);
@@ -98,6 +101,7 @@ void script_each_unknown_global(struct script *script, script_unknown_global_cb 
  * Files of tests: a script that is no filter, with the same libraries and limits, and
  *   run     play, a C function whose first upvalue is the context as light userdata
  *   assert  which tells file and line
+ *   advance_clock  which moves the wall clock on
  *
  * Arguments and result as script_new.
  */

@@ -91,6 +91,8 @@ struct script {
     uint32_t n_unyieldable;   /* coroutines resumed from places that cannot yield */
     int finish_ref;           /* functions of script_finish.c and their orders; LUA_NOREF: none */
 
+    struct store *store; /* NULL until the filter asks it for something */
+    bool owns_store;
     bool does_deeds;     /* deeds.h: for real */
     struct tally *tally; /* what postern.metrics has counted */
 
@@ -117,6 +119,9 @@ void *script_alloc(void *ud, void *block, size_t old_bytes, size_t new_bytes);
 /* script_libs.c [-0, +0, m]: opens the libraries that filters see, and takes out what they must
  * not. */
 void script_libs_open(lua_State *L);
+/* From now on os.time and os.date have the clock that a test has moved on; that costs their errors
+ * the filter's line. [-0, +0, m] */
+void script_libs_follow_clock(lua_State *L);
 /* script_require.c [-0, +0, m]: package with our searchers; the folders come from script and
  * configuration. */
 void script_require_open(lua_State *L);
@@ -174,16 +179,19 @@ void script_finish_add(lua_State *L, int order);
 const char *script_finish_run(lua_State *L, struct script *script);
 void script_finish_forget(struct script *script);
 
-/* lapi_archive.c, lapi_async.c, lapi_metrics.c: push the module. */
+/* lapi_archive.c, lapi_async.c …: push the module. */
 int lapi_address_open(lua_State *L);
 int lapi_archive_open(lua_State *L);
 int lapi_async_open(lua_State *L);
 int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
 int lapi_signature_open(lua_State *L);
+int lapi_store_open(lua_State *L);
 int lapi_url_open(lua_State *L);
 int lapi_log_open(lua_State *L);
 int lapi_log_print(lua_State *L); /* print: as log.info */
+/* lapi_store.c: made at its first use; raises while the filter loads. */
+struct store *script_store(lua_State *L);
 
 /*
  * The call gate: runs the function of function_ref as a coroutine until it ends, the deadline

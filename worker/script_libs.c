@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <lualib.h>
 
+#include "common/clock.h"
 #include "worker/sandbox_files.h"
 #include "worker/script_internal.h"
 
@@ -113,6 +114,40 @@ static int load_text(lua_State *L)
     return 1;
 }
 
+/* ---- os: the wall clock of a test ---- */
+
+/* Upvalue: Lua's os.time. */
+static int time_now(lua_State *L)
+{
+    if (lua_isnoneornil(L, 1)) {
+        lua_pushinteger(L, clock_wall_ms() / 1000);
+        return 1;
+    }
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+/* Upvalue: Lua's os.date. */
+static int date_now(lua_State *L)
+{
+    lua_settop(L, 2);
+    if (lua_isnil(L, 1)) {
+        lua_pushliteral(L, "%c");
+        lua_replace(L, 1);
+    }
+    if (lua_isnil(L, 2)) {
+        lua_pushinteger(L, clock_wall_ms() / 1000);
+        lua_replace(L, 2);
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 2, 1);
+    return 1;
+}
+
 /* ---- io: what may be written is configured ---- */
 
 static bool is_writing(const char *mode)
@@ -164,6 +199,14 @@ static void wrap_field(lua_State *L, const char *name, lua_CFunction wrapper)
     lua_setfield(L, -2, name);
 }
 
+void script_libs_follow_clock(lua_State *L)
+{
+    lua_getglobal(L, LUA_OSLIBNAME);
+    wrap_field(L, "time", time_now);
+    wrap_field(L, "date", date_now);
+    lua_pop(L, 1);
+}
+
 void script_libs_open(lua_State *L)
 {
     for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++) {
@@ -171,6 +214,8 @@ void script_libs_open(lua_State *L)
         take_out(L, &libraries[i]);
         lua_pop(L, 1);
     }
+    if (clock_wall_is_shifted())
+        script_libs_follow_clock(L);
     lua_getglobal(L, LUA_IOLIBNAME);
     wrap_field(L, "open", open_file);
     wrap_field(L, "lines", with_argument);

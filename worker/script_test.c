@@ -8,7 +8,7 @@
 
 #define TEST_PREFIX "test_"
 
-enum { TESTS_MAX = 10000 };
+enum { TESTS_MAX = 10000, ADVANCE_MAX_SECS = 1000000000 };
 
 /* assert, which tells where it stands: the author of a test wants the line, not a text for it. */
 static int assert_here(lua_State *L)
@@ -28,6 +28,15 @@ static int assert_here(lua_State *L)
     return lua_error(L);
 }
 
+/* advance_clock(seconds): what os.time and the store call now. */
+static int advance_clock(lua_State *L)
+{
+    lua_Number secs = luaL_checknumber(L, 1);
+    luaL_argcheck(L, secs >= 0 && secs <= ADVANCE_MAX_SECS, 1, "seconds expected, from 0 on");
+    clock_shift_wall((int64_t)(secs * 1000));
+    return 0;
+}
+
 struct play {
     lua_CFunction function;
     void *context;
@@ -40,6 +49,9 @@ static int add_functions(lua_State *L)
     lua_pushlightuserdata(L, play->context);
     lua_pushcclosure(L, play->function, 1);
     lua_setglobal(L, "run");
+    lua_pushcfunction(L, advance_clock);
+    lua_setglobal(L, "advance_clock");
+    script_libs_follow_clock(L);
     lua_pushcfunction(L, assert_here);
     lua_setglobal(L, "assert");
     return 0;

@@ -667,6 +667,56 @@ function spf.check(message, options) end
 ---@param receiver? string
 ---@return postern.spf_result
 function spf.check_host(ip, domain, sender, helo, receiver) end
+---require "postern.store": what all workers share. nil and why when the store cannot be used.
+---@class postern.store
+local store = {}
+
+---@alias postern.store_value boolean|number|string|table
+
+---@param key string
+---@return postern.store_value? value nil: there is none
+---@return string? why
+function store.get(key) end
+
+---@param key string
+---@param value postern.store_value
+---@param ttl? number seconds
+---@return boolean? done
+---@return string? why
+function store.set(key, value, ttl) end
+
+---Only if there is no such entry.
+---@param key string
+---@param value postern.store_value
+---@param ttl? number seconds
+---@return boolean? done false: there is one
+---@return string? why
+function store.add(key, value, ttl) end
+
+---@param key string
+---@param n? integer
+---@param ttl? number seconds, of an entry that is not there yet
+---@return integer? sum
+---@return string? why
+function store.incr(key, n, ttl) end
+
+---@param key string
+---@return boolean? done false: there was none
+---@return string? why
+function store.delete(key) end
+
+---@param prefix string
+---@param limit? integer
+---@return string[]? keys
+---@return boolean|string more whether there are more; why, without keys
+function store.keys(prefix, limit) end
+
+---The function may be called more than once: with what is there when it is.
+---@param key string
+---@param change fun(value: postern.store_value?): postern.store_value?, number?
+---@return postern.store_value? value
+---@return string? why
+function store.update(key, change) end
 
 ---@class postern.dkim_key
 
@@ -808,6 +858,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.spf"): postern.spf
 ---@overload fun(name: "postern.dkim"): postern.dkim
 ---@overload fun(name: "postern.dmarc"): postern.dmarc
+---@overload fun(name: "postern.store"): postern.store
 ---@param name string
 ---@return any
 function require(name) end
@@ -840,3 +891,7 @@ function require(name) end
 ---@param message postern.test_message
 ---@return postern.test_result
 function run(message) end
+
+---In a file of tests only: the time that os.time and the store see goes on by so much.
+---@param seconds number
+function advance_clock(seconds) end

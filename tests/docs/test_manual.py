@@ -72,15 +72,15 @@ class Options(unittest.TestCase):
     def test_options_named_anywhere_exist(self):
         known = {f"{row[0]}.{row[1]}" for row in rows(read("common", "options.def"), "OPTION")}
         sections = {name.split(".")[0] for name in known}
+        known |= set(re.findall(r"^function (\w+\.\w+)\(", read("scripts", "types", "postern.lua"), flags=re.M))
         texts = {name: page(name) for name in PAGES}
         for name in GUIDES:
             texts[name] = read("docs", name)
         for name, text in texts.items():
             for match in re.finditer(rf"\b({'|'.join(sections)})\.([a-z_]+)\b", text):
                 after = text[match.end():match.end() + 1]
-                is_file = match.group(2) in ("sock", "def", "conf", "timer", "md") or (match.group(1) == "log" and after in ("(", " "))
-                self.assertTrue(is_file or match.group(0) in known or match.group(0) in
-                                ("log.debug", "log.info", "log.warn", "log.error", "metrics.counter"), f"{name}: {match.group(0)}")
+                is_file = match.group(2) in ("sock", "def", "conf", "timer", "md", "db") or (match.group(1) == "log" and after in ("(", " "))
+                self.assertTrue(is_file or match.group(0) in known, f"{name}: {match.group(0)}")
 
 
 class Protocol(unittest.TestCase):

@@ -830,6 +830,69 @@ function dmarc.suffixes(path) end
 ---@return table, string
 function dmarc.row(message, judged, disposition) end
 
+---@class postern.arc_set
+---@field instance integer
+---@field domain string
+---@field selector string
+---@field algorithm string
+---@field key_bits integer
+---@field results string
+
+---@class postern.arc_result
+---@field result "none"|"pass"|"fail"|"temperror"
+---@field reason? string
+---@field instance integer
+---@field domain? string
+---@field oldest_pass? integer
+---@field sets postern.arc_set[]
+
+---@class postern.authres_options
+---@field id? string our name; the macro j
+---@field auth? boolean tell the user who authenticated
+---@field spf? postern.spf_result
+---@field dkim? postern.dkim_result
+---@field dmarc? postern.dmarc_result
+---@field arc? postern.arc_result
+---@field other? { method: string, result: string, reason: string?, properties: string[][]? }[]
+
+---@class postern.arc_options : postern.authres_options
+---@field key postern.dkim_key
+---@field domain string
+---@field selector string
+---@field body? "relaxed"|"simple"
+---@field headers? string[]
+---@field oversign? string[]
+
+---require "postern.arc".
+---@class postern.arc
+local arc = {}
+
+---Validates the chain of a message as it was received.
+---@param message postern.msg
+---@param options? table there are none
+---@return postern.arc_result
+function arc.verify(message, options) end
+
+---Adds a set to the message as it will leave, when the hook has ended.
+---@param message postern.msg
+---@param options postern.arc_options
+function arc.seal(message, options) end
+
+---require "postern.authres".
+---@class postern.authres
+local authres = {}
+
+---Adds an Authentication-Results field; those that claim to be ours go.
+---@param message postern.msg
+---@param options postern.authres_options
+function authres.add(message, options) end
+
+---Takes away the fields that claim our name.
+---@param message postern.msg
+---@param options? { id: string? }
+---@return integer
+function authres.remove(message, options) end
+
 ---require "postern.metrics".
 ---@class postern.metrics
 local metrics = {}
@@ -859,6 +922,8 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.dkim"): postern.dkim
 ---@overload fun(name: "postern.dmarc"): postern.dmarc
 ---@overload fun(name: "postern.store"): postern.store
+---@overload fun(name: "postern.arc"): postern.arc
+---@overload fun(name: "postern.authres"): postern.authres
 ---@param name string
 ---@return any
 function require(name) end

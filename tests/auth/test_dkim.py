@@ -3,21 +3,18 @@
 import base64
 import glob
 import itertools
-import json
-import logging
 import os
 import random
 import re
-import subprocess
 import unittest
 
 import dkim
 import dkim.tests
 
-from common import CTL, FAKE_DNS, PATIENCE, Folder, logged, lua, play, zone
+from common import Folder, logged, lua, play
+from oracles import dkimpy_says, keys, perl, run_many
 
 DATA = os.path.join(os.path.dirname(dkim.tests.__file__), "data")
-logging.disable(logging.CRITICAL)
 
 VERIFY = """
 local dkim = require "postern.dkim"
@@ -56,63 +53,6 @@ def txt(name):
     return "".join(data(name).decode().split("\n")).strip()
 
 
-class Keys:
-    """An RSA and an Ed25519 key, as files and as records; made once."""
-
-    def __init__(self):
-        self.folder = Folder("dkim-keys")
-        self.paths, self.records = {}, {}
-        for name, arguments in (("rsa", ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]), ("ed25519", ["genpkey", "-algorithm", "ED25519"]),
-                                ("small", ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"])):
-            path = self.folder.write(name + ".pem", "")
-            subprocess.run(["openssl", *arguments, "-out", path], check=True, capture_output=True)
-            os.chmod(path, 0o600)
-            public = subprocess.run(["openssl", "pkey", "-in", path, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
-            self.paths[name] = path
-            kind = "ed25519" if name == "ed25519" else "rsa"
-            self.records[name] = f"v=DKIM1; k={kind}; p=" + base64.b64encode(public[-32:] if kind == "ed25519" else public).decode()
-
-    def pem(self, name):
-        with open(self.paths[name], "rb") as file:
-            text = file.read()
-        if name != "ed25519":
-            done = subprocess.run(["openssl", "rsa", "-traditional"], input=text, check=True, capture_output=True)
-            return done.stdout
-        der = base64.b64decode(b"".join(text.split(b"\n")[1:-2]))
-        return base64.b64encode(der[-32:])
-
-    def zone(self):
-        return {f"{name}._domainkey.example.com": [("TXT", record)] for name, record in self.records.items()}
-
-
-def setUpModule():
-    global KEYS
-    KEYS = Keys()
-    unittest.addModuleCleanup(KEYS.folder.remove)
-
-
-def run_many(folder, code, mails, records, *options):
-    """Plays many mails; a list of results in their order."""
-    text = f"{FAKE_DNS}fake.zone = {lua(zone(records))}\n{code}"
-    path = folder.write("filter.lua", text.encode())
-    files = [folder.write(f"m{i:04d}.eml", mail) for i, mail in enumerate(mails)]
-    done = subprocess.run([CTL, "run", "--json", "-o", f"worker.read_paths={KEYS.folder.path}:{folder.path}", *options, path, *files], capture_output=True, timeout=110 * PATIENCE, check=False)
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(results) == len(mails), done.stderr.decode()
-    return results
-
-
-def dkimpy_says(mail, records):
-    def dnsfunc(name, timeout=5):
-        name = name.decode() if isinstance(name, bytes) else name
-        rows = [row[1] for row in records.get(name.rstrip("."), []) if row[0] == "TXT"]
-        return rows[0].encode() if rows else None
-    try:
-        return dkim.verify(mail, dnsfunc=dnsfunc)
-    except dkim.DKIMException:
-        return False
-
-
 VECTOR_ZONE = {
     "brisbane._domainkey.football.example.com": [("TXT", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")],
     "test._domainkey.football.example.com": [("TXT", "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/b"
@@ -137,18 +77,9 @@ def signed_by_dkimpy():
         if length and header != canon:
             continue
         mail = HEADER + b"\r\n" + body
-        field = dkim.sign(mail, kind.encode(), b"example.com", KEYS.pem(kind), canonicalize=(header.encode(), canon.encode()), length=length,
+        field = dkim.sign(mail, kind.encode(), b"example.com", keys().pem(kind), canonicalize=(header.encode(), canon.encode()), length=length,
                           signature_algorithm=b"ed25519-sha256" if kind == "ed25519" else b"rsa-sha256")
         yield f"{name}, {header}/{canon}, {kind}, {length}", field + mail
-
-
-def perl(jobs):
-    records = {name: rows[0][1] for name, rows in {**KEYS.zone(), **VECTOR_ZONE}.items()}
-    for job in jobs:
-        job["mail"] = base64.b64encode(job["mail"]).decode()
-    done = subprocess.run(["perl", os.path.join(os.path.dirname(__file__), "oracle.pl")], input=json.dumps({"zone": records, "jobs": jobs}).encode(),
-                          capture_output=True, check=True, timeout=110 * PATIENCE)
-    return done.stdout.decode().splitlines()
 
 
 def change(mail, rng):
@@ -183,11 +114,11 @@ class Case(unittest.TestCase):
         self.addCleanup(self.folder.remove)
 
     def play(self, code):
-        return play(self.folder, code, options=("-o", f"worker.read_paths={KEYS.folder.path}:{self.folder.path}"))
+        return play(self.folder, code, options=("-o", f"worker.read_paths={keys().folder.path}:{self.folder.path}"))
 
     def verify(self, mails, records=None):
         """The notes of each."""
-        return [logged(result) for result in run_many(self.folder, VERIFY, mails, records or KEYS.zone())]
+        return [logged(result) for result in run_many(self.folder, VERIFY, mails, records or keys().zone())]
 
 
 class Vectors(Case):
@@ -208,10 +139,10 @@ class Verify(Case):
         ours = [notes["result"][0] == "pass" for notes in self.verify([mail for _, mail in mails])]
         n = 0
         for (name, mail), result in zip(mails, ours):
-            self.assertEqual(result, dkimpy_says(mail, KEYS.zone()), f"dkimpy: {name}\n{mail[:3000]!r}")
+            self.assertEqual(result, dkimpy_says(mail, keys().zone()), f"dkimpy: {name}\n{mail[:3000]!r}")
             n += 1
         known = [(pair, result) for pair, result in zip(mails, ours) if b"a=rsa" in pair[1]]
-        for (pair, result), answer in zip(known, perl([{"do": "verify", "mail": pair[1]} for pair, _ in known])):
+        for (pair, result), answer in zip(known, perl([{"do": "verify", "mail": pair[1]} for pair, _ in known], keys().zone())):
             self.assertEqual("pass" if result else "fail", answer if answer == "pass" else "fail", f"Mail::DKIM: {pair[0]}: {answer}")
             n += 1
         return n, sum(ours)
@@ -232,8 +163,8 @@ class Verify(Case):
 
     def test_signed_by_perl(self):
         jobs = [{"do": "sign", "mail": HEADER + b"\r\n" + body, "algorithm": "rsa-sha256", "method": "/".join(canon), "domain": "example.com",
-                 "selector": "rsa", "key": KEYS.paths["rsa"]} for body in BODIES.values() for canon in CANONS]
-        mails = [base64.b64decode(answer) for answer in perl(jobs)]
+                 "selector": "rsa", "key": keys().paths["rsa"]} for body in BODIES.values() for canon in CANONS]
+        mails = [base64.b64decode(answer) for answer in perl(jobs, keys().zone())]
         results = [notes["result"][0] for notes in self.verify(mails)]
         print(f"signed by Mail::DKIM: {results.count('pass')} of {len(mails)} pass")
         self.assertEqual(results, ["pass"] * len(mails))
@@ -244,11 +175,11 @@ class Rules(Case):
 
     def signed(self, kind="rsa", **options):
         mail = HEADER + b"\r\nhello\r\n"
-        return dkim.sign(mail, kind.encode(), b"example.com", KEYS.pem(kind), canonicalize=(b"relaxed", b"relaxed"),
+        return dkim.sign(mail, kind.encode(), b"example.com", keys().pem(kind), canonicalize=(b"relaxed", b"relaxed"),
                          signature_algorithm=b"ed25519-sha256" if kind == "ed25519" else b"rsa-sha256", **options) + mail
 
     def notes(self, mail, record=None, rows=None):
-        records = KEYS.zone()
+        records = keys().zone()
         if record is not None or rows is not None:
             records["rsa._domainkey.example.com"] = rows if rows is not None else [("TXT", record)]
         return self.verify([mail], records)[0]
@@ -263,7 +194,7 @@ class Rules(Case):
         self.assertEqual(self.notes(HEADER + b"\r\nx\r\n"), {"result": ["none"]})
 
     def test_keys(self):
-        good = KEYS.records["rsa"]
+        good = keys().records["rsa"]
         public = good.partition("p=")[2]
         mail = self.signed()
         for record, result, reason in (
@@ -273,7 +204,7 @@ class Rules(Case):
                 ("v=DKIM1; k=rsa", "permerror", "no key"), (f"v=DKIM1; h=sha1; p={public}", "permerror", "SHA-256"),
                 (f"v=DKIM1; s=tls; p={public}", "permerror", "not for mail"), (f"v=DKIM1; k=ed25519; p={public}", "permerror", "another kind"),
                 ("v=DKIM1; p=AAAA", "permerror", "cannot be read"), ("v=DKIM1; p=!!", "permerror", "base64"), ("nonsense", "permerror", None),
-                (KEYS.records["small"], "fail", None), (f"v=DKIM1; p={public}; p={public}", "permerror", "twice")):
+                (keys().records["small"], "fail", None), (f"v=DKIM1; p={public}; p={public}", "permerror", "twice")):
             with self.subTest(record=record[:40], reason=reason):
                 self.expect(result, reason, mail, record)
         self.expect("permerror", "no key", mail, rows=[])
@@ -330,8 +261,8 @@ class Rules(Case):
 
 
 class Sign(Case):
-    def leaving(self, code, mails, keys=("rsa",), *options):
-        paths = ", ".join(lua(KEYS.paths[key]) for key in keys)
+    def leaving(self, code, mails, kinds=("rsa",), *options):
+        paths = ", ".join(lua(keys().paths[kind]) for kind in kinds)
         out = os.path.join(self.folder.path, "out")
         os.makedirs(out, exist_ok=True)
         results = run_many(self.folder, SIGN % (paths, code), mails, {}, "--output", out, *options)
@@ -349,10 +280,10 @@ class Sign(Case):
         for kind, canon in itertools.product(("rsa", "ed25519"), ("simple", "relaxed")):
             mails = self.leaving(self.ONE % (kind, canon), [HEADER + b"\r\n" + body for body in BODIES.values()], (kind,))
             for mail in mails:
-                self.assertTrue(dkimpy_says(mail, KEYS.zone()), mail[:1500])
+                self.assertTrue(dkimpy_says(mail, keys().zone()), mail[:1500])
                 n += 1
             if kind == "rsa":
-                answers = perl([{"do": "verify", "mail": mail} for mail in mails])
+                answers = perl([{"do": "verify", "mail": mail} for mail in mails], keys().zone())
                 self.assertEqual(answers, ["pass"] * len(mails))
                 n += len(mails)
             self.assertEqual([notes["result"][0] for notes in self.verify(mails)], ["pass"] * len(mails))
@@ -365,27 +296,27 @@ class Sign(Case):
             msg:add_header("Reply-To", "else@example.org")"""
         mail = self.leaving(code, [HEADER + b"\r\nhello\r\n"])[0]
         self.assertIn(b"a note below", mail)
-        self.assertTrue(dkimpy_says(mail, KEYS.zone()), mail)
-        self.assertFalse(dkimpy_says(mail.replace(b"a note below", b"a note BELOW"), KEYS.zone()))
+        self.assertTrue(dkimpy_says(mail, keys().zone()), mail)
+        self.assertFalse(dkimpy_says(mail.replace(b"a note below", b"a note BELOW"), keys().zone()))
 
     def test_replaced_bodies_with_bare_line_feeds(self):
         code = 'msg:replace_body("one\\ntwo\\r\\nthree") ' + (self.ONE % ("rsa", "relaxed"))
         mail = self.leaving(code, [HEADER + b"\r\nhello\r\n"])[0]
-        self.assertTrue(dkimpy_says(crlf(mail), KEYS.zone()), mail)
+        self.assertTrue(dkimpy_says(crlf(mail), keys().zone()), mail)
 
     def test_date_and_message_id_are_there_first(self):
         mail = self.leaving(self.ONE % ("rsa", "relaxed"), [b"From: a@example.com\r\nSubject: x\r\n\r\nhello\r\n"])[0]
         self.assertRegex(mail, rb"(?m)^Date: \w\w\w, \d\d \w\w\w \d{4} [\d:]{8} \+0000\r$")
         self.assertRegex(mail, rb"(?m)^Message-ID: <[0-9a-f]+@example.com>\r$")
-        self.assertTrue(dkimpy_says(mail, KEYS.zone()))
+        self.assertTrue(dkimpy_says(mail, keys().zone()))
         self.assertIn(b"date: date:", mail.replace(b"\r\n", b"").replace(b"\t", b" ").lower())
 
     def test_oversigned(self):
         mail = self.leaving(self.ONE % ("rsa", "relaxed"), [HEADER + b"\r\nhello\r\n"])[0]
-        self.assertTrue(dkimpy_says(mail, KEYS.zone()))
+        self.assertTrue(dkimpy_says(mail, keys().zone()))
         for name in (b"From", b"Subject", b"To", b"Reply-To", b"Content-Type"):
-            self.assertFalse(dkimpy_says(name + b": forged\r\n" + mail, KEYS.zone()), name)
-        self.assertTrue(dkimpy_says(b"X-Other: new\r\n" + mail, KEYS.zone()))
+            self.assertFalse(dkimpy_says(name + b": forged\r\n" + mail, keys().zone()), name)
+        self.assertTrue(dkimpy_says(b"X-Other: new\r\n" + mail, keys().zone()))
 
     def test_two_signatures(self):
         code = (self.ONE % ("rsa", "relaxed")) + "\n" + (self.ONE % ("ed25519", "simple")).replace("keys[1]", "keys[2]")
@@ -401,13 +332,13 @@ class Sign(Case):
     def test_not_signed(self):
         mail = self.leaving(self.ONE % ("rsa", "relaxed"), [b"Subject: x\r\n\r\nhello\r\n"])[0]
         self.assertNotIn(b"DKIM-Signature", mail)
-        result = self.play(SIGN % (lua(KEYS.paths["rsa"]), (self.ONE % ("rsa", "relaxed")) + ' return reject("no")'))
+        result = self.play(SIGN % (lua(keys().paths["rsa"]), (self.ONE % ("rsa", "relaxed")) + ' return reject("no")'))
         self.assertEqual((result["verdict"], result["actions"]), ("reject", []))
-        result = self.play(SIGN % (lua(KEYS.paths["rsa"]), (self.ONE % ("rsa", "relaxed")) + ' error("x")'))
+        result = self.play(SIGN % (lua(keys().paths["rsa"]), (self.ONE % ("rsa", "relaxed")) + ' error("x")'))
         self.assertEqual(result["actions"], [])
 
     def test_wrong_use(self):
-        key = lua(KEYS.paths["rsa"])
+        key = lua(keys().paths["rsa"])
         for options, part in (("{}", "key is what"), ("{ key = 'x' }", "key is a userdata"), ("{ key = keys[1] }", "domain is a domain"),
                               ("{ key = keys[1], domain = 'example.com' }", "selector"), ("{ key = keys[1], domain = 'a b.com', selector = 'x' }", "domain"),
                               ("{ key = keys[1], domain = 'example.com', selector = 'x', identity = 'a@b.org' }", "identity"),
@@ -424,7 +355,7 @@ class Sign(Case):
     def test_key_files(self):
         def why(path):
             return self.play(f'local dkim = require "postern.dkim"\nfunction filter_message(msg) msg:log("why", (select(2, dkim.key({lua(path)}))) or "nil") end')["log"][0]
-        path = self.folder.write("key.pem", KEYS.pem("rsa"))
+        path = self.folder.write("key.pem", keys().pem("rsa"))
         for mode, part in ((0o644, "others may read"), (0o660, "others may read"), (0o600, "nil"), (0o640, "nil")):
             os.chmod(path, mode)
             self.assertIn(part, why(path))
@@ -439,8 +370,8 @@ class Sign(Case):
 
     def test_record(self):
         code = 'msg:log("record", dkim.record(keys[1])) msg:log("record", dkim.record(keys[2]))'
-        result = self.play(SIGN % (f"{lua(KEYS.paths['rsa'])}, {lua(KEYS.paths['ed25519'])}", code))
-        self.assertEqual(logged(result)["record"], [KEYS.records["rsa"], KEYS.records["ed25519"]])
+        result = self.play(SIGN % (f"{lua(keys().paths['rsa'])}, {lua(keys().paths['ed25519'])}", code))
+        self.assertEqual(logged(result)["record"], [keys().records["rsa"], keys().records["ed25519"]])
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ function spf.check(msg, options)
     if identity == "helo" or sender == "" then
         identity, sender = "helo", "postmaster@" .. helo
     end
-    local name = domain.normal(sender:match("([^@]*)$"))
+    local name = domain.normal(sender:match("^.*@(.*)$") or sender)
     local result
     if ip then
         result = spf.check_host(ip, name, sender, helo, options.receiver)

@@ -4,66 +4,15 @@
 local dkim_message = require "postern.internal.dkim_message"
 local domain = require "postern.internal.domain"
 local punycode = require "postern.internal.punycode"
+local skip = require "postern.internal.skip"
 
 local author = {}
 
 local DOMAINS_MAX = 10
 
--- The position behind a comment or a quoted string that begins at `at`; nil when it does not end.
-local function skip_comment(text, at)
-    local depth = 0
-    while true do
-        local from = text:find("[()\\]", at)
-        if not from then
-            return nil
-        end
-        local c = text:sub(from, from)
-        depth = depth + (c == "(" and 1 or c == ")" and -1 or 0)
-        at = from + (c == "\\" and 2 or 1)
-        if depth == 0 then
-            return at
-        end
-    end
-end
-
-local function skip_quoted(text, at)
-    at = at + 1
-    while true do
-        local from = text:find('["\\]', at)
-        if not from then
-            return nil
-        end
-        if text:sub(from, from) == '"' then
-            return from + 1
-        end
-        at = from + 2
-    end
-end
-
--- Comments become blanks, quoted strings a letter. One that does not end is taken as it stands, for what follows may be an address.
-local function plain(text)
-    local out, at = {}, 1
-    while true do
-        local from = text:find('[("]', at)
-        local after
-        if from then
-            local is_comment = text:sub(from, from) == "("
-            after = (is_comment and skip_comment or skip_quoted)(text, from)
-            if after then
-                out[#out + 1] = text:sub(at, from - 1) .. (is_comment and " " or "q")
-                at = after
-            end
-        end
-        if not after then
-            out[#out + 1] = text:sub(at)
-            return table.concat(out)
-        end
-    end
-end
-
 -- What stands behind each "@".
 local function each_domain(text)
-    return plain(text):gmatch("@[ \t\r\n]*([^%s,;:<>()\"@]*)")
+    return skip.plain(text):gmatch("@[ \t\r\n]*([^%s,;:<>()\"@]*)")
 end
 
 ---The domains of all From fields, as received, in ASCII: a list; why an address in them cannot be judged, or nil; and how many fields

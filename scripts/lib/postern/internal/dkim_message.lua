@@ -32,7 +32,8 @@ function message:value(i)
     return self.fields[i]:match("^[^:]*:(.*)$") or ""
 end
 
-local function canonical_field(self, i, canon)
+---Field number i in canonical form, with its line end.
+function message:canonical_field(i, canon)
     local cache = self.canonical[canon]
     local text = cache[i]
     if not text then
@@ -53,7 +54,7 @@ function message:signed_fields(names, canon, own)
             n = n - 1
         end
         if n > 0 then
-            out[#out + 1] = canonical_field(self, list[n], canon)
+            out[#out + 1] = self:canonical_field(list[n], canon)
         end
         left[name] = n - 1
     end

@@ -33,7 +33,8 @@ function dmarc_report.row(msg, judged, disposition)
     local row = {
         policy_domain = judged.record_domain, p = record.p, sp = record.sp, np = record.np, adkim = record.adkim, aspf = record.aspf,
         testing = record.testing and "y" or "n", discovery = judged.discovery, source_ip = spf.ip or msg.conn.ip,
-        disposition = disposition, dkim_aligned = judged.aligned.dkim and "pass" or "fail", spf_aligned = judged.aligned.spf and "pass" or "fail",
+        disposition = disposition, dkim_aligned = judged.aligned.dkim and "pass" or "fail",
+        spf_aligned = judged.aligned.spf and "pass" or "fail",
         header_from = judged.domain, envelope_from = msg.sender_domain, dkim = signatures_text(judged.dkim or {}),
         spf_domain = spf.domain, spf_scope = spf.identity == "helo" and "helo" or "mfrom", spf_result = spf.result,
     }

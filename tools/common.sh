@@ -94,6 +94,13 @@ unpack_web() {
     unpack_packages "$POSTERN_CACHE/web" "${names[@]}"
 }
 
+# unpack_dns: nsd, in $POSTERN_CACHE/dns
+unpack_dns() {
+    local names
+    mapfile -t names < <(packages dns)
+    unpack_packages "$POSTERN_CACHE/dns" "${names[@]}"
+}
+
 # build PRESET [TARGET…]
 build() {
     local preset=$1

@@ -11,6 +11,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/xalloc.h"
+#include "worker/dns.h"
 #include "worker/script_internal.h"
 #include "worker/store.h"
 #include "worker/tally.h"
@@ -201,6 +202,7 @@ void script_free(struct script *script)
         lua_close(script->L);
     }
     script_tasks_free(script);
+    dns_free(script->dns);
     script_loop_free(script);
     if (script->owns_store) {
         store_free(script->store);

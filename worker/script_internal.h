@@ -88,6 +88,7 @@ struct script {
     struct script_task_list ready;
     size_t n_tasks;           /* besides the root */
     struct script_loop *loop; /* NULL until something waits */
+    struct dns *dns;          /* NULL until something is asked */
     uint32_t n_unyieldable;   /* coroutines resumed from places that cannot yield */
     int finish_ref;           /* functions of script_finish.c and their orders; LUA_NOREF: none */
 
@@ -183,6 +184,7 @@ void script_finish_forget(struct script *script);
 int lapi_address_open(lua_State *L);
 int lapi_archive_open(lua_State *L);
 int lapi_async_open(lua_State *L);
+int lapi_dns_open(lua_State *L);
 int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
 int lapi_signature_open(lua_State *L);

@@ -237,6 +237,7 @@ static const luaL_Reg own_modules[] = {
     {"postern.async", lapi_async_open},
     {"postern.html", lapi_html_open},
     {"postern.internal.address", lapi_address_open},
+    {"postern.internal.dns", lapi_dns_open},
     {"postern.internal.signature", lapi_signature_open},
     {"postern.metrics", lapi_metrics_open},
     {"postern.store", lapi_store_open},

@@ -550,6 +550,31 @@ function async.sleep(seconds) end
 ---@return number
 function async.time_left() end
 
+---require "postern.dns". Needs worker.allow_network.
+---@class postern.dns
+local dns = {}
+
+---@class postern.dns_list
+---@field nxdomain? boolean true: the name does not exist; the list is empty then
+
+---The records of a name; or nil and "timeout…", "servfail…", "refused…", "formerr…", "network…".
+---A list of texts; of tables for MX (preference, exchange) and SRV (priority, weight, port, target).
+---@param name string
+---@param kind? string A (default), AAAA, CNAME, MX, NS, PTR, SRV, TXT
+---@return postern.dns_list?
+---@return string? error
+function dns.query(name, kind) end
+
+---@class postern.dns_reverse_options
+---@field confirm? boolean only names that lead back to the address
+
+---The names of an address.
+---@param ip string
+---@param options? postern.dns_reverse_options
+---@return postern.dns_list?
+---@return string? error
+function dns.reverse(ip, options) end
+
 ---require "postern.html".
 ---@class postern.html
 local html = {}
@@ -914,6 +939,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.log"): postern.log
 ---@overload fun(name: "postern.archive"): postern.archive
 ---@overload fun(name: "postern.async"): postern.async
+---@overload fun(name: "postern.dns"): postern.dns
 ---@overload fun(name: "postern.html"): postern.html
 ---@overload fun(name: "postern.url"): postern.url
 ---@overload fun(name: "postern.disclaimer"): postern.disclaimer

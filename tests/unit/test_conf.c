@@ -123,7 +123,7 @@ static void test_refused_files(void **state)
         {"[log]\nbanana = 3\n", "test.conf:2: unknown option log.banana"},
         {"[log]\nLevel = info\n", "test.conf:2: unknown option log.Level; did you mean level?"},
         {"[mliterd]\n", "test.conf:1: unknown section [mliterd]; did you mean [milterd]?"},
-        {"[dns]\n", "test.conf:1: unknown section [dns]"},
+        {"[nosuch]\n", "test.conf:1: unknown section [nosuch]"},
         {"[]\n", "test.conf:1: unknown section []"},
         {"[ log ]\n", "test.conf:1: unknown section [ log ]; did you mean [log]?"},
         {"[log\n", "test.conf:1: section without \"]\""},

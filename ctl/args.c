@@ -75,6 +75,8 @@ static const struct arg_info arg_infos[ARG_COUNT] = {
         "also what was refused, or may have been sent when a release was interrupted"},
     [ARG_DEEDS] = {"--deeds", 0, NULL, true,
         "do what the filter asks for outside the mail (trap, notices, links), and not only tell it"},
+    [ARG_FROM] = {"--from", 0, "FORMAT", false,
+        "what is imported: json (one object a line), or milter-greylist (its file of tuples)"},
 };
 
 /* What some of them mean to a command that selects (ARGS_SELECTION). */

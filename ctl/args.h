@@ -49,6 +49,7 @@ enum arg {
     ARG_NOW,
     ARG_FORCE,
     ARG_DEEDS,
+    ARG_FROM,
     ARG_COUNT,
 };
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/address.h"
+#include "common/network.h"
 #include "worker/script_internal.h"
 
 /* bytes(text): 4 or 16 bytes, or nil. An IPv4 address within IPv6 stays as it is. */
@@ -57,7 +59,51 @@ static int module_reverse(lua_State *L)
     return 1;
 }
 
+/* block(bytes, bits4, bits6): the network that the address is in, "192.0.2.0/24" */
+static int module_block(lua_State *L)
+{
+    uint8_t block[16];
+    char text[INET6_ADDRSTRLEN];
+    const struct slice bytes = check_bytes(L);
+    const bool is_four = bytes.len == 4;
+    const lua_Integer bits = luaL_checkinteger(L, is_four ? 2 : 3);
+    luaL_argcheck(
+        L, bits >= 0 && bits <= (lua_Integer)bytes.len * 8, is_four ? 2 : 3, "too many bits");
+    memcpy(block, bytes.data, bytes.len);
+    for (lua_Integer i = bits; i < (lua_Integer)bytes.len * 8; i++)
+        block[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+    inet_ntop(is_four ? AF_INET : AF_INET6, block, text, sizeof(text));
+    lua_pushfstring(L, "%s/%d", text, (int)bits);
+    return 1;
+}
+
+/* is_in(ip, networks): whether the text of an address is in one of a list of networks */
+static int module_is_in(lua_State *L)
+{
+    struct network network;
+    const char *ip = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    bool found = false;
+    for (lua_Integer i = 1; !found && lua_rawgeti(L, 2, i) == LUA_TSTRING; i++) {
+        found = network_from_text(lua_tostring(L, -1), &network) == 0 && network_has(&network, ip);
+        lua_pop(L, 1);
+    }
+    lua_pushboolean(L, found);
+    return 1;
+}
+
+/* matches(address, pattern): as rcpt:matches */
+static int module_matches(lua_State *L)
+{
+    const struct slice address = lapi_check_slice(L, 1);
+    lua_pushboolean(L, address_matches(address, lapi_check_slice(L, 2)));
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
+    {"block", module_block},
+    {"is_in", module_is_in},
+    {"matches", module_matches},
     {"bytes", module_bytes},
     {"text", module_text},
     {"reverse", module_reverse},

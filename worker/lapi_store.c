@@ -347,6 +347,12 @@ static int update_woken(lua_State *L, int status, lua_KContext context)
     return update_run(L);
 }
 
+static bool is_same(const struct store_value *a, const struct store_value *b)
+{
+    return a->kind == b->kind && a->integer == b->integer && a->number == b->number &&
+           slice_equal(a->bytes, b->bytes);
+}
+
 /* The function has returned value and ttl: the entry becomes that, if it still is what it was. */
 static int update_called(lua_State *L, int status, lua_KContext context)
 {
@@ -357,9 +363,8 @@ static int update_called(lua_State *L, int status, lua_KContext context)
     request->ttl_ms = check_ttl(L, UPDATE_TTL, STORE_TTL_KEEP);
     request->value = check_value(L, UPDATE_NEW);
     request->op = STORE_SWAP;
-    bool is_nothing = request->value.kind == STORE_NONE && request->expected.kind == STORE_NONE;
-    if (is_nothing) {
-        lua_pushnil(L);
+    if (request->ttl_ms == STORE_TTL_KEEP && is_same(&request->value, &request->expected)) {
+        lua_pushvalue(L, UPDATE_NEW);
         return 1;
     }
     return update_run(L);

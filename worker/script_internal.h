@@ -189,6 +189,7 @@ int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
 int lapi_signature_open(lua_State *L);
 int lapi_store_open(lua_State *L);
+int lapi_system_open(lua_State *L);
 int lapi_url_open(lua_State *L);
 int lapi_log_open(lua_State *L);
 int lapi_log_print(lua_State *L); /* print: as log.info */

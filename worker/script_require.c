@@ -239,6 +239,7 @@ static const luaL_Reg own_modules[] = {
     {"postern.internal.address", lapi_address_open},
     {"postern.internal.dns", lapi_dns_open},
     {"postern.internal.signature", lapi_signature_open},
+    {"postern.internal.system", lapi_system_open},
     {"postern.metrics", lapi_metrics_open},
     {"postern.store", lapi_store_open},
     {"postern.url", lapi_url_open},

@@ -917,6 +917,46 @@ function authres.add(message, options) end
 ---@param options? { id: string? }
 ---@return integer
 function authres.remove(message, options) end
+---require "postern.greylist".
+---@class postern.greylist
+local greylist = {}
+
+---Seconds that the mail has to wait for this recipient, or nil; nil and why when the store cannot be used.
+---@param message postern.msg
+---@param recipient postern.rcpt|string
+---@param options? {identity: string?, delay: number?}
+---@return number? seconds
+---@return string? why
+function greylist.check(message, recipient, options) end
+
+---require "postern.ratelimit".
+---@class postern.ratelimit
+local ratelimit = {}
+
+---One more of the key.
+---@param key string
+---@param limit number
+---@param period number seconds
+---@param burst? number
+---@return boolean? allowed
+---@return number|string seconds until there may be one; why, when the store cannot be used
+function ratelimit.hit(key, limit, period, burst) end
+
+---require "postern.reputation".
+---@class postern.reputation
+local reputation = {}
+
+---@param key string
+---@param score number
+---@param weight? number
+---@return number? mean
+---@return number|string weight
+function reputation.add(key, score, weight) end
+
+---@param key string
+---@return number? mean
+---@return number|string weight
+function reputation.get(key) end
 
 ---require "postern.metrics".
 ---@class postern.metrics
@@ -950,6 +990,9 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.store"): postern.store
 ---@overload fun(name: "postern.arc"): postern.arc
 ---@overload fun(name: "postern.authres"): postern.authres
+---@overload fun(name: "postern.greylist"): postern.greylist
+---@overload fun(name: "postern.ratelimit"): postern.ratelimit
+---@overload fun(name: "postern.reputation"): postern.reputation
 ---@param name string
 ---@return any
 function require(name) end

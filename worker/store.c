@@ -54,6 +54,8 @@ int64_t store_end_ms(int64_t ttl_ms, int64_t now_ms)
 int store_run(struct store *store, struct store_request *request)
 {
     int err = store->backend->run(store->state, request, store->error);
+    if (err != -ERR_AGAIN)
+        request->n_tries = 0; /* it may be used again */
     if (err == -ERR_AGAIN && clock_now_ms() >= request->deadline_ms) {
         snprintf(store->error, sizeof store->error, "the store is busy: no answer in time");
         return -ERR_TIMEOUT;

@@ -9,9 +9,10 @@
 #include "worker/store_sqlite.h"
 
 enum {
-    SHORT_TRIES = 4, /* a commit takes some 50 us: these are worth more than a turn of the loop */
+    SHORT_TRIES = 3, /* a commit takes some 50 us: these are worth more than a turn of the loop */
     SHORT_WAIT_US = 50, /* the first; each is twice the one before */
-    LONG_WAIT_MS = 8,   /* at most, between two later ones */
+    LONG_WAIT_MS = 4,   /* at most, the first of those after them; each twice the one before … */
+    LONGEST_WAIT_MS = 128, /* … up to this: of hundreds of writers few may be awake at a time */
 };
 
 /* What is greater than all keys with the prefix; than any key when nothing else is. */
@@ -231,8 +232,10 @@ static bool wait_shortly(struct store_request *request)
 {
     uint32_t n = request->n_tries++;
     if (n >= SHORT_TRIES) {
-        request->wait = (struct script_wait){
-            .fd = -1, .until_ms = clock_now_ms() + 1 + jitter(n, LONG_WAIT_MS)};
+        uint32_t steps = n - SHORT_TRIES;
+        uint32_t range = steps < 5 ? LONG_WAIT_MS << steps : LONGEST_WAIT_MS;
+        request->wait =
+            (struct script_wait){.fd = -1, .until_ms = clock_now_ms() + 1 + jitter(n, range)};
         return false;
     }
     uint32_t wait_us = SHORT_WAIT_US << n;

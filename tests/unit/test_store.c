@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -523,6 +524,49 @@ static void test_two_at_once(void **state)
     store_free(second);
 }
 
+enum { PROCESSES = 60, CHANGES = 40 };
+
+/* Each its own connection, as workers have; half of what they change is one entry. */
+static int change_many(struct fixture *f, int number)
+{
+    struct store *store = store_new(f->conf, STORE_SHARED);
+    char own[16];
+    int n_failed = 0;
+    snprintf(own, sizeof own, "own-%d", number);
+    for (int i = 0; i < CHANGES; i++) {
+        struct store_request request = request_of(STORE_INCR, i % 2 == 0 ? "all" : own);
+        request.deadline_ms = clock_now_ms() + patience_ms(60000);
+        request.value = integer(1);
+        n_failed += store_run_to_end(store, &request) != 0;
+    }
+    store_free(store);
+    return n_failed;
+}
+
+static void test_many_processes(void **state)
+{
+    struct fixture *f = *state;
+    int64_t sum = 0;
+    for (int i = 0; i < PROCESSES; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(change_many(f, i) == 0 ? 0 : 1);
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status;
+        assert_true(wait(&status) > 0);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(incr(f, "all", 0, STORE_TTL_NONE), PROCESSES * CHANGES / 2);
+    for (int i = 0; i < PROCESSES; i++) {
+        char own[16];
+        snprintf(own, sizeof own, "own-%d", i);
+        sum += incr(f, own, 0, STORE_TTL_NONE);
+    }
+    assert_int_equal(sum, PROCESSES * CHANGES / 2);
+}
+
 #define ON_EACH(name)                                                                              \
     {#name " (memory)", name, set_up_memory, tear_down, NULL},                                     \
     {                                                                                              \
@@ -550,6 +594,7 @@ int main(void)
         ON_FILE(test_a_file_that_was_replaced),
         ON_FILE(test_the_log_stays_small),
         ON_FILE(test_two_at_once),
+        ON_FILE(test_many_processes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,10 @@
 
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "common/network.h"
+#include "worker/origin_mark.h"
 #include "worker/received.h"
 
 enum stage client_last_stage(struct job *job)
@@ -113,11 +115,33 @@ static void read_received_fields(struct job *job, struct client_origin *out)
     }
 }
 
+struct slice client_message_id(struct job *job)
+{
+    const struct header_field *field = header_find(job_headers(job), slice_text("Message-ID"), 1);
+    return field != NULL ? field->value : slice_of(NULL, 0);
+}
+
+/* Others of that name, below the first, came from further away. */
+static bool read_mark(struct job *job, struct client_origin *out)
+{
+    struct origin_mark mark;
+    const struct header_field *field =
+        job->origin_key != NULL ? header_find(job_headers(job), slice_text(ORIGIN_MARK_FIELD), 1)
+                                : NULL;
+    if (field == NULL || !origin_mark_read(field->value, client_message_id(job), job->origin_key,
+                             (int64_t)time(NULL), job->arena, &mark))
+        return false;
+    memcpy(out->ip, mark.ip, sizeof(out->ip));
+    out->helo = mark.helo;
+    out->hostname = mark.hostname;
+    return true;
+}
+
 void client_origin_get(struct job *job, struct client_origin *out)
 {
     *out = (struct client_origin){.helo = job->envelope.helo, .hostname = client_hostname(job)};
     if (!client_ip(job, out->ip))
         out->ip[0] = '\0';
-    if (client_is_relay(job))
+    if (client_is_relay(job) && !read_mark(job, out))
         read_received_fields(job, out);
 }

@@ -34,12 +34,15 @@ struct client_origin {
     struct slice helo;
     struct slice hostname;
 };
+/* The value of Message-ID as received; empty when there is none, or before filter_headers. */
+struct slice client_message_id(struct job *job);
 /* Whether client_origin_get has to read the header: the client is one of worker.trusted_relays. */
 bool client_is_relay(struct job *job);
 /*
- * The first relay outside worker.trusted_relays: the client, or when that is one of ours, what our
- * relays wrote into the Received fields, from the top down. A field that cannot be read ends the
- * search at the last relay known.
+ * The first relay outside worker.trusted_relays: the client, or when that is one of ours, what the
+ * topmost field of origin_mark.h says, if it is genuine, else what our relays wrote into the
+ * Received fields, from the top down. A field that cannot be read ends the search at the last relay
+ * known.
  */
 void client_origin_get(struct job *job, struct client_origin *out);
 

@@ -54,6 +54,7 @@ struct job {
     struct buf scratch;          /* bytes that must not leak when Lua runs out of memory */
     struct mime *mime;           /* NULL until job_mime */
     struct deeds *deeds;         /* NULL until the filter asks for one; deeds.h */
+    const uint8_t *origin_key;   /* KEYED_HASH_BYTES; NULL: worker.origin_key names none */
     bool has_virus;              /* a scanner found one: its sender is told nothing */
     struct edit *edit;           /* NULL until a part is changed */
     struct append_memory *append; /* what the last msg:append_… did; NULL */

@@ -167,6 +167,7 @@ static const luaL_Reg methods[] = {
     {"add_recipient", lapi_msg_add_recipient},
     {"delete_recipient", lapi_msg_delete_recipient},
     {"hold", lapi_msg_hold},
+    {"mark_origin", lapi_msg_mark_origin},
     {"replace_body", lapi_msg_replace_body},
     {"append_text", lapi_msg_append_text},
     {"add_part", lapi_msg_add_part},

@@ -3,7 +3,7 @@
  * index 1. Everything raises with file and line of the filter.
  *
  * lapi_msg.c fields · lapi_msg_header.c header · lapi_msg_envelope.c sender and recipients ·
- * lapi_msg_body.c body, hold, log · lapi_msg_append.c append_text, append_html · lapi_trap.c trap ·
+ * lapi_msg_origin.c mark_origin · lapi_msg_body.c body, hold, log · lapi_msg_append.c append_text, append_html · lapi_trap.c trap ·
  * lapi_msg_content.c what MIME reading gives · lapi_macros.c ·
  * lapi_args.c.
  */
@@ -62,6 +62,7 @@ int lapi_msg_raw_headers(lua_State *L);
 int lapi_msg_raw_body(lua_State *L);
 int lapi_msg_to_eml(lua_State *L);
 int lapi_msg_hold(lua_State *L);
+int lapi_msg_mark_origin(lua_State *L); /* lapi_msg_origin.c */
 int lapi_msg_replace_body(lua_State *L);
 int lapi_msg_append_text(lua_State *L);
 int lapi_msg_append_html(lua_State *L);

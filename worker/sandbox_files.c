@@ -169,6 +169,8 @@ int sandbox_files_allow(struct landlock *landlock, const struct conf *conf)
               : err;
     err = err == 0 ? landlock_allow(landlock, conf->trap.directory, LANDLOCK_READ | LANDLOCK_WRITE)
                    : err;
+    if (err == 0 && conf->worker.origin_key[0] == '/')
+        err = landlock_allow(landlock, conf->worker.origin_key, LANDLOCK_READ);
     return err == 0 ? allow_links(landlock, conf) : err;
 }
 

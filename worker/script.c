@@ -12,7 +12,9 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "worker/dns.h"
+#include "worker/origin_mark.h"
 #include "worker/script_internal.h"
+#include "worker/secret_file.h"
 #include "worker/store.h"
 #include "worker/tally.h"
 
@@ -149,6 +151,27 @@ static int settle_heap(lua_State *L)
     return 0;
 }
 
+/* Read by the nursery, so that a key that is wrong refuses the generation. */
+static int read_origin_key(struct script *script, char **error_out)
+{
+    char bytes[ORIGIN_MARK_KEY_MAX];
+    size_t len;
+    const char *path = script->conf->worker.origin_key;
+    if (path[0] == '\0')
+        return 0;
+    const char *why = secret_file_read(path, bytes, sizeof bytes, &len);
+    if (why == NULL && len < ORIGIN_MARK_KEY_MIN)
+        why = "it has fewer than 16 bytes";
+    if (why != NULL) {
+        *error_out = xasprintf("worker.origin_key: %s: %s", path, why);
+        return -ERR_BAD;
+    }
+    origin_mark_key(slice_of(bytes, len), script->origin_key);
+    explicit_bzero(bytes, sizeof bytes);
+    script->has_origin_key = true;
+    return 0;
+}
+
 int script_make(const struct conf *conf, const char *path, struct script **out, char **error_out)
 {
     *out = NULL;
@@ -163,6 +186,7 @@ int script_make(const struct conf *conf, const char *path, struct script **out, 
     *(struct script **)lua_getextraspace(script->L) = script;
     lua_atpanic(script->L, on_panic);
     int err = script_protect(script, open_all, NULL, error_out);
+    err = err == 0 ? read_origin_key(script, error_out) : err;
     if (err != 0) {
         script_free(script);
         return err;

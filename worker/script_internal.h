@@ -23,6 +23,7 @@
 #include "common/buf.h"
 #include "common/err.h"
 #include "common/note.h"
+#include "worker/keyed_hash.h"
 #include "worker/lapi.h"
 #include "worker/script.h"
 #include "worker/script_task.h"
@@ -95,6 +96,8 @@ struct script {
     struct store *store; /* NULL until the filter asks it for something */
     bool owns_store;
     bool does_deeds;     /* deeds.h: for real */
+    uint8_t origin_key[KEYED_HASH_BYTES]; /* origin_mark.h */
+    bool has_origin_key;
     struct tally *tally; /* what postern.metrics has counted */
 
     /* the profile */

@@ -432,6 +432,7 @@ static void set_log_context(const struct run *run)
 static void begin(struct script *script, const struct run *run)
 {
     script->job = run->job;
+    run->job->origin_key = script->has_origin_key ? script->origin_key : NULL;
     script->hook = run->info->hook;
     lapi_verdict_reset(script->L);
     script_finish_forget(script);

@@ -2,7 +2,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 
@@ -29,14 +28,6 @@ void signing_hash(struct slice bytes, uint8_t out[SIGNING_HASH_BYTES])
 {
     start();
     SHA256((const unsigned char *)(bytes.len > 0 ? bytes.data : ""), bytes.len, out);
-}
-
-void signing_hmac(struct slice key, struct slice bytes, uint8_t out[SIGNING_HASH_BYTES])
-{
-    unsigned len = SIGNING_HASH_BYTES;
-    start();
-    HMAC(EVP_sha256(), key.data, (int)key.len, (const unsigned char *)bytes.data, bytes.len, out,
-        &len);
 }
 
 /* ---- bodies ---- */

@@ -23,7 +23,6 @@ enum {
 enum signing_kind { SIGNING_RSA = 0, SIGNING_ED25519 };
 
 void signing_hash(struct slice bytes, uint8_t out[SIGNING_HASH_BYTES]);
-void signing_hmac(struct slice key, struct slice bytes, uint8_t out[SIGNING_HASH_BYTES]);
 /*
  * The hash of a body in canonical form. limit: bytes of that form which count; UINT64_MAX: all.
  * Returns the length of the whole canonical form.
@@ -52,10 +51,7 @@ enum signing_answer signing_verify(enum signing_kind kind, struct slice public, 
  * none, or an RSA key under 1024 or over 8192 bits.
  */
 struct signing_key *signing_key_new(struct slice pem, const char **why_out);
-/*
- * The same from a file: regular, of root or of ourselves, and not open to others: a group may read
- * it, nobody else, and only its owner may write it.
- */
+/* The same from a file that secret_file_read takes. */
 struct signing_key *signing_key_read(const char *path, const char **why_out);
 void signing_key_free(struct signing_key *key); /* NULL is fine */
 enum signing_kind signing_key_kind(const struct signing_key *key);

@@ -1,16 +1,11 @@
-/* Private keys: their files, and what is inside. */
-#include <errno.h>
-#include <fcntl.h>
+/* Private keys. */
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "common/io.h"
 #include "common/xalloc.h"
+#include "worker/secret_file.h"
 #include "worker/signing_impl.h"
 
 /* A key behind a passphrase cannot be read: nobody is there to ask. */
@@ -59,43 +54,16 @@ struct signing_key *signing_key_new(struct slice pem, const char **why_out)
     return key;
 }
 
-static const char *check_file(const struct stat *st)
-{
-    if (!S_ISREG(st->st_mode))
-        return "it is no regular file";
-    if (st->st_uid != 0 && st->st_uid != geteuid())
-        return "it belongs to another user";
-    if ((st->st_mode & (S_IRWXO | S_IWGRP | S_IXGRP)) != 0)
-        return "others may read or write it: mode 0600, or 0640 for a group of its own";
-    if (st->st_size > SIGNING_PRIVATE_MAX)
-        return "it is too large for a key";
-    return NULL;
-}
-
-static struct signing_key *read_key(int fd, const char **why_out)
-{
-    struct stat st;
-    char *text = xmalloc(SIGNING_PRIVATE_MAX);
-    struct signing_key *key = NULL;
-    *why_out = fstat(fd, &st) == 0 ? check_file(&st) : strerror(errno);
-    if (*why_out == NULL && io_read_at(fd, text, (size_t)st.st_size, 0) != 0)
-        *why_out = "it cannot be read";
-    if (*why_out == NULL)
-        key = signing_key_new(slice_of(text, (size_t)st.st_size), why_out);
-    OPENSSL_cleanse(text, SIGNING_PRIVATE_MAX);
-    free(text);
-    return key;
-}
-
 struct signing_key *signing_key_read(const char *path, const char **why_out)
 {
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0) {
-        *why_out = strerror(errno);
-        return NULL;
-    }
-    struct signing_key *key = read_key(fd, why_out);
-    close(fd);
+    size_t len;
+    char *text = xmalloc(SIGNING_PRIVATE_MAX);
+    struct signing_key *key = NULL;
+    *why_out = secret_file_read(path, text, SIGNING_PRIVATE_MAX, &len);
+    if (*why_out == NULL)
+        key = signing_key_new(slice_of(text, len), why_out);
+    OPENSSL_cleanse(text, SIGNING_PRIVATE_MAX);
+    free(text);
     return key;
 }
 

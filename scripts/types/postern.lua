@@ -202,6 +202,10 @@ function msg:add_recipient(address, args) end
 ---@return boolean
 function msg:delete_recipient(recipient) end
 
+---At our edge: tells the servers behind it of conn.origin, signed with worker.origin_key.
+---@return boolean
+function msg:mark_origin() end
+
 ---The mail server's own quarantine.
 ---@param reason string one line; what does not fit becomes spaces or is cut
 function msg:hold(reason) end

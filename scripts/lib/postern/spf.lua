@@ -49,8 +49,8 @@ end
 
 ---Judges a client's address for a domain: the function check_host of RFC 7208.
 function spf.check_host(ip, name, sender, helo, receiver)
-    for i, value in ipairs{ ip, name, sender } do
-        if type(value) ~= "string" then
+    for i = 1, 3 do
+        if type((select(i, ip, name, sender))) ~= "string" then
             error(("bad argument #%d to 'spf.check_host' (string expected)"):format(i), 2)
         end
     end

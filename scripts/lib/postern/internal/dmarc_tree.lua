@@ -46,7 +46,8 @@ local function walk(finder, labels)
     local found = {}
     for _, name in ipairs(names_of(labels)) do
         local record, failure = record_at(finder, name)
-        if failure then
+        -- A top-level domain that does not answer is no reason to judge nothing: its record could only make domains smaller.
+        if failure and (#found == 0 or name:find(".", 1, true)) then
             return nil, failure
         end
         if record then

@@ -24,9 +24,9 @@ function domain.labels(name)
     return labels
 end
 
----Whether a query for it makes sense: labels of printable ASCII. A space may stand in one (RFC 7208 has a macro for it).
+---Whether a query for it makes sense: labels of printable ASCII. A space may stand in one (RFC 7208 has a macro for it), no backslash.
 function domain.is_name(name)
-    return not name:find("[^ -~]") and domain.labels(name) ~= nil
+    return not name:find("[^ -~]") and not name:find("\\", 1, true) and domain.labels(name) ~= nil
 end
 
 ---Whether it has two labels at least of letters, digits, hyphens and underscores: a domain that mail can come from.

@@ -859,6 +859,13 @@ function dmarc.suffixes(path) end
 ---@return table, string
 function dmarc.row(message, judged, disposition) end
 
+---Counts that row in the store; false when the domain wants no reports.
+---@param message postern.msg
+---@param judged postern.dmarc_result
+---@param disposition? "none"|"quarantine"|"reject"
+---@return boolean?, string?
+function dmarc.report(message, judged, disposition) end
+
 ---@class postern.arc_set
 ---@field instance integer
 ---@field domain string

@@ -162,6 +162,21 @@ class Rows(Case):
         self.assertEqual(len(got["key"].replace("\\t", "\t").split("\t")), 19)
         self.assertEqual(int(got["row.day"]) % 86400, 0)
 
+    def test_rows_are_counted_in_the_store(self):
+        after = """
+            local store = require "postern.store"
+            for _ = 1, 3 do msg:log("done", dmarc.report(msg, got, "reject")) end
+            msg:log("done", dmarc.report(msg, got))
+            msg:log("none", dmarc.report(msg, { result = "none" }))
+            for _, key in ipairs(store.keys("dmarc/")) do
+                local entry = store.get(key)
+                msg:log(entry.row.disposition, entry.n .. " " .. entry.row.header_from .. " " .. entry.row.rua[1])
+                msg:log("key", (key:gsub("%d+", "N", 1)))
+            end"""
+        got = self.check("there.example.org", "else.example", after=after)
+        self.expect(got, done="true", reject="3 there.example.org a@example.org", none="false")
+        self.assertRegex(got["key"], "^dmarc/N/example.org/[0-9a-f]{32}$")
+
     def test_wrong_use(self):
         for call, part in (("dmarc.check(1)", "a msg expected"), ("dmarc.check(msg, { x = 1 })", "no option 'x'"), ("dmarc.row(msg, 1)", "what dmarc.check gave"),
                            ("dmarc.row(msg, { result = 'pass' }, 'x')", "disposition is"), ("dmarc.suffixes(1)", "path of a file")):

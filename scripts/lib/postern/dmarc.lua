@@ -129,15 +129,29 @@ function dmarc.check(msg, options)
     return out
 end
 
----What an aggregate report (RFC 9990) tells of a message: a row, and a text that is the same for messages that count together.
-function dmarc.row(msg, judged, disposition)
+local function check_row(what, msg, judged, disposition)
     if type(msg) ~= "userdata" or type(judged) ~= "table" or not judged.result then
-        error("dmarc.row: a msg and what dmarc.check gave expected", 2)
+        error(what .. ": a msg and what dmarc.check gave expected", 3)
     end
     if disposition ~= nil and not POLICY_RANKS[disposition] then
-        error("dmarc.row: disposition is none, quarantine or reject", 2)
+        error(what .. ": disposition is none, quarantine or reject", 3)
     end
+end
+
+---What an aggregate report (RFC 9990) tells of a message: a row, and a text that is the same for messages that count together.
+function dmarc.row(msg, judged, disposition)
+    check_row("dmarc.row", msg, judged, disposition)
     return dmarc_report.row(msg, judged, disposition or "none")
+end
+
+---Counts the message in the store, for the report of the day, when its domain wants reports. True, false when it wants none, or nil and
+---why.
+function dmarc.report(msg, judged, disposition)
+    check_row("dmarc.report", msg, judged, disposition)
+    if not judged.record or #judged.record.rua == 0 then
+        return false
+    end
+    return dmarc_report.count(dmarc_report.row(msg, judged, disposition or "none"))
 end
 
 return dmarc

@@ -1,5 +1,8 @@
 -- postern.internal.dmarc_report: what aggregate reports tell of one message (RFC 9990), as a flat row, so that rows can be counted.
 
+local signature = require "postern.internal.signature"
+local store = require "postern.store"
+
 local dmarc_report = {}
 
 -- In order; what a row is made of and is told apart by.
@@ -9,6 +12,7 @@ dmarc_report.FIELDS = {
 }
 
 local DAY, SIGNATURES_MAX, TEXT_MAX = 86400, 10, 255
+local KEEP_SECS = 4 * DAY
 
 -- "domain selector result" of each signature.
 local function signatures_text(dkim)
@@ -46,6 +50,21 @@ function dmarc_report.row(msg, judged, disposition)
     row.rua = record.rua
     row.day = os.time() // DAY * DAY
     return row, ("%d\t%s"):format(row.day, table.concat(out, "\t"))
+end
+
+---Adds one to the count of such rows in the store: "dmarc/DAY/DOMAIN/HASH" holds { n =, row = }, for three days after its own.
+function dmarc_report.count(row, text)
+    local hash = signature.hash(text):sub(1, 16):gsub(".", function(byte)
+        return ("%02x"):format(byte:byte())
+    end)
+    local key = ("dmarc/%d/%s/%s"):format(row.day, row.policy_domain, hash)
+    local value, why = store.update(key, function(known)
+        return { n = (known and known.n or 0) + 1, row = row }, KEEP_SECS
+    end)
+    if not value then
+        return nil, why
+    end
+    return true
 end
 
 return dmarc_report

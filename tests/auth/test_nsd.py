@@ -1,5 +1,6 @@
 """The modules on the resolver, with a real server: what they ask arrives, and what it answers is understood."""
 
+import os
 import unittest
 
 import dkim
@@ -59,6 +60,17 @@ class Real(unittest.TestCase):
         self.assertEqual((got["spf"], got["why"], got["dkim"], got["dmarc"], got["policy"]), ("fail", "198.51.100.7 is not ours", "none", "fail", "reject"))
         got = self.check(mail.replace(b"@example.com", b"@nowhere.example.com"), "--ip", "198.51.100.7", "--sender", "ann@nowhere.example.com")
         self.assertEqual((got["spf"], got["dmarc"], got["policy"]), ("none", "fail", "quarantine"))
+
+    def test_the_ready_filter(self):
+        with open(os.path.join(os.environ["POSTERN_SOURCE"], "scripts", "filters", "dmarc-enforce.lua"), encoding="utf-8") as file:
+            code = file.read()
+        mail = b"From: ann@%s\r\nSubject: x\r\n\r\nhello\r\n"
+        for domain, ip, verdict, marks in ((b"example.com", "192.0.2.7", "continue", []), (b"example.com", "198.51.100.7", "reject", []),
+                                           (b"nowhere.example.com", "198.51.100.7", "continue", ["X-DMARC"])):
+            result = run_many(self.folder, code, [mail % domain], None, "-o", f"dns.servers={self.nsd.server}", "-o", "worker.allow_network=yes",
+                              "--ip", ip, "--sender", "ann@example.com")[0]
+            self.assertEqual((result["error"], result["verdict"]), (None, verdict))
+            self.assertEqual([one["name"] for one in result["actions"] if one["action"] in ("set_header", "add_header")], marks)
 
     def test_a_server_that_is_gone(self):
         self.nsd.stop()

@@ -1,0 +1,28 @@
+-- Without a server to ask, every look-up fails: what the answers of one lead to stands in the tests of postern.dmarc.
+local MAIL = "From: ann@example.org\nAuthentication-Results: mx.example.net; dmarc=pass\nX-DMARC: none\nSubject: lunch\n\nAt noon?\n"
+local HERE = { j = "mx.example.net" }
+
+local function names(result, action)
+    local out = {}
+    for _, a in ipairs(result.actions) do
+        if a.action == action then out[#out + 1] = a.name end
+    end
+    return table.concat(out, " ")
+end
+
+function test_mail_of_our_users_is_not_judged()
+    local result = run{ eml = MAIL, macros = { auth_authen = "ann", auth_type = "PLAIN" } }
+    assert(result.verdict == "continue" and #result.actions == 0, result.error)
+end
+
+function test_forged_fields_go_and_ours_comes()
+    local result = run{ eml = MAIL, ip = "198.51.100.7", macros = HERE }
+    assert(result.verdict == "continue", result.error)
+    assert(names(result, "delete_header") == "X-DMARC Authentication-Results", names(result, "delete_header"))
+    assert(names(result, "insert_header") == "Authentication-Results")
+end
+
+function test_without_dns_mail_can_be_put_off()
+    local result = run{ eml = MAIL, ip = "198.51.100.7", config = { dmarc_temperror = "tempfail" } }
+    assert(result.verdict == "tempfail", result.error)
+end

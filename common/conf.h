@@ -27,6 +27,7 @@
 #define CONF_TYPE_TARGET   enum log_target
 #define CONF_TYPE_FORMAT   enum log_format
 #define CONF_TYPE_SANDBOX  enum sandbox_mode
+#define CONF_TYPE_POLICY   enum backend_policy
 
 struct conf_setting { /* of [filter] */
     char *name;

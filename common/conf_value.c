@@ -21,6 +21,7 @@ union value {
     enum log_target target;
     enum log_format format;
     enum sandbox_mode sandbox;
+    enum backend_policy policy;
     struct network_list networks;
 };
 
@@ -213,6 +214,10 @@ static const char *const target_words[] = {[LOG_TARGET_AUTO] = "auto",
     NULL};
 static const char *const format_words[] = {
     [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
+static const char *const policy_words[] = {[BACKEND_TEMPFAIL] = "tempfail",
+    [BACKEND_CONTINUE] = "continue",
+    [BACKEND_RETURN] = "return",
+    NULL};
 static const char *const sandbox_words[] = {[SANDBOX_REQUIRED] = "required",
     [SANDBOX_AVAILABLE] = "available",
     [SANDBOX_OFF] = "off",
@@ -284,6 +289,22 @@ static int set_sandbox(
         return -ERR_BAD;
     value->sandbox = (enum sandbox_mode)found;
     return 0;
+}
+
+static int set_policy(
+    union value *value, const struct conf_option *option, const char *text, char *why)
+{
+    (void)option;
+    int found = find_word(policy_words, text, why);
+    if (found < 0)
+        return -ERR_BAD;
+    value->policy = (enum backend_policy)found;
+    return 0;
+}
+
+static void policy_text(const union value *value, char *out, size_t out_bytes)
+{
+    snprintf(out, out_bytes, "%s", policy_words[value->policy]);
 }
 
 static void answer_text(const union value *value, char *out, size_t out_bytes)
@@ -395,6 +416,7 @@ static const struct type types[] = {
     {"TARGET", sizeof(enum log_target), set_target, target_text, NULL, false},
     {"FORMAT", sizeof(enum log_format), set_format, format_text, NULL, false},
     {"SANDBOX", sizeof(enum sandbox_mode), set_sandbox, sandbox_text, NULL, false},
+    {"POLICY", sizeof(enum backend_policy), set_policy, policy_text, NULL, false},
     {"NETWORKS", sizeof(struct network_list), set_networks, networks_text, clear_networks, false},
 };
 

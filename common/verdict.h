@@ -41,6 +41,13 @@ struct smtp_reply smtp_reply_default(enum verdict verdict);
 bool verdict_is_allowed(enum verdict verdict, enum subject subject, bool whole_message);
 
 /* What is answered when something failed. Same numbers on the wire. */
+/* What becomes of mail that a back end should have judged and could not. */
+enum backend_policy {
+    BACKEND_TEMPFAIL = 0, /* the hook ends with it */
+    BACKEND_CONTINUE,     /* a result that says so */
+    BACKEND_RETURN,       /* nil and why: the filter decides */
+};
+
 enum failure_answer { FAILURE_TEMPFAIL = 0, FAILURE_REJECT, FAILURE_ACCEPT };
 enum failure_cause { FAILURE_CAUSE_NOBODY = 0, FAILURE_CAUSE_ERROR, FAILURE_CAUSE_OVERLOAD, FAILURE_CAUSE_POISON, FAILURE_CAUSE_OVERSIZE, FAILURE_CAUSE_COUNT };
 

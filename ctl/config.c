@@ -69,6 +69,34 @@ static json_t *options_of_server(const char *socket)
     return options;
 }
 
+/* The value of a back end's section, or of [backend] for all of them. */
+static const char *policy_value(json_t *options, const char *section, const char *name)
+{
+    char key[128];
+    snprintf(key, sizeof(key), "%s.%s", section, name);
+    json_t *value = json_object_get(options, key);
+    if (value == NULL) {
+        snprintf(key, sizeof(key), "backend.%s", name);
+        value = json_object_get(options, key);
+    }
+    return json_is_string(value) ? json_string_value(value) : "?";
+}
+
+/* What becomes of mail when a scanner or policy server cannot answer: a row for each. */
+static void print_backends(json_t *options)
+{
+    printf("\n# %-16s %-10s %-10s %s\n", "back end", "on_failure", "failures", "retry_time");
+    for (int i = 0; i < conf_n_options; i++) {
+        const char *section = conf_options[i].section;
+        if (strcmp(conf_options[i].type, "POLICY") == 0) {
+            printf("# %-16s %-10s %-10s %s\n", section,
+                policy_value(options, section, "on_failure"),
+                policy_value(options, section, "failures"),
+                policy_value(options, section, "retry_time"));
+        }
+    }
+}
+
 static void print_options(json_t *options, const char *source, const char *where)
 {
     printf("# from the %s: %s\n", source, where);
@@ -129,6 +157,7 @@ int command_config(const struct args *args)
         json_decref(line);
     } else {
         print_options(options, source, where);
+        print_backends(options);
     }
     json_decref(options);
     conf_free(conf);

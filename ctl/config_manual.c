@@ -18,7 +18,7 @@ static const struct {
 } words[] = {{"STR", "text"}, {"BOOL", "yes | no"}, {"INT", "number"}, {"BYTES", "bytes"},
     {"MS", "duration"}, {"MODE", "mode"}, {"ANSWER", "answer"}, {"SOCKET", "socket"},
     {"NETWORKS", "networks"}, {"LEVEL", "level"}, {"TARGET", "target"}, {"FORMAT", "format"},
-    {"SANDBOX", "mode"}};
+    {"SANDBOX", "mode"}, {"POLICY", "policy"}};
 
 static const char *word_of(const char *type)
 {

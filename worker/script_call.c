@@ -112,6 +112,9 @@ static void set_error(lua_State *L, struct script_call *call, lua_State *co)
 
 static enum reply_outcome outcome_of(const struct script *script, int status, const char *error)
 {
+    if (script->is_deferred) {
+        return OUTCOME_ERROR; /* where a tempfail is no answer */
+    }
     if (script->is_ending) {
         return OUTCOME_DEADLINE;
     }
@@ -128,8 +131,9 @@ static void fail(
 {
     script->memory.reserve_bytes = SCRIPT_MEMORY_RESERVE;
     if (status == LUA_YIELD) {
-        lua_pushstring(L, script->is_ending ? script->deadline_text
-                                            : "attempt to yield from outside a coroutine");
+        lua_pushstring(L, script->is_deferred ? script->deferred_text
+                          : script->is_ending ? script->deadline_text
+                                              : "attempt to yield from outside a coroutine");
     } else {
         lua_xmove(co, L, 1);
     }
@@ -177,8 +181,9 @@ static int run(lua_State *L)
     }
     if (script->is_ending) { /* its last instruction swallowed the error */
         lua_pop(co, n_results);
-        fail_text(call, "the hook did not end within its time");
-        call->outcome = OUTCOME_DEADLINE;
+        fail_text(call,
+            script->is_deferred ? script->deferred_text : "the hook did not end within its time");
+        call->outcome = script->is_deferred ? OUTCOME_ERROR : OUTCOME_DEADLINE;
         return 0;
     }
     luaL_checkstack(L, n_results, NULL);
@@ -213,6 +218,7 @@ void script_call(struct script *script, struct script_call *call)
     call->outcome = OUTCOME_OK;
     script->deadline_ms = call->deadline_ms;
     script->is_ending = false;
+    script->is_deferred = false;
     script->deadline_text[0] = '\0';
     script->is_waiting = false;
     script->n_unyieldable = 0;

@@ -22,6 +22,10 @@ static void deadline_text_push(lua_State *L)
     const char *what = script_doing(script);
     /* Level 0 is the Lua function that the count hook interrupted; for a C function the line is its
      * caller's. */
+    if (script->is_deferred) {
+        lua_pushstring(L, script->deferred_text);
+        return;
+    }
     luaL_where(L, 0);
     if (lua_rawlen(L, -1) == 0) {
         lua_pop(L, 1);
@@ -39,6 +43,31 @@ int script_deadline_raise(lua_State *L)
 {
     deadline_text_push(L);
     return lua_error(L);
+}
+
+int script_defer(lua_State *L, const char *why)
+{
+    struct script *script = script_of(L);
+    if (script->is_ending) {
+        return script_deadline_raise(L);
+    }
+    lua_Debug ar;
+    const char *folder = NULL;
+    script->deferred_where[0] = '\0';
+    for (int level = 1; lua_getstack(L, level, &ar) && folder == NULL; level++) {
+        if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0 && ar.short_src[0] != '/') {
+            folder = ar.short_src; /* modules of ours have a whole path */
+            snprintf(script->deferred_where, sizeof script->deferred_where, "%s:%d", ar.short_src,
+                ar.currentline);
+        }
+    }
+    text_escape(script->deferred_text, sizeof script->deferred_text, slice_text(why), 0);
+    script->is_deferred = true;
+    script->is_ending = true;
+    if (script->n_unyieldable == 0 && lua_isyieldable(L)) {
+        return lua_yield(L, 0); /* to the gate, past every pcall */
+    }
+    return luaL_error(L, "%s", script->deferred_text);
 }
 
 static void on_event(lua_State *L, lua_Debug *ar);

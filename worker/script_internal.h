@@ -81,7 +81,11 @@ struct script {
     int64_t deadline_ms;
     lua_State *volatile running; /* the innermost coroutine; NULL outside calls */
     bool has_alarm;              /* script_alarm.c has its handler */
-    bool is_ending; /* the deadline has passed: every pcall and resume lets the error through */
+    bool is_ending; /* the deadline has passed, or a back end ends the hook: every pcall and resume
+                       lets the error through */
+    bool is_deferred;         /* the hook ends with a tempfail, for deferred_text */
+    char deferred_text[320];  /* for the log: "clamav: timeout" */
+    char deferred_where[160]; /* the line of the filter that asked */
     char deadline_text[320];  /* where it was noticed; "": not yet */
     bool is_waiting;          /* a C function asks to wait: task->wait says for what */
     struct script_task root;  /* the hook's own; co NULL outside calls */
@@ -161,6 +165,10 @@ void script_deadline_open(lua_State *L);   /* replaces pcall, xpcall, coroutine.
 void script_deadline_watch(lua_State *co); /* sets the hook, for the profile too */
 int script_deadline_raise(lua_State *L);   /* "the hook did not end in time", with file and line */
 
+/* Ends the hook with a tempfail that nothing in it can catch; does not return. why: for the log;
+ * Call as `return script_defer(L, why);`. */
+int script_defer(lua_State *L, const char *why);
+
 /* script_profile.c: only while script->profile is not NULL */
 void script_profile_begin(struct script *script); /* a call begins: what was before is not its */
 void script_profile_event(struct script *script, lua_State *L, const lua_Debug *ar);
@@ -187,7 +195,9 @@ void script_finish_forget(struct script *script);
 int lapi_address_open(lua_State *L);
 int lapi_archive_open(lua_State *L);
 int lapi_async_open(lua_State *L);
+int lapi_backend_open(lua_State *L);
 int lapi_dns_open(lua_State *L);
+int lapi_net_open(lua_State *L);
 int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
 int lapi_signature_open(lua_State *L);

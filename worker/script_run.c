@@ -393,6 +393,35 @@ static void fail(struct script *script, struct run *run, const struct script_cal
         call->traceback != NULL ? call->traceback : "");
 }
 
+/* A back end that could not answer ended the hook. False: a tempfail is no answer there. */
+static bool defer(struct script *script, struct run *run)
+{
+    struct arena *arena = run->job->arena;
+    struct wire_reply *reply = run->reply;
+    struct smtp_reply smtp = smtp_reply_default(VERDICT_TEMPFAIL);
+    bool is_map = run->info->hook == HOOK_MAP;
+    if (!is_map && (run->info->subject == SUBJECT_NONE ||
+                       !verdict_is_allowed(VERDICT_TEMPFAIL, run->info->subject, false))) {
+        return false;
+    }
+    const char *why = arena_memdup0(arena, script->deferred_text, strlen(script->deferred_text));
+    const char *where = script->deferred_where;
+    log_warn("%s: %s; %s ends with tempfail (on_failure)", where, why, run->info->name);
+    *reply = (struct wire_reply){.outcome = OUTCOME_OK, .verdict = VERDICT_CONTINUE};
+    if (is_map) {
+        reply->text = slice_text(arena_printf(arena, "TEMP %s", why));
+        return true;
+    }
+    reply->verdict = VERDICT_TEMPFAIL;
+    reply->code = smtp.code;
+    reply->dsn = slice_text(arena_memdup0(arena, smtp.dsn, strlen(smtp.dsn)));
+    reply->text = slice_text("this cannot be checked now, try again later");
+    reply->where = slice_text(arena_memdup0(arena, where, strlen(where)));
+    buf_put_bytes(&run->job->log_fields, slice_text("deferred"));
+    buf_put_bytes(&run->job->log_fields, slice_text(why));
+    return true;
+}
+
 /* Whatever the configuration says: a part that has left the mail must be somewhere. */
 static void fail_link(const struct run *run, const char *why)
 {
@@ -490,7 +519,9 @@ void script_run(
     begin(script, &run);
     script_call(script, &call);
     if (call.outcome != OUTCOME_OK) {
-        fail(script, &run, &call);
+        if (!script->is_deferred || !defer(script, &run)) {
+            fail(script, &run, &call);
+        }
     } else {
         deeds_do(job, script->does_deeds, deadline_ms, script->tally, reply);
     }

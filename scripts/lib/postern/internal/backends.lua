@@ -1,0 +1,121 @@
+-- Calls of back ends: scanners and policy servers, named by their section of the configuration. What one cannot answer becomes what
+-- on_failure says, and one that fails again and again is left alone for a while. A module for a scanner is little more than
+--
+--   function clamav.scan(msg)
+--       return backends.call("clamav", function() … return result   or   return nil, "why" … end, { msg = msg })
+--   end
+
+local internal = require "postern.internal.backend"
+local log = require "postern.log"
+local metrics = require "postern.metrics"
+local store = require "postern.store"
+
+local backends = {}
+
+-- By name: failures (in a row), and when one that is left alone is tried next. A worker's own.
+local breakers = {}
+
+local function breaker_of(name)
+    local breaker = breakers[name]
+    if not breaker then
+        breaker = { failures = 0, next_try = 0 }
+        breakers[name] = breaker
+    end
+    return breaker
+end
+
+-- nil, or why it is not asked now.
+local function why_not(name, breaker)
+    if breaker.failures < internal.option(name, "failures") then
+        return nil
+    end
+    local left = breaker.next_try - internal.now()
+    if left > 0 then
+        return ("left alone for %.0f s more after %d failures in a row"):format(math.ceil(left), breaker.failures)
+    end
+    breaker.next_try = internal.now() + internal.option(name, "retry_time") -- who asks now is the only one meanwhile
+end
+
+local function note(name, breaker, is_good)
+    local limit = internal.option(name, "failures")
+    local was_open = breaker.failures >= limit
+    if is_good then
+        breaker.failures = 0
+        if was_open then
+            log.info("%s answers again", name)
+        end
+        return
+    end
+    breaker.failures = breaker.failures + 1
+    if breaker.failures >= limit then
+        breaker.next_try = internal.now() + internal.option(name, "retry_time")
+        if not was_open then
+            log.error("%s failed %d times in a row, and is left alone for a while", name, breaker.failures)
+        end
+    end
+end
+
+-- What the function returned. A time that ran out, and an error, are failures too.
+local function ask(name, breaker, call)
+    local is_noted = false
+    local _ <close> = setmetatable({}, { __close = function()
+        if not is_noted then
+            note(name, breaker, false)
+        end
+    end })
+    local result, err = call()
+    is_noted = true
+    note(name, breaker, result ~= nil)
+    return result, err
+end
+
+-- Mail that nobody looked at is counted, listed and marked.
+local function mark(name, msg, why)
+    metrics.counter("unscanned", "mail that went on though a back end failed"):inc(1, { backend = name })
+    if not msg then
+        return
+    end
+    local header, keep = internal.option(name, "unscanned_header"), internal.option(name, "unscanned_keep")
+    msg:log("unscanned", name .. ": " .. why)
+    if header ~= "" then
+        msg:add_header(header, name)
+    end
+    if keep > 0 then
+        local ok, err = store.set("unscanned/" .. msg.uid .. "/" .. name, { why = why, sender = msg.sender, id = msg.id }, keep)
+        if not ok then
+            log.warn("%s is not in the list of unscanned mail: %s", msg.uid, err or "?")
+        end
+    end
+end
+
+local function fail(name, options, why)
+    local policy = options.on_failure or internal.option(name, "on_failure")
+    metrics.counter("backend_failures", "calls of back ends that failed"):inc(1, { backend = name })
+    if policy == "return" then
+        return nil, why
+    elseif policy == "continue" then
+        log.warn("%s: %s; the mail goes on unscanned", name, why)
+        mark(name, options.msg, why)
+        return { status = "unscanned", error = why }
+    end
+    return internal.defer(name .. ": " .. why)
+end
+
+---Calls a back end.
+-- name: its section, for the options on_failure, failures, retry_time, unscanned_header, unscanned_keep (else those of [backend] count).
+-- call: returns a result, or nil and why there is none. options: msg, to be marked; on_failure, in place of the section's.
+function backends.call(name, call, options)
+    options = options or {}
+    local breaker = breaker_of(name)
+    local why = why_not(name, breaker)
+    if why then
+        return fail(name, options, why)
+    end
+    local result, err = ask(name, breaker, call)
+    if result == nil then
+        return fail(name, options, tostring(err or "no answer"))
+    end
+    return result
+end
+
+return backends

@@ -1,0 +1,282 @@
+"""Streams to servers that do what they like, and calls of back ends that fail: the declared answer, the breaker, the marks."""
+
+import array
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+sys.path[:0] = [os.path.join(os.environ["POSTERN_SOURCE"], "tests"), os.path.join(os.environ["POSTERN_SOURCE"], "tests", "system")]
+
+from fixture import SystemTest  # noqa: E402
+from harness.process import BIN, PATIENCE, Folder  # noqa: E402
+
+CTL = os.path.join(BIN, "posternctl")
+
+
+class Server:
+    """Calls handle(connection) in a thread for each connection; an exception there is the peer's going away."""
+
+    def __init__(self, handle, path=None, context=None):
+        self.handle, self.context, self.n = handle, context, 0
+        if path:
+            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.listener.bind(path)
+            self.listener.listen(50)
+        else:
+            self.listener = socket.create_server(("127.0.0.1", 0), backlog=50)
+            self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.n += 1
+            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
+
+    def one(self, connection):
+        try:
+            with connection:
+                if self.context:
+                    with self.context.wrap_socket(connection, server_side=True) as tls:
+                        self.handle(tls)
+                else:
+                    self.handle(connection)
+        except (OSError, ssl.SSLError):
+            pass
+
+    def stop(self):
+        self.listener.close()
+
+
+class Base(unittest.TestCase):
+    def setUp(self):
+        self.folder = Folder("backends")
+        self.addCleanup(self.folder.remove)
+
+    def server(self, handle, **kwargs):
+        server = Server(handle, **kwargs)
+        self.addCleanup(server.stop)
+        return server
+
+    def run_filter(self, code, *options):
+        """The report of posternctl run on a filter_message(msg) with this body."""
+        path = self.folder.write("filter.lua", f"""local net, backends = require "postern.internal.net", require "postern.internal.backends"
+            local async = require "postern.async"
+            function filter_message(msg)
+                local function note(...) msg:log("n", table.concat({{ (tostring((...))), tostring((select(2, ...))) }}, ", ")) end
+                {code}
+            end""")
+        mail = self.folder.write("mail.eml", "Subject: x\n\nx\n")
+        words = [CTL, "run", "--json", "-o", "worker.allow_network=yes"]
+        for option in options:
+            words += ["-o", option]
+        done = subprocess.run([*words, path, mail], capture_output=True, timeout=60 * PATIENCE, check=False)
+        self.assertTrue(done.stdout, done.stderr.decode())
+        result = json.loads(done.stdout)
+        result["notes"] = [line[2:] for line in result["log"] if line.startswith("n=")]
+        return result
+
+    def notes(self, code, *options):
+        result = self.run_filter(code, *options)
+        self.assertIsNone(result["error"], result["error"])
+        return result["notes"]
+
+
+class Streams(Base):
+    def connect(self, server, more=""):
+        return f'local s, e = net.connect{{ address = "127.0.0.1", port = {server.port}, timeout = 20 {more} }} assert(s, e)\n'
+
+    def test_reading(self):
+        def handle(connection):
+            wanted = connection.recv(100)
+            for byte in b"line one\r\nline two\n\nabcdef" + b"x" * 50000 if wanted == b"bytes" else b"":
+                connection.sendall(bytes([byte]))
+        server = self.server(handle)
+        self.assertEqual(self.notes(self.connect(server) + """
+            note(s:write("bytes")) note(s:read_line(100)) note(s:read_line(8)) note(s:read_line(0)) note(s:read(6)) note(s:read(0))
+            note(#s:read_end(100000)) note(s:read_end(0)) note(s:read_some()) note(s:read(1)) note(s:write("x"))"""),
+                         ["true, nil", "line one, nil", "line two, nil", ", nil", "abcdef, nil", ", nil", "50000, nil", ", nil", ", nil",
+                          "nil, closed", "nil, closed"])
+
+    def test_bounds(self):
+        server = self.server(lambda connection: connection.sendall(b"x" * 100000))
+        for call in ("read_line(1000)", "read_end(99999)"):
+            self.assertEqual(self.notes(self.connect(server) + f"note(s:{call}) note(s:read(1))"), ["nil, too long", "nil, too long"])
+        self.assertEqual(self.notes(self.connect(server) + "note(#s:read_end(100000))"), ["100000, nil"])
+
+    def test_large_writes(self):
+        got = []
+
+        def handle(connection):
+            time.sleep(0.2)
+            n = 0
+            while piece := connection.recv(65536):
+                n += len(piece)
+                if n == 20 << 20:
+                    break
+            got.append(n)
+            connection.sendall(b"ok")
+        server = self.server(handle)
+        self.assertEqual(self.notes(self.connect(server) + 'note(s:write(("y"):rep(20 << 20))) note(s:read(2))'), ["true, nil", "ok, nil"])
+        self.assertEqual(got, [20 << 20])
+
+    def test_silence_and_refusal(self):
+        server = self.server(lambda connection: time.sleep(20))
+        closed = socket.socket()
+        self.addCleanup(closed.close)
+        closed.bind(("127.0.0.1", 0))
+        notes = self.notes(self.connect(server) + f"""
+            s:timeout(0.1) note(s:read(1)) note(s:read(1))
+            note(net.connect{{ address = "127.0.0.1", port = {closed.getsockname()[1]} }}) note(net.connect{{ path = "/nonexistent/socket" }})
+            note(pcall(net.connect, {{ address = "example.org", port = 1 }})) note(pcall(net.connect, {{ path = ("x"):rep(200) }}))
+            note(pcall(s.read, s, -1))""")
+        self.assertEqual(notes[:4], ["nil, timeout", "nil, timeout", "nil, refused", "nil, No such file or directory"])
+        for note, text in zip(notes[4:], ("is no address", "1 to 107 bytes", "a number of bytes")):
+            self.assertIn(text, note)
+
+    def test_one_function_at_a_time(self):
+        server = self.server(lambda connection: (connection.recv(1), connection.sendall(b"ab")))
+        notes = self.notes(self.connect(server) + """
+            local r = async.all{ function() return s:read(2) end, function() return s:write("x") end }
+            note(r.errors[2]:match("in use"))""")
+        self.assertEqual(notes[0], "in use, nil")
+
+    def test_cancelled(self):
+        server = self.server(lambda connection: time.sleep(20))
+        notes = self.notes(self.connect(server, ', what = "the scanner"') + """
+            note(async.timeout(0.05, function() local s <close> = s return s:read(1) end))
+            note(s:read(1))""")
+        self.assertRegex(notes[0], r"^nil, timeout: the scanner \(filter.lua:\d+\)$")
+        self.assertEqual(notes[1], "nil, closed")
+
+    def test_unix_and_descriptors(self):
+        path = self.folder("s")
+
+        def handle(connection):
+            fds = array.array("i")
+            data, ancillary, _, _ = connection.recvmsg(10, socket.CMSG_LEN(4))
+            fds.frombytes(ancillary[0][2])
+            with os.fdopen(fds[0], "rb") as file:
+                connection.sendall(b"%d %d %s" % (len(data), len(file.read()), b"\n"))
+        self.server(handle, path=path)
+        self.assertEqual(self.notes(f'local s = assert(net.connect{{ path = "{path}" }}) note(s:send_memory(("z"):rep(70000))) note(s:read_line(20))'),
+                         ["true, nil", "1 70000 , nil"])
+
+    def certificate(self, names):
+        key, file = self.folder("key.pem"), self.folder("cert.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", file,
+                        "-days", "2", "-subj", "/CN=test", "-addext", f"subjectAltName={names}"], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file, key)
+        return context, file
+
+    def test_tls(self):
+        context, file = self.certificate("DNS:scanner.test,IP:127.0.0.1")
+        server = self.server(lambda connection: connection.sendall(connection.recv(100) * 10000), context=context)
+
+        def tls(options):
+            return self.notes(self.connect(server) + f"""
+                local ok, e = s:tls{{ {options} }} note(ok, e)
+                if ok then s:write("hello") note(#s:read(50000)) end""")
+        ca = f'ca_file = "{file}"'
+        for options in (f'name = "scanner.test", {ca}', f'name = "127.0.0.1", {ca}', 'name = "whatever.test", verify = false'):
+            self.assertEqual(tls(options), ["true, nil", "50000, nil"], options)
+        for options in (f'name = "other.test", {ca}', f'name = "127.0.0.2", {ca}', 'name = "scanner.test"', 'name = "x", ca_file = "/dev/null"'):
+            self.assertTrue(tls(options)[0].startswith("nil, tls: "), options)
+
+    def test_tls_with_one_that_has_none(self):
+        server = self.server(lambda connection: connection.sendall(b"220 hello\r\n"))
+        note, = self.notes(self.connect(server) + 'local ok, e = s:tls{ name = "x", verify = false } note(ok, e)')
+        self.assertTrue(note.startswith("nil, tls: "), note)
+
+
+class BackEnds(Base):
+    BAD = 'local n = 0 local function bad() n = n + 1 return nil, "timeout" end\n'
+
+    def test_answers(self):
+        self.assertEqual(self.notes('note(backends.call("fake", function() return "clean" end)) note(backends.call("fake", function() return false end))'),
+                         ["clean, nil", "false, nil"])
+
+    def test_tempfail_cannot_be_caught(self):
+        for code in ("backends.call('fake', bad)", "pcall(backends.call, 'fake', bad)", "pcall(pcall, backends.call, 'fake', bad)",
+                     "async.all{ function() backends.call('fake', bad) end, function() async.sleep(20) end }",
+                     "pcall(async.any, { function() pcall(backends.call, 'fake', bad) end })",
+                     "coroutine.wrap(function() pcall(coroutine.wrap(function() backends.call('fake', bad) end)) end)()",
+                     "xpcall(backends.call, function() return accept() end, 'fake', bad)",
+                     "table.sort({ 2, 1 }, function() pcall(backends.call, 'fake', bad) return true end)",
+                     "local c <close> = setmetatable({}, { __close = function() while true do end end }) backends.call('fake', bad)"):
+            result = self.run_filter(self.BAD + f"msg:add_header('X', 'y') msg.state.x = 1 {code} do return accept() end")
+            self.assertIsNone(result["error"], code)
+            self.assertEqual((result["verdict"], result["reply"]["code"]), ("tempfail", 451), (code, result))
+            self.assertIn("deferred=fake: timeout", result["log"], code)
+            self.assertNotIn("X", json.dumps(result.get("changes", [])), code)
+
+    def test_continue_marks_the_mail(self):
+        result = self.run_filter(self.BAD + """
+            local r = backends.call("fake", bad, { msg = msg })
+            note(r.status, r.error)
+            local store = require "postern.store"
+            local key = store.keys("unscanned/")[1] note(key:match("/fake$"), store.get(key).why)""", "backend.on_failure=continue",
+                                 "backend.unscanned_header=X-Unseen")
+        self.assertIsNone(result["error"])
+        self.assertEqual(result["notes"], ["unscanned, timeout", "/fake, timeout"])
+        self.assertIn("unscanned=fake: timeout", result["log"])
+        self.assertIn("X-Unseen", json.dumps(result))
+
+    def test_return(self):
+        self.assertEqual(self.notes(self.BAD + 'note(backends.call("fake", bad, { msg = msg }))', "backend.on_failure=return"), ["nil, timeout"])
+        self.assertEqual(self.notes(self.BAD + 'note(backends.call("fake", bad, { on_failure = "return" }))'), ["nil, timeout"])
+
+    def test_breaker(self):
+        notes = self.notes(self.BAD + """
+            for _ = 1, 5 do backends.call("fake", bad) end note(n)
+            note(backends.call("fake", bad)) note(backends.call("other", bad)) note(n)
+            async.sleep(0.3) backends.call("fake", bad) note(n) note(backends.call("fake", bad))
+            async.sleep(0.3)
+            local r = async.all{ function() return backends.call("fake", function() async.sleep(0.05) n = n + 10 return "good" end) end,
+                function() return backends.call("fake", bad) end }
+            note(r[1], r.errors[2] and r.errors[2]:match("left alone")) note(n)
+            note(backends.call("fake", function() return "better" end))""",
+                           "backend.on_failure=return", "backend.failures=3", "backend.retry_time=250ms")
+        self.assertEqual(notes[0], "3, nil")
+        self.assertRegex(notes[1], "^nil, left alone for 1 s more after 3 failures in a row$")
+        self.assertEqual(notes[2:4], ["nil, timeout", "4, nil"])
+        self.assertEqual(notes[4], "5, nil")
+        self.assertIn("left alone", notes[5])
+        self.assertEqual(notes[6:], ["good, left alone", "15, nil", "better, nil"])
+
+    def test_errors_and_lost_time_count(self):
+        notes = self.notes("""
+            for _ = 1, 2 do pcall(backends.call, "fake", function() error("x") end) end
+            async.timeout(0.01, backends.call, "fake", function() async.sleep(9) end)
+            note(backends.call("fake", function() return 1 end))""", "backend.on_failure=return", "backend.failures=3")
+        self.assertIn("left alone", notes[0])
+
+    def test_config_shows_a_table(self):
+        done = subprocess.run([CTL, "config", "-o", "backend.on_failure=continue", "-o", "backend.failures=9"], capture_output=True, text=True, check=True)
+        self.assertRegex(done.stdout, r"# back end +on_failure +failures +retry_time\n# backend +continue +9 +30s")
+
+
+class Daemons(SystemTest):
+    def test_through_the_daemons(self):
+        self.start("""local backends = require "postern.internal.backends"
+            function filter_message(msg)
+                pcall(backends.call, "fake", function() return nil, "refused" end, { msg = msg })
+                return reject("not reached")
+            end""",
+                   {"worker.sandbox": "required"})
+        self.assertReply(self.client().start().message(), "451 4.7.1 this cannot be checked now")
+        self.worker_lines("fake: refused; filter_message ends with tempfail", least=1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,83 @@
+/* require "postern.internal.backend": what modules for scanners and policy servers need of us
+ * (postern.internal.backends in Lua is built on it). */
+#include <stddef.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/conf_value.h"
+#include "worker/script_internal.h"
+
+enum { VALUE_MAX = 8192 };
+
+static const struct conf_option *find_option(const char *section, const char *name)
+{
+    for (int i = 0; i < conf_n_options; i++) {
+        if (strcmp(conf_options[i].section, section) == 0 &&
+            strcmp(conf_options[i].name, name) == 0) {
+            return &conf_options[i];
+        }
+    }
+    return NULL;
+}
+
+/* A number in the option's stored unit, but seconds for a duration; a boolean; else a text. */
+static void push_value(lua_State *L, const struct conf_option *option)
+{
+    const char *member = (const char *)script_conf(L) + option->offset;
+    char text[VALUE_MAX];
+    int64_t number = 0;
+    bool flag = false;
+    if (strcmp(option->type, "MS") == 0) {
+        memcpy(&number, member, sizeof number);
+        lua_pushnumber(L, (lua_Number)number / 1000);
+    } else if (strcmp(option->type, "INT") == 0 || strcmp(option->type, "BYTES") == 0) {
+        memcpy(&number, member, sizeof number);
+        lua_pushinteger(L, number);
+    } else if (strcmp(option->type, "BOOL") == 0) {
+        memcpy(&flag, member, sizeof flag);
+        lua_pushboolean(L, flag);
+    } else {
+        conf_value_text(script_conf(L), option, text, sizeof text);
+        lua_pushstring(L, text);
+    }
+}
+
+/* option(section, name): the section's own, else that of [backend]; nil: there is none. */
+static int module_option(lua_State *L)
+{
+    const char *section = luaL_checkstring(L, 1), *name = luaL_checkstring(L, 2);
+    const struct conf_option *option = find_option(section, name);
+    option = option != NULL ? option : find_option("backend", name);
+    if (option == NULL) {
+        lua_pushnil(L);
+        return 1;
+    }
+    push_value(L, option);
+    return 1;
+}
+
+/* defer(why): the hook ends here. */
+static int module_defer(lua_State *L)
+{
+    return script_defer(L, luaL_checkstring(L, 1));
+}
+
+/* now(): seconds of a clock that only goes on. */
+static int module_now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)clock_now_ms() / 1000);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"defer", module_defer},
+    {"now", module_now},
+    {"option", module_option},
+    {NULL, NULL},
+};
+
+int lapi_backend_open(lua_State *L)
+{
+    luaL_newlib(L, functions);
+    return 1;
+}

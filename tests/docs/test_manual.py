@@ -64,6 +64,7 @@ class Options(unittest.TestCase):
         for name in os.listdir(os.path.join(SOURCE, "scripts", "lib", "postern")):  # a module in Lua asks for the options of its section
             if name.endswith(".lua"):
                 code += re.sub(rf'\boptions(\("{name[:-4]}"\))?\.', name[:-4] + ".", read("scripts", "lib", "postern", name))
+        code += re.sub(r'internal\.option\(name, "(\w+)"\)', r"backend.\1", read("scripts", "lib", "postern", "internal", "backends.lua"))
         for row in rows(read("common", "options.def"), "OPTION"):
             self.assertRegex(code, rf"\b{row[0]}\.{row[1]}\b", f"{row[0]}.{row[1]} has no effect")
 

@@ -1,6 +1,6 @@
 -- postern.internal.dmarc_report: what aggregate reports tell of one message (RFC 9990), as a flat row, so that rows can be counted.
 
-local signature = require "postern.internal.signature"
+local crypto = require "postern.internal.signature"
 local store = require "postern.store"
 
 local dmarc_report = {}
@@ -54,7 +54,7 @@ end
 
 ---Adds one to the count of such rows in the store: "dmarc/DAY/DOMAIN/HASH" holds { n =, row = }, for three days after its own.
 function dmarc_report.count(row, text)
-    local hash = signature.hash(text):sub(1, 16):gsub(".", function(byte)
+    local hash = crypto.hash(text):sub(1, 16):gsub(".", function(byte)
         return ("%02x"):format(byte:byte())
     end)
     local key = ("dmarc/%d/%s/%s"):format(row.day, row.policy_domain, hash)

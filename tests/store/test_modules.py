@@ -15,9 +15,9 @@ OPTIONS = {"greylist.allow_networks": "203.0.113.0/24 2001:db8:77::/48", "greyli
 
 
 class Modules(unittest.TestCase):
-    def passes(self, name, options=()):
+    def passes(self, name, options=(), filter_name="filter.lua"):
         words = [word for option in options for word in ("-o", option)]
-        done = subprocess.run([os.path.join(BIN, "posternctl"), "test", *words, "--filter", os.path.join(HERE, "filter.lua"), os.path.join(HERE, name)],
+        done = subprocess.run([os.path.join(BIN, "posternctl"), "test", *words, "--filter", os.path.join(HERE, filter_name), os.path.join(HERE, name)],
                               capture_output=True, text=True, timeout=100 * PATIENCE, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
@@ -26,6 +26,10 @@ class Modules(unittest.TestCase):
 
     def test_greylist(self):
         self.passes("greylist_test.lua", [f"{name}={value}" for name, value in OPTIONS.items()])
+
+    def test_greylist_with_spf(self):
+        self.passes("spf_allow_test.lua", ["greylist.spf_allow=yes"], "spf_filter.lua")
+        self.passes("spf_key_test.lua", ["greylist.spf_key=yes"], "spf_filter.lua")
 
 
 if __name__ == "__main__":

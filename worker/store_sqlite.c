@@ -165,24 +165,37 @@ static int make_tables(sqlite3 *db)
     return code;
 }
 
+struct marks {
+    int64_t version, id, n_tables;
+};
+
+/* In one transaction: another process may be making them. */
+static int read_marks(sqlite3 *db, struct marks *out)
+{
+    int code = run_text(db, "BEGIN");
+    if (code != SQLITE_OK)
+        return code;
+    code = get_number(db, "SELECT count(*) FROM sqlite_schema", &out->n_tables);
+    if (code == SQLITE_OK)
+        code = get_number(db, "PRAGMA user_version", &out->version);
+    if (code == SQLITE_OK)
+        code = get_number(db, "PRAGMA application_id", &out->id);
+    int end = run_text(db, "ROLLBACK");
+    return code == SQLITE_OK ? end : code;
+}
+
 /* 0, a result code, or -ERR_BAD (it is a data base of somebody else), -ERR_VERSION. */
 static int check_tables(sqlite3 *db)
 {
-    int64_t version = 0, id = 0, n_tables = 0;
-    int code = get_number(db, "PRAGMA user_version", &version);
-    if (code == SQLITE_OK)
-        code = get_number(db, "PRAGMA application_id", &id);
-    if (code == SQLITE_OK && version == 0)
-        code = get_number(db, "SELECT count(*) FROM sqlite_schema", &n_tables);
+    struct marks marks = {0};
+    int code = read_marks(db, &marks);
     if (code != SQLITE_OK)
         return code;
-    if (version == 0 && id == 0 && n_tables == 0)
-        code = make_tables(db);
-    else if (id != STORE_SQLITE_ID)
+    if (marks.version == 0 && marks.id == 0 && marks.n_tables == 0)
+        return make_tables(db);
+    if (marks.id != STORE_SQLITE_ID)
         return -ERR_BAD;
-    else if (version != STORE_SQLITE_VERSION)
-        return -ERR_VERSION;
-    return code;
+    return marks.version == STORE_SQLITE_VERSION ? SQLITE_OK : -ERR_VERSION;
 }
 
 static int set_up(struct store_sqlite *s)

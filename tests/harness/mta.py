@@ -52,7 +52,8 @@ class Mta:
         """Waits for at least count messages, each delivered to all of its recipients, and returns all there are: parsed, with .sender and .recipients."""
         def whole():
             mails = self.mailbox()
-            return mails if len(mails) >= count and self.are_over(mails) else None
+            # Read again: it may have grown since, before the server was done.
+            return self.mailbox() if len(mails) >= count and self.are_over(mails) else None
         return wait_until(whole, lambda: f"{count} delivered messages, got {len(self.mailbox())}:\n{self.log()}", seconds)
 
     def are_over(self, mails):

@@ -25,15 +25,6 @@ static void list_iso(struct lister *lister, const struct archive_place *place)
     archive_read_list(lister, place, ARCHIVE_WAY_ISO_JOLIET, ARCHIVE_ADD_NEW);
 }
 
-static bool is_named(const struct archive_place *place)
-{
-    for (uint32_t i = 0; i < place->n_names; i++) {
-        if (archive_is_named(place->names[i]))
-            return true;
-    }
-    return false;
-}
-
 static bool list_zip(struct lister *lister, const struct archive_place *place)
 {
     enum archive_zip zip = archive_zip_list(lister, place);
@@ -71,7 +62,7 @@ static void list_other(struct lister *lister, const struct archive_place *place)
     if (result == ARCHIVE_READ_ISO)
         list_iso(lister, place);
     if (result == ARCHIVE_READ_NONE && !lister->is_stopped &&
-        (is_named(place) || archive_has_magic(place->bytes))) {
+        (archive_is_named(place->names, place->n_names) || archive_has_magic(place->bytes))) {
         lister->is_archive = true;
         archive_fail(lister, "it is no archive that can be read");
     }
@@ -112,7 +103,7 @@ const struct archive_listing *archive_list(struct slice bytes, const char *const
         .bytes = bytes, .names = names, .n_names = n_names, .within = "", .depth = 1};
     if (bytes.len > 0)
         list(&lister, &place);
-    else if (is_named(&place)) {
+    else if (archive_is_named(names, n_names)) {
         lister.is_archive = true;
         archive_fail(&lister, "it is empty");
     }

@@ -2,9 +2,10 @@
  * What the files of the editor share; nobody else includes it. Calls go down this list: edit.c
  * (what was asked for), edit_message.c (all of it replaced) → edit_finish.c (rendering, actions) →
  * edit_guard.c (proof) → edit_shape.c (what becomes of each part) → edit_splice.c (byte spans) →
- * edit_top.c (the header of the message) → edit_header.c (header blocks of parts) → edit_entity.c
- * (new parts) → edit_encode.c (transfer encodings). edit_place.c (where the bytes of a part are)
- * and edit_now.c (what it is so far) serve all.
+ * edit_boundary.c (lines between parts), edit_region.c (lists of spans) → edit_top.c (the header of
+ * the message) → edit_header.c (header blocks of parts) → edit_entity.c (new parts) → edit_encode.c
+ * (transfer encodings). edit_place.c (where the bytes of a part are) and edit_now.c (what it is so
+ * far) serve all.
  */
 #ifndef POSTERN_WORKER_EDIT_IMPL_H
 #define POSTERN_WORKER_EDIT_IMPL_H
@@ -57,6 +58,11 @@ const struct edit_asked *edit_asked_of(const struct edit *edit, const struct mim
 bool edit_is_gone(const struct job *job, const struct mime_node *node);
 
 /* ---- edit_place.c: where the bytes of a part are ---- */
+
+static inline const char *edit_end_of(struct slice s)
+{
+    return s.data + s.len;
+}
 
 /* The node that stands for it where bytes are concerned: a part listed under two readings with the
  * same bytes is one. */
@@ -127,12 +133,42 @@ struct edit_work {
 };
 /* Finds all spans of the message, and the new content fields of its header. */
 struct edit_region *edit_splices_make(struct edit_work *work);
-/* The bytes from `from` on, with the spans replaced. 0, -ERR_TOOBIG; -ERR_BAD when a span begins
- * before. */
-int edit_region_put(const struct edit_region *region, const char *from, struct buf *out);
+
+/* ---- edit_boundary.c ---- */
+
+/*
+ * Takes a part out with the boundary line before it. The last one, when no boundary follows, goes
+ * with the line end before its boundary line too, which is the boundary's and not the content's of
+ * the part before; so does the whole run of parts that end there, from first_gone on.
+ */
+void edit_cut_part(const struct edit_work *work, struct edit_region *region,
+    const struct mime_node *node, const struct mime_node *first_gone);
+/* What has to stand behind other content of a part whose end is not the end of a line, before the
+ * boundary that follows; mostly empty. */
+struct slice edit_missing_line_end(const struct mime_node *node);
 /* Whether a new part can be put behind the children of the top part: it is a multipart/mixed that
  * every reader takes for one. */
 bool edit_can_insert(const struct edit *edit);
+/* The added parts, where edit_can_insert. */
+void edit_insert_inside(const struct edit_work *work, struct edit_region *region);
+/* The message becomes a multipart/mixed with work->boundary: what it was, then the added parts. */
+void edit_wrap(struct edit_work *work, struct edit_region *region);
+
+/* ---- edit_region.c ---- */
+
+struct edit_region *edit_region_new(const struct edit_work *work, struct slice bytes);
+/* Bytes start … end become first and second, which are borrowed. Nothing instead of nothing is not
+ * added. */
+void edit_region_add(const struct edit_work *work, struct edit_region *region, const char *start,
+    const char *end, struct slice first, struct slice second);
+void edit_region_cut(
+    const struct edit_work *work, struct edit_region *region, const char *start, const char *end);
+/* Puts the spans in order, none over another: to be called once, when all are added, and before
+ * those below. */
+void edit_region_settle(struct edit_region *region);
+/* The bytes from `from` on, with the spans replaced. 0, -ERR_TOOBIG; -ERR_BAD when a span begins
+ * before. */
+int edit_region_put(const struct edit_region *region, const char *from, struct buf *out);
 /* Whether a span of the region touches these bytes. */
 bool edit_region_touches(const struct edit_region *region, const char *start, const char *end);
 

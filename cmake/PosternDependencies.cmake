@@ -13,3 +13,4 @@ find_file(POSTERN_MAGIC_FILE magic.mgc PATHS /usr/share/misc /usr/share/file /us
 pkg_check_modules(MILTER REQUIRED IMPORTED_TARGET milter)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
+pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)

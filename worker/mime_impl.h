@@ -14,6 +14,7 @@
 #include "worker/mime.h"
 #include "worker/mime_base64.h"
 #include "worker/mime_bytes.h"
+#include "worker/mime_cms.h"
 #include "worker/mime_quoted.h"
 
 enum mime_defect_kind {
@@ -68,13 +69,15 @@ struct mime_node {
     bool is_digest;      /* some says multipart/digest: parts are messages when they do not say */
     bool is_message;     /* holds a whole message */
     bool is_indirect;    /* it does for some programs only */
-    bool is_carried;     /* found by mime_inside.c */
+    bool is_carried;     /* found in the content of a part that is no container */
+    bool is_unread;      /* its content was not yet looked through for parts */
     bool has_end;        /* its end boundary was seen */
     const char *other_type;     /* a further Content-Type that is no container; NULL */
     struct mime_others *others; /* NULL: none */
     const char *gap;            /* bytes from here on are in none of its parts yet; NULL: in one */
     uint32_t n_strays;          /* boundaries taken from what stands outside its parts */
     uint64_t defects;           /* bits of those reported */
+    enum mime_cms_kind cms;     /* what its content is, of S/MIME */
     uint8_t *room;              /* for the decoded content; NULL: nothing was decoded yet */
     size_t n_read;              /* encoded bytes that were decoded */
     struct slice decoded;       /* so far */
@@ -283,8 +286,10 @@ struct mime_inside {
     struct mime_found *found;
     struct mime_node *carrier;
 };
-/* Adds to found the parts in the content of a carrier, whose header has been read. */
-void mime_inside_read(struct mime *mime, struct mime_found *found, struct mime_node *carrier);
+/* Adds to found the parts in the content of a carrier, whose header has been read. Returns the
+ * entity, header and content, that is to be read below it as well; empty: none. */
+struct slice mime_inside_read(
+    struct mime *mime, struct mime_found *found, struct mime_node *carrier);
 /* A new child of the carrier, with its content still encoded; NULL when there are too many parts.
  * type, encoding: static or in the arena. */
 struct mime_node *mime_inside_add(
@@ -296,6 +301,14 @@ bool mime_begins_as_message(struct slice content);
 /* Whether an attachment of another type is a message to those who open it: by its names, or by how
  * it begins. */
 bool mime_is_letter(const struct mime_node *node);
+/* mime_smime.c: parts that are S/MIME objects. */
+/* head: the first decoded bytes. May know by them what the carrier is. */
+bool mime_smime_is_at(struct mime_node *carrier, struct slice head);
+/* What mime_inside_read returns. */
+struct slice mime_smime_read(struct mime_inside *inside, struct slice content);
+/* What the part says of itself, where its content does not. */
+bool mime_smime_is_signed(const struct mime_node *node);
+bool mime_smime_is_encrypted(const struct mime_node *node);
 /* mime_tnef.c */
 bool mime_tnef_is_at(struct slice bytes);
 void mime_tnef_read(struct mime_inside *inside, struct slice bytes);

@@ -2,7 +2,7 @@
 --
 -- What counts is every name that some mail reader could derive from a part, not only the one that most would show: a file
 -- called "invoice.pdf" for one program may be "invoice.exe" for another. Archives are looked into, and archives in them, and
--- what winmail.dat, uuencode and yEnc carry are parts as any other.
+-- what winmail.dat, uuencode, yEnc and smime.p7m carry are parts as any other.
 
 local log = require "postern.log"
 

@@ -50,6 +50,22 @@ local NESTED = "UEsDBBQAAAAAAAAAIQA6BevDgQIAAIECAAAFAAAANS56aXBQSwMEFAAAAAAAAAAh
 local WINMAIL = "eJ8+IgEAAQaQCAAEAAAAAAABAAEAAQeQBgAIAAAA5AQAAAAAAADoAAEEgAEABgAAAGhlbGxvABQCAgKQBgAOAAAAAAAAAAAAAAAA" ..
     "AAAAAAAAAAIQgAEACAAAAFJVTi5FWEUABQICD4AGAAIAAABNWqcA"
 
+-- tool.exe, signed with S/MIME
+local SIGNED = "MIAGCSqGSIb3DQEHAqCAMIACAQExDTALBglghkgBZQMEAgEwgAYJKoZIhvcNAQcBoIAkgASCAZ1Db250ZW50LVR5cGU6IG11bHRpcGFy" ..
+    "dC9taXhlZDsgYm91bmRhcnk9Ii0tLS0tLS0tLS0tLWlubmVyMDAwMSINCg0KLS0tLS0tLS0tLS0tLS1pbm5lcjAwMDENCkNvbnRlbnQt" ..
+    "VHlwZTogdGV4dC9wbGFpbjsgY2hhcnNldD1VVEYtOA0KDQpUaGUgdG9vbCB0aGF0IHlvdSBhc2tlZCBmb3IuDQoNCi0tLS0tLS0tLS0t" ..
+    "LS0taW5uZXIwMDAxDQpDb250ZW50LVR5cGU6IGFwcGxpY2F0aW9uL3gtbXNkb3dubG9hZDsgbmFtZT0idG9vbC5leGUiDQpDb250ZW50" ..
+    "LURpc3Bvc2l0aW9uOiBhdHRhY2htZW50OyBmaWxlbmFtZT0idG9vbC5leGUiDQpDb250ZW50LVRyYW5zZmVyLUVuY29kaW5nOiBiYXNl" ..
+    "NjQNCg0KVFZxUUFBTUFBQUFFQUFBQS8vOEFBTGdBQUFBQUFBQUFRQUFBQUFBQUFBQT0NCi0tLS0tLS0tLS0tLS0taW5uZXIwMDAxLS0N" ..
+    "CgAAAAAAADGCAl0wggJZAgEBME0wNTETMBEGA1UEAwwKQW5uIFNlbmRlcjEeMBwGCSqGSIb3DQEJARYPYW5uQGV4YW1wbGUub3JnAhRQ" ..
+    "CSCk/mFj91yRb+ziUU6pDXnknzALBglghkgBZQMEAgGggeQwGAYJKoZIhvcNAQkDMQsGCSqGSIb3DQEHATAcBgkqhkiG9w0BCQUxDxcN" ..
+    "MjYxMTIyMTMwNDQwWjAvBgkqhkiG9w0BCQQxIgQgB/OmJJ4fVJL2ZBQgdjzQWRSyVUQWhWlnX8NFsIW7b/wweQYJKoZIhvcNAQkPMWww" ..
+    "ajALBglghkgBZQMEASowCwYJYIZIAWUDBAEWMAsGCWCGSAFlAwQBAjAKBggqhkiG9w0DBzAOBggqhkiG9w0DAgICAIAwDQYIKoZIhvcN" ..
+    "AwICAUAwBwYFKw4DAgcwDQYIKoZIhvcNAwICASgwDQYJKoZIhvcNAQEBBQAEggEAG+w+bqJ03dYXNF9uZDayrgUixpXUPGsBR2+KB//M" ..
+    "B4tippis1u4cGNSRdh48fFR+QllXGf6LJnnaIVLFdVBAOENgVXMqH3/JD8OBEJYp0edlC2Xa3O/daM675vbmDIo1lhUQaOKBbb+cFbCT" ..
+    "xZLlc/4K9NlklJI/ApwjXYluch4zUKGaT+Qy7s8hf7NeR51gYJatpsZEDhwDGiNFdAcGSOcRr6HZ02M6a3rzDl74//SUgGmvxw5PcLX+" ..
+    "bUZRUI/LYIbfnrqgoOmuyriGaMU+ERKSZKuWhv7rhQz7H133hTWEt0MR4zsQfMI82B2nmbySfELDv/+U4iv03UYYQfZjrgAAAAAAAA=="
+
 function test_archives_are_looked_into()
     assert(run{ eml = packed("a.zip", ZIP) }.verdict == "reject")
     assert(run{ eml = packed("a.jpg", ZIP) }.verdict == "reject")
@@ -69,6 +85,8 @@ end
 
 function test_carriers()
     assert(run{ eml = packed("winmail.dat", WINMAIL) }.verdict == "reject")
+    assert(run{ eml = packed("smime.p7m", SIGNED) }.verdict == "reject")
+    assert(run{ eml = packed("x.dat", SIGNED) }.verdict == "reject")
     local text = "Subject: x\n\nhello\nbegin 644 run.exe\n#35I0\n`\nend\n"
     assert(run{ eml = text }.verdict == "reject")
     assert(run{ eml = (text:gsub("run.exe", "run.txt")) }.verdict == "continue")

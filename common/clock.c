@@ -1,16 +1,31 @@
-/* CLOCK_MONOTONIC cannot fail on Linux, so neither can these. */
+/* Neither of these clocks can fail on Linux. */
 #include "common/clock.h"
 
 #include <time.h>
 
-int64_t clock_now_us(void)
+static int64_t now_us(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t clock_now_us(void)
+{
+    return now_us(CLOCK_MONOTONIC);
 }
 
 int64_t clock_now_ms(void)
 {
     return clock_now_us() / 1000;
+}
+
+int64_t clock_wall_us(void)
+{
+    return now_us(CLOCK_REALTIME);
+}
+
+int64_t clock_wall_ms(void)
+{
+    return clock_wall_us() / 1000;
 }

@@ -138,15 +138,6 @@ static const uint16_t code_page_437[128] = {
     0x00a0,
 };
 
-static bool is_high(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((uint8_t)s.data[i] >= 128)
-            return true;
-    }
-    return false;
-}
-
 /* All of them take two or three bytes in UTF-8. */
 static struct slice from_code_page(struct slice raw, struct arena *arena)
 {
@@ -200,7 +191,7 @@ static void add_readings(
     bool is_valid = text_is_utf8(raw);
     if (is_valid)
         add(lister, item, raw);
-    if (is_valid && (is_utf8 || !is_high(raw)))
+    if (is_valid && (is_utf8 || text_is_ascii(raw)))
         return;
     add(lister, item, from_code_page(raw, lister->arena));
 }

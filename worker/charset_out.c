@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/text.h"
 
 /* ---- which charset ---- */
 
@@ -170,18 +171,9 @@ static int convert(iconv_t cd, struct slice text, struct buf *out)
     return convert_some(cd, &end, out);
 }
 
-static bool is_ascii(struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.data[i] >= 0x80)
-            return false;
-    }
-    return true;
-}
-
 bool charset_out_has(const struct charset_out *charset, struct slice text)
 {
-    if (charset->form == CHARSET_UTF8 || is_ascii(text))
+    if (charset->form == CHARSET_UTF8 || text_is_ascii(text))
         return true;
     iconv_t cd = charset->name != NULL ? iconv_open(charset->name, "UTF-8") : (iconv_t)-1;
     if (cd == (iconv_t)-1)
@@ -197,7 +189,7 @@ bool charset_out_has(const struct charset_out *charset, struct slice text)
 
 int charset_out_put(const struct charset_out *charset, struct slice text, struct buf *out)
 {
-    if (charset->form == CHARSET_UTF8 || (charset->unit == 1 && is_ascii(text)))
+    if (charset->form == CHARSET_UTF8 || (charset->unit == 1 && text_is_ascii(text)))
         return buf_put(out, text.data, text.len);
     iconv_t cd = charset->name != NULL ? iconv_open(charset->name, "UTF-8") : (iconv_t)-1;
     if (cd == (iconv_t)-1)

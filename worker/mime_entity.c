@@ -66,7 +66,7 @@ static void add_boundary(struct slice reading, void *context)
             e, MIME_DEFECT_LONG_BOUNDARY, arena_printf(e->mime->arena, "%zu bytes", reading.len));
     if (reading.len > MIME_BOUNDARY_BYTES)
         reading.len = MIME_BOUNDARY_BYTES;
-    struct slice trimmed = mime_trim(reading);
+    struct slice trimmed = text_trim(reading);
     if (trimmed.len == 0)
         report(e, MIME_DEFECT_EMPTY_BOUNDARY, NULL);
     else if (trimmed.len < reading.len)
@@ -137,22 +137,13 @@ static const char *read_type(struct entity *e, struct slice value, struct slice 
     return strchr(type, '/') != NULL ? type : "text/plain";
 }
 
-static bool has_control(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (mime_is_control(s.data[i]))
-            return true;
-    }
-    return false;
-}
-
 /* A type that is none, or with control characters in it, may be a multipart for programs that mend
  * it: the second reading takes it for one when there is a boundary. */
 static void note_mended(struct entity *e, struct slice value, const char *type)
 {
     struct mime_occurrence place;
     size_t pos = 0;
-    if ((is_good_type(type) && !has_control(value)) || e->node->is_multipart ||
+    if ((is_good_type(type) && !mime_has_control(value)) || e->node->is_multipart ||
         !mime_occurrence_next(value, &pos, "boundary", &place))
         return;
     report(e, MIME_DEFECT_BAD_CONTENT_TYPE, type);
@@ -215,7 +206,7 @@ static void on_type(struct entity *e, struct slice value)
         first_type(e, value);
         return;
     }
-    bool is_same = slice_equal(mime_trim(value), mime_trim(e->type_value));
+    bool is_same = slice_equal(text_trim(value), text_trim(e->type_value));
     report(e, is_same ? MIME_DEFECT_DUPLICATE_CONTENT_TYPE : MIME_DEFECT_CONFLICTING_CONTENT_TYPE,
         NULL);
     if (is_same)
@@ -297,7 +288,7 @@ static void on_id(struct entity *e, struct slice value)
     if (e->has_id)
         return;
     e->has_id = true;
-    struct slice id = mime_trim(value);
+    struct slice id = text_trim(value);
     if (id.len >= 2 && id.data[0] == '<' && id.data[id.len - 1] == '>')
         id = slice_of(id.data + 1, id.len - 2);
     id = mime_guess_utf8(id, e->mime->arena);
@@ -468,15 +459,6 @@ static void set_defaults(struct mime_part *part)
     part->charset = part->encoding = part->disposition = part->content_id = "";
 }
 
-static bool is_high(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((uint8_t)s.data[i] >= 128)
-            return true;
-    }
-    return false;
-}
-
 static void read_names(struct entity *e)
 {
     struct mime_names names = {.mime = e->mime, .node = e->node};
@@ -504,7 +486,7 @@ static void report_specials(struct entity *e)
         report(e, MIME_DEFECT_MESSAGE_PARTIAL, NULL);
     if (strcmp(e->node->part.type, "message/external-body") == 0)
         report(e, MIME_DEFECT_EXTERNAL_BODY, NULL);
-    if (is_high(e->node->part.header) && !text_is_utf8(e->node->part.header))
+    if (!text_is_ascii(e->node->part.header) && !text_is_utf8(e->node->part.header))
         report(e, MIME_DEFECT_RAW_8BIT_HEADER, NULL);
     if (e->n_boundaries > 1) {
         report(e, MIME_DEFECT_ODD_BOUNDARY, NULL);

@@ -1,8 +1,8 @@
 /*
  * What the files of the MIME reader share; nobody else includes it. Calls go down this list: mime.c
  * (life cycle) → mime_tree.c (parts) → mime_region.h (one reading) → mime_merge.c (two readings) →
- * mime_entity.c (what one part's header says) → mime_name.c, mime_param.c (readings of values) →
- * mime_header.c, mime_charset.c; mime_content.c and mime_text.c decode on demand.
+ * mime_entity.c (what one part's header says) → mime_name.c, mime_param.c, mime_value.c (readings
+ * of values) → mime_header.c, mime_charset.c; mime_content.c and mime_text.c decode on demand.
  */
 #ifndef POSTERN_WORKER_MIME_IMPL_H
 #define POSTERN_WORKER_MIME_IMPL_H
@@ -150,8 +150,7 @@ bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_
 /* Counts what is wrong with the bytes of the message and reports it. */
 void mime_scan_bytes(struct mime *mime);
 void mime_scan_lines(struct mime *mime);
-bool mime_is_blank(struct slice s); /* spaces, tabs, line ends only */
-struct slice mime_trim(struct slice s);
+bool mime_is_blank(struct slice s);                       /* spaces, tabs, line ends only */
 bool mime_name_is(struct slice name, const char *lower);  /* caseless */
 bool mime_begins_with(struct slice s, const char *lower); /* caseless */
 
@@ -159,6 +158,7 @@ bool mime_begins_with(struct slice s, const char *lower); /* caseless */
 /* Behind a comment that starts at i (they nest; RFC 5322 section 3.2.2); the end when it does not
  * end. */
 size_t mime_skip_comment(struct slice s, size_t i);
+size_t mime_skip_spaces(struct slice s, size_t i);
 size_t mime_skip_comments(struct slice s, size_t i); /* behind blanks and comments */
 /* Reads "type/subtype" or "attachment" (lower case, blanks and comments removed) from the front of
  * a value; *rest_out is what follows. */
@@ -179,7 +179,24 @@ bool mime_extended_split(struct slice value, struct slice *charset_out, struct s
 /* charset'language'text to UTF-8; a value without quotes is taken as text. */
 struct slice mime_extended_decode(struct slice value, struct arena *arena);
 
-/* mime_value.c: the readings of one value. */
+/* mime_reading.c: the readings of one value. */
+/* Calls cb with each reading of the value at the front of rest: quoted, unquoted, cut, escaped …
+ * The usual one first. */
+typedef void (*mime_reading_cb)(struct slice reading, void *context);
+void mime_readings_each(struct slice rest, struct arena *arena, mime_reading_cb cb, void *context);
+/* The first of them; *used_out: bytes that it takes. */
+struct slice mime_usual_reading(struct slice rest, struct arena *arena, size_t *used_out);
+struct slice mime_value_bounded(struct slice s); /* its first MIME_VALUE_BYTES */
+/* What stands before the first of these characters, or all. */
+struct slice mime_before(struct slice s, const char *stops);
+bool mime_has_one_of(struct slice s, const char *chars);
+struct slice mime_without_byte(struct slice s, char unwanted, struct arena *arena);
+struct slice mime_without_comments(struct slice s, struct arena *arena);
+bool mime_is_control(char c); /* but for tab, CR and LF */
+bool mime_has_control(struct slice s);
+struct slice mime_without_controls(struct slice s, struct arena *arena);
+
+/* mime_occurrence.c: where a parameter's values are. */
 /* One occurrence of a parameter in a value, however it got there. */
 struct mime_occurrence {
     struct slice rest; /* from the first byte of the value */
@@ -191,21 +208,23 @@ struct mime_occurrence {
 /* Finds the next place at or after *pos where word, an optional *N*, and "=" follow each other. */
 bool mime_occurrence_next(
     struct slice value, size_t *pos, const char *word, struct mime_occurrence *out);
-/* Calls cb with each reading of the value at the front of rest: quoted, unquoted, cut, escaped …
- * The usual one first. */
-typedef void (*mime_reading_cb)(struct slice reading, void *context);
-void mime_readings_each(struct slice rest, struct arena *arena, mime_reading_cb cb, void *context);
-/* The first of them; *used_out: bytes that it takes. */
-struct slice mime_usual_reading(struct slice rest, struct arena *arena, size_t *used_out);
 /* "*", "*N" or "*N*" at i into out; returns what follows. */
 size_t mime_section_read(struct slice s, size_t i, struct mime_occurrence *out);
+/* A piece of a value (RFC 2231 section 3). */
+struct mime_section {
+    struct slice value; /* in its usual reading */
+    int32_t number;
+    uint32_t place; /* order of appearance */
+    bool is_extended, has_prefix;
+};
+struct mime_section mime_section_make(
+    const struct mime_occurrence *occurrence, uint32_t place, struct arena *arena);
+void mime_sections_sort(struct mime_section *sections, uint32_t n); /* by number, then place */
+
+/* mime_value.c */
 /* Calls cb with each reading of each value that the parameter has in a field, sections joined. */
 void mime_values_each(
     struct slice field, const char *word, struct arena *arena, mime_reading_cb cb, void *context);
-struct slice mime_without_byte(struct slice s, char unwanted, struct arena *arena);
-struct slice mime_without_comments(struct slice s, struct arena *arena);
-bool mime_is_control(char c); /* but for tab, CR and LF */
-struct slice mime_without_controls(struct slice s, struct arena *arena);
 
 /* mime_name.c: a collector of candidate names. */
 struct mime_names {
@@ -216,6 +235,14 @@ struct mime_names {
     uint32_t n_occurrences;
     bool is_variant; /* what is added comes of a name that is there */
 };
+static inline struct arena *mime_names_arena(const struct mime_names *names)
+{
+    return names->mime->arena;
+}
+static inline void mime_names_report(struct mime_names *names, enum mime_defect_kind kind)
+{
+    mime_defect_add(names->mime, names->node, kind, NULL);
+}
 void mime_names_add(struct mime_names *names, struct slice utf8);
 /* Bytes over 127: UTF-8, or windows-1252, or left out. */
 void mime_names_add_raw(struct mime_names *names, struct slice bytes);

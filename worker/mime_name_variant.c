@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "common/text.h"
+
 /* Characters that are not shown, or turn those around them (Unicode TR 36; RFC 3454 table B.1). */
 static const struct {
     uint32_t first, last;
@@ -137,14 +139,6 @@ static struct slice plain(struct slice name, struct arena *arena)
     return slice_of(out, n);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* "&#46;" and "&#x2e;" of ASCII characters at i; 0: none. */
 static char entity_at(struct slice s, size_t i, size_t *end_out)
 {
@@ -154,7 +148,7 @@ static char entity_at(struct slice s, size_t i, size_t *end_out)
     bool is_hex = (s.data[at] | 0x20) == 'x';
     uint32_t c = 0;
     for (at += is_hex; at < s.len && at < i + 9; at++) {
-        int digit = hex_digit(s.data[at]);
+        int digit = text_hex_digit(s.data[at]);
         if (digit < 0 || (!is_hex && digit > 9))
             break;
         c = c * (is_hex ? 16u : 10u) + (uint32_t)digit;

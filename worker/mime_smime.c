@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "common/text.h"
+
 static bool is_declared(const struct mime_part *part)
 {
     return strcmp(part->type, "application/pkcs7-mime") == 0 ||
@@ -75,7 +77,7 @@ bool mime_smime_is_encrypted(const struct mime_node *node)
 /* Base64, with or without the lines of PEM (RFC 7468) around it, though no header says so. */
 static struct slice without_base64(struct mime_inside *inside, struct slice content)
 {
-    struct slice text = mime_trim(content);
+    struct slice text = text_trim(content);
     size_t pos = 0;
     if (mime_begins_with(text, "-----begin ")) {
         (void)mime_line_next(text, &pos, false);
@@ -101,7 +103,7 @@ static bool is_entity(struct slice content, bool is_declared)
     struct mime_field field;
     uint32_t n = 0;
     for (size_t pos = 0; mime_field_next(head, &pos, true, &field); n++) {
-        const struct slice line = mime_trim(field.raw);
+        const struct slice line = text_trim(field.raw);
         if (line.len == 0)
             break;
         if (mime_begins_with(line, "content-") || mime_begins_with(line, "mime-version") ||

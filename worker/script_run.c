@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "common/verdict.h"
 #include "worker/deeds.h"
 #include "worker/edit.h"
@@ -27,14 +28,6 @@ struct run {
 };
 
 /* ---- arguments, by hook ---- */
-
-static struct slice without_leading_blanks(struct slice s)
-{
-    while (s.len > 0 && (s.data[0] == ' ' || s.data[0] == '\t')) {
-        s = slice_of(s.data + 1, s.len - 1);
-    }
-    return s;
-}
 
 static int push_conn(lua_State *L, struct job *job)
 {
@@ -60,7 +53,7 @@ static int push_header(lua_State *L, struct job *job)
     lapi_push_msg(L, job);
     lapi_push_utf8(L, job->request.name);
     struct slice value = mime_decode_header(job->request.argument, job->arena);
-    lapi_push_utf8(L, without_leading_blanks(value));
+    lapi_push_utf8(L, text_after_blanks(value));
     return 3;
 }
 

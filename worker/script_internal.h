@@ -3,11 +3,12 @@
  * Nobody else includes this.
  *
  * Who owns what: script.c the life cycle; script_load.c the filter's file; script_run.c one
- * request; script_call.c the call gate and waiting; script_deadline.c the deadline and the
- * functions of Lua that could swallow it; script_alarm.c what it cannot stop; script_alloc.c
- * memory; script_profile.c samples of where the time goes; script_libs.c which libraries a filter
- * sees; script_require.c modules; script_globals.c strict globals and `config`; script_unknown.c
- * names that nobody defines; script_test.c files of tests.
+ * request, with script_arguments.c and script_result.c; script_call.c the call gate and waiting;
+ * script_deadline.c the deadline and the functions of Lua that could swallow it; script_alarm.c
+ * what it cannot stop; script_alloc.c memory; script_profile.c samples of where the time goes;
+ * script_libs.c which libraries a filter sees; script_require.c modules; script_globals.c strict
+ * globals and `config`; script_unknown.c names that nobody defines, by script_lexer.c;
+ * script_test.c files of tests.
  */
 #ifndef POSTERN_WORKER_SCRIPT_INTERNAL_H
 #define POSTERN_WORKER_SCRIPT_INTERNAL_H
@@ -128,7 +129,7 @@ int script_load(struct script *script, int64_t load_ms, char **error_out);
 void script_find_hooks(
     lua_State *L, struct script *script); /* takes the present functions [-0, +0, m] */
 
-/* script_run.c: where the hook that runs is defined, "filter.lua:12", for errors of what it
+/* script_result.c: where the hook that runs is defined, "filter.lua:12", for errors of what it
  * returned; borrowed from the arena. [-0, +0, -] */
 const char *script_hook_place(lua_State *L, struct arena *arena);
 

@@ -156,7 +156,7 @@ const char *edit_replace(
     struct mime_node *node = edit_with_place(mime_node_of(job->mime, part));
     struct edit_piece piece;
     struct mime_field field;
-    const char *wrong = edit_entity_check(entity);
+    const char *wrong = edit_entity_check(entity, false);
     if (wrong == NULL)
         wrong = begin_with_header(job, entity->body.len * 3);
     if (wrong != NULL)
@@ -331,7 +331,7 @@ const char *edit_defang(struct job *job, const struct mime_part *part, struct sl
 
 const char *edit_add_part(struct job *job, const struct edit_entity *entity)
 {
-    const char *wrong = edit_entity_check(entity);
+    const char *wrong = edit_entity_check(entity, true);
     if (wrong == NULL)
         wrong = begin_with_header(job, entity->body.len * 3);
     if (wrong != NULL)

@@ -36,6 +36,9 @@ struct edit_piece {
     struct edit_piece *next;
     struct slice header; /* lines, each with its end; no empty line */
     struct slice content;
+    uint32_t position; /* of an added one, as in struct edit_entity */
+    bool is_message;   /* message/rfc822: its content is not encoded */
+    bool is_8bit;      /* it is one, with bytes over 127 */
 };
 
 struct edit {
@@ -114,12 +117,12 @@ const struct mime_node *edit_resolve(const struct edit_shape *shapes, const stru
 struct edit_splice {
     const char *start, *end;
     struct slice first, second;
-    uint32_t order; /* of emission */
+    uint32_t order; /* among those that start at one place */
 };
 struct edit_region {
     struct slice bytes;
     struct edit_splice *items;
-    uint32_t n, cap;
+    uint32_t n, cap, n_front;
 };
 struct edit_work {
     const struct edit *edit;
@@ -149,9 +152,14 @@ struct slice edit_missing_line_end(const struct mime_node *node);
 /* Whether a new part can be put behind the children of the top part: it is a multipart/mixed that
  * every reader takes for one. */
 bool edit_can_insert(const struct edit *edit);
+/* What an added part stands before: a child of the top part, or that itself where another multipart
+ * is put around it; NULL: behind all. */
+const struct mime_node *edit_added_before(
+    const struct edit_work *work, const struct edit_piece *piece);
 /* The added parts, where edit_can_insert. */
 void edit_insert_inside(const struct edit_work *work, struct edit_region *region);
-/* The message becomes a multipart/mixed with work->boundary: what it was, then the added parts. */
+/* The message becomes a multipart/mixed with work->boundary: of what it was, and the added parts.
+ */
 void edit_wrap(struct edit_work *work, struct edit_region *region);
 
 /* ---- edit_region.c ---- */
@@ -161,6 +169,10 @@ struct edit_region *edit_region_new(const struct edit_work *work, struct slice b
  * added. */
 void edit_region_add(const struct edit_work *work, struct edit_region *region, const char *start,
     const char *end, struct slice first, struct slice second);
+/* Puts two texts at a place, before all else that starts there, and behind what was put there by
+ * this. */
+void edit_region_put_front(const struct edit_work *work, struct edit_region *region, const char *at,
+    struct slice first, struct slice second);
 void edit_region_cut(
     const struct edit_work *work, struct edit_region *region, const char *start, const char *end);
 /* Puts the spans in order, none over another: to be called once, when all are added, and before
@@ -217,7 +229,7 @@ struct slice edit_join(struct slice a, struct slice b, struct arena *arena);
 /* ---- edit_entity.c ---- */
 
 /* NULL, or what is wrong with it. */
-const char *edit_entity_check(const struct edit_entity *entity);
+const char *edit_entity_check(const struct edit_entity *entity, bool may_be_message);
 /* One that passed the check. */
 void edit_entity_make(const struct edit_entity *entity, const char *line_end, struct arena *arena,
     struct edit_piece *out);

@@ -8,6 +8,9 @@
 
 #include "common/err.h"
 
+/* Of those that edit_region_put_front puts; a mail is not changed in so many places. */
+enum { FRONT_MAX = 1 << 24 };
+
 struct edit_region *edit_region_new(const struct edit_work *work, struct slice bytes)
 {
     struct edit_region *region = arena_calloc(work->arena, 1, sizeof(*region));
@@ -28,8 +31,18 @@ void edit_region_add(const struct edit_work *work, struct edit_region *region, c
         region->items = grown;
         region->cap = cap;
     }
-    region->items[region->n] = (struct edit_splice){start, end, first, second, region->n + 1};
+    region->items[region->n] =
+        (struct edit_splice){start, end, first, second, FRONT_MAX + region->n};
     region->n++;
+}
+
+void edit_region_put_front(const struct edit_work *work, struct edit_region *region, const char *at,
+    struct slice first, struct slice second)
+{
+    const uint32_t n_before = region->n;
+    edit_region_add(work, region, at, at, first, second);
+    if (region->n > n_before && region->n_front < FRONT_MAX)
+        region->items[n_before].order = region->n_front++;
 }
 
 void edit_region_cut(

@@ -223,8 +223,8 @@ function msg:append_text(text, options) end
 ---@return string? why
 function msg:append_html(html, options) end
 
----Adds a part behind all others; a message that is no multipart/mixed becomes one.
----@param entity postern.entity
+---Adds a part, a message/rfc822 too, behind all others or at its position; a message that is no multipart/mixed becomes one.
+---@param entity postern.added_entity
 function msg:add_part(entity) end
 
 ---Another message instead of this one: its header, but for the order of fields, and its body.
@@ -303,6 +303,9 @@ function msg:charsets() end
 ---@field charset? string that body is in; "utf-8" by default
 ---@field filename? string
 ---@field inline? boolean Content-Disposition: inline instead of attachment
+
+---@class postern.added_entity: postern.entity
+---@field position? integer before this part of the top multipart, from 1; behind all others by default
 
 ---@class postern.part
 ---@field type string "application/zip"

@@ -79,7 +79,9 @@ enum archive_zip archive_zip_list(struct lister *lister, const struct archive_pl
 
 enum archive_way {
     ARCHIVE_WAY_USUAL = 0, /* every format and filter */
+    ARCHIVE_WAY_OTHER,     /* the same without zip */
     ARCHIVE_WAY_UNPACK,    /* filters alone: one file comes out */
+    ARCHIVE_WAY_ZIP,       /* a zip by its directory */
     ARCHIVE_WAY_ZIP_LOCAL, /* a zip by its local headers */
     ARCHIVE_WAY_ISO_PLAIN, /* an ISO image by its oldest names */
     ARCHIVE_WAY_ISO_JOLIET

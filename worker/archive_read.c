@@ -171,15 +171,13 @@ static bool take_entry(struct archive_reader *reader, struct archive_entry *entr
             return false;
         *item = copy;
     }
-    bool goes_on = is_known(reader, copy.name) || look_inside(reader, &copy);
+    bool goes_on = look_inside(reader, &copy);
     if (is_added)
         lister->items[at] = copy;
     if (goes_on || lister->is_stopped)
         return goes_on;
-    /* Of what cannot be unpacked, only an archive hides names; a format that is lost says so next.
-     */
-    if (archive_is_named(copy.names, copy.n_names) || archive_reader_is_filtered(reader))
-        archive_reader_fail(reader);
+    /* It may be an archive, whatever its name. */
+    archive_reader_fail(reader);
     return true;
 }
 
@@ -212,8 +210,8 @@ static enum archive_read list(struct archive_reader *reader)
     if (result == ARCHIVE_OK && archive_reader_format(reader) == ARCHIVE_FORMAT_RAW &&
         !archive_reader_is_filtered(reader))
         return ARCHIVE_READ_NONE;
-    if (reader->way == ARCHIVE_WAY_USUAL && archive_reader_is_filtered(reader) &&
-        !archive_reader_is_stream(reader))
+    const bool is_open = reader->way == ARCHIVE_WAY_USUAL || reader->way == ARCHIVE_WAY_OTHER;
+    if (is_open && archive_reader_is_filtered(reader) && !archive_reader_is_stream(reader))
         return ARCHIVE_READ_UNPACK;
     if (result == ARCHIVE_OK || result == ARCHIVE_WARN)
         return take_entries(reader, entry);

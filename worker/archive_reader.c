@@ -24,13 +24,15 @@ static const enable filters[] = {archive_read_support_filter_gzip,
     archive_read_support_filter_lzma, archive_read_support_filter_lzip,
     archive_read_support_filter_zstd, archive_read_support_filter_lz4,
     archive_read_support_filter_compress, archive_read_support_filter_rpm};
-static const enable formats[] = {archive_read_support_format_zip, archive_read_support_format_tar,
-    archive_read_support_format_7zip, archive_read_support_format_rar,
-    archive_read_support_format_rar5, archive_read_support_format_iso9660,
-    archive_read_support_format_cab, archive_read_support_format_lha,
-    archive_read_support_format_cpio, archive_read_support_format_ar,
-    archive_read_support_format_raw};
 static const enable unpack_formats[] = {archive_read_support_format_raw};
+/* The last is what the others are without. */
+static const enable formats[] = {archive_read_support_format_tar, archive_read_support_format_7zip,
+    archive_read_support_format_rar, archive_read_support_format_rar5,
+    archive_read_support_format_iso9660, archive_read_support_format_cab,
+    archive_read_support_format_lha, archive_read_support_format_cpio,
+    archive_read_support_format_ar, archive_read_support_format_raw,
+    archive_read_support_format_zip};
+static const enable zip_formats[] = {archive_read_support_format_zip};
 static const enable zip_local_formats[] = {archive_read_support_format_zip_streamable};
 static const enable iso_formats[] = {archive_read_support_format_iso9660};
 
@@ -44,7 +46,9 @@ static const struct way {
     const char *options;
 } ways[] = {
     [ARCHIVE_WAY_USUAL] = {ROWS(formats), ROWS(filters), NULL},
+    [ARCHIVE_WAY_OTHER] = {formats, sizeof(formats) / sizeof(formats[0]) - 1, ROWS(filters), NULL},
     [ARCHIVE_WAY_UNPACK] = {ROWS(unpack_formats), ROWS(filters), NULL},
+    [ARCHIVE_WAY_ZIP] = {ROWS(zip_formats), NULL, 0, NULL},
     [ARCHIVE_WAY_ZIP_LOCAL] = {ROWS(zip_local_formats), NULL, 0, NULL},
     [ARCHIVE_WAY_ISO_PLAIN] = {ROWS(iso_formats), NULL, 0, "!joliet,!rockridge"},
     [ARCHIVE_WAY_ISO_JOLIET] = {ROWS(iso_formats), NULL, 0, "!rockridge"},

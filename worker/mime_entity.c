@@ -268,6 +268,14 @@ static void set_defaults(struct mime_part *part)
     part->charset = part->encoding = part->disposition = part->content_id = "";
 }
 
+/* A text, or what holds others, is shown where it stands unless it says otherwise; nobody keeps it
+ * as a file called what describes it, which may well end in the name of a host. */
+static bool is_shown_in_place(const struct mime_node *node)
+{
+    return strcmp(node->part.disposition, "attachment") != 0 &&
+           (strncmp(node->part.type, "text/", 5) == 0 || node->is_multipart || node->is_message);
+}
+
 static void read_names(struct mime_entity *e)
 {
     struct mime_names names = {.mime = e->mime, .node = e->node};
@@ -279,7 +287,7 @@ static void read_names(struct mime_entity *e)
         mime_names_add_field(&names, e->values[i]);
     mime_names_check(&names);
     e->node->part.filename = names.n > 0 ? names.items[0] : NULL;
-    if (names.n == 0 && e->description.data != NULL)
+    if (names.n == 0 && e->description.data != NULL && !is_shown_in_place(e->node))
         mime_names_add_title(&names, e->description, false);
     if (e->node->part.filename == NULL && e->location.data != NULL)
         mime_names_add_title(&names, e->location, true);

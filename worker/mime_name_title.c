@@ -1,7 +1,8 @@
 /*
  * A name for a part that has none in its type and disposition: some mail readers take it from
  * Content-Description or Content-Location. Few parts mean it so, so only what looks like a file
- * name counts, and nothing that is odd about it is a defect.
+ * name counts, a description only of what is an attachment, and nothing that is odd about it is a
+ * defect.
  */
 #include "worker/mime_impl.h"
 

@@ -16,6 +16,7 @@ function test_every_name_counts()
 end
 
 function test_documents_pass()
+    assert(run{ eml = mail("Content-Type: text/plain\nContent-Description: see example.com") }.verdict == "continue")
     for _, name in ipairs{ "report.pdf", "exe", "exe.txt", "photo.jpeg" } do
         assert(run{ eml = mail('Content-Type: application/octet-stream; name="' .. name .. '"') }.verdict == "continue", name)
     end

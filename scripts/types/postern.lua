@@ -223,7 +223,8 @@ function msg:append_text(text, options) end
 ---@return string? why
 function msg:append_html(html, options) end
 
----Adds a part, a message/rfc822 too, behind all others or at its position; a message that is no multipart/mixed becomes one.
+---Adds a part, a message/rfc822 too, behind all others or at its position.
+---A message that is no multipart/mixed becomes one.
 ---@param entity postern.added_entity
 function msg:add_part(entity) end
 

@@ -225,6 +225,8 @@ def title_tricks():
     ]
     for name, header, names in rows:
         trick("titles", name, "readers that show it", part("Content-Type: application/octet-stream\n" + header), names, ambiguous=False)
+    trick("titles", "description of an attached text", "readers that show it",
+          part("Content-Type: text/plain\nContent-Disposition: attachment\nContent-Description: evil.bat"), ["evil.bat"], ambiguous=False)
 
 
 def field_tricks():

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -228,6 +229,35 @@ static void odd_bytes_are_seen(void **state)
     mime_fixture_close(&f);
 }
 
+/* Of what is shown where it stands, nobody takes a description for a name. */
+static void descriptions_name_attachments_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *header;
+        bool is_name;
+    } rows[] = {
+        {"Content-Type: text/plain\n", false},
+        {"Content-Type: text/html\nContent-Disposition: inline\n", false},
+        {"Content-Type: multipart/mixed; boundary=b\n", false},
+        {"Content-Type: message/rfc822\n", false},
+        {"Content-Type: text/plain\nContent-Disposition: attachment\n", true},
+        {"Content-Type: application/octet-stream\n", true},
+        {"Content-Type: application/octet-stream; name=a.txt\n", false},
+    };
+    struct mime_fixture f;
+    mime_fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char mail[200];
+        snprintf(
+            mail, sizeof(mail), "%sContent-Description: see example.com\n\nx\n", rows[i].header);
+        mime_fixture_read_text(&f, mail);
+        assert_int_equal(mime_fixture_has_name(&f, "see example.com"), rows[i].is_name);
+        assert_true(rows[i].is_name || mime_root(f.mime)->n_filenames <= 1);
+    }
+    mime_fixture_close(&f);
+}
+
 static void parts_tell_about_themselves(void **state)
 {
     (void)state;
@@ -317,6 +347,7 @@ int main(void)
         cmocka_unit_test(trees_are_read),
         cmocka_unit_test(names_are_read),
         cmocka_unit_test(odd_bytes_are_seen),
+        cmocka_unit_test(descriptions_name_attachments_alone),
         cmocka_unit_test(parts_tell_about_themselves),
         cmocka_unit_test(limits_hold),
     };

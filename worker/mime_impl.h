@@ -70,6 +70,7 @@ struct mime_node {
     bool is_message;     /* holds a whole message */
     bool is_indirect;    /* it does for some programs only */
     bool is_carried;     /* found in the content of a part that is no container */
+    bool is_tnef_text;   /* the text of a message in TNEF */
     bool is_unread;      /* its content was not yet looked through for parts */
     bool has_end;        /* its end boundary was seen */
     const char *other_type;     /* a further Content-Type that is no container; NULL */
@@ -339,6 +340,9 @@ bool mime_smime_is_encrypted(const struct mime_node *node);
 /* mime_tnef.c */
 bool mime_tnef_is_at(struct slice bytes);
 void mime_tnef_read(struct mime_inside *inside, struct slice bytes);
+/* mime_rtf.c: at most so many bytes of a document, in the arena. False: it is broken; out is what
+ * there is. */
+bool mime_rtf_unpack(struct slice packed, size_t most, struct arena *arena, struct slice *out);
 /* mime_blocks.c: uuencode and yEnc in a text. */
 bool mime_blocks_are_in(struct slice text);
 void mime_blocks_read(struct mime_inside *inside, struct slice text);

@@ -21,6 +21,7 @@ enum {
     ATT_ATTACH_DATA = 0x0006800f,
     ATT_ATTACH_TRANSPORT_FILENAME = 0x00069001,
     ATT_ATTACHMENT = 0x00069005,
+    ATT_MESSAGE = 0x00069003,
 };
 
 /* An embedded message: what follows is TNEF again. {00020307-0000-0000-C000-000000000046} */
@@ -62,8 +63,7 @@ void mime_tnef_broken(struct mime_tnef *tnef, const char *what)
 
 /* ---- text ---- */
 
-/* UTF-16 with the least significant byte first; half a pair becomes U+FFFD. */
-static struct slice from_utf16(struct slice in, struct arena *arena)
+struct slice mime_tnef_from_utf16(struct slice in, struct arena *arena)
 {
     char *out = arena_alloc(arena, in.len / 2 * 3 + 1);
     size_t n = 0;
@@ -101,7 +101,8 @@ static struct slice text_of(struct mime_tnef *tnef, struct slice value, bool is_
         mime_tnef_broken(tnef, "a name is too long");
         value.len = MIME_VALUE_BYTES;
     }
-    struct slice text = is_unicode ? from_utf16(value, arena) : mime_guess_utf8(value, arena);
+    struct slice text =
+        is_unicode ? mime_tnef_from_utf16(value, arena) : mime_guess_utf8(value, arena);
     while (text.len > 0 && text.data[text.len - 1] == '\0')
         text.len--;
     return text;
@@ -206,7 +207,10 @@ static void on_attribute(struct mime_tnef *tnef, uint32_t tag, struct slice data
         mime_tnef_add_data(tnef, "application/octet-stream", data);
         break;
     case ATT_ATTACHMENT:
-        mime_tnef_properties(tnef, data);
+        mime_tnef_properties(tnef, data, mime_tnef_attachment_property);
+        break;
+    case ATT_MESSAGE:
+        mime_tnef_properties(tnef, data, mime_tnef_body_property);
         break;
     default:
         break;
@@ -246,4 +250,5 @@ void mime_tnef_read(struct mime_inside *inside, struct slice bytes)
     while (take_attribute(&tnef)) {
     }
     close_attachment(&tnef);
+    mime_tnef_body_end(&tnef);
 }

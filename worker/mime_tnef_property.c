@@ -1,6 +1,6 @@
 /*
- * MAPI properties of an attachment in TNEF ([MS-OXCDATA] section 2.11): a number of them, each with
- * type, number, perhaps a name, and values.
+ * MAPI properties in TNEF ([MS-OXCDATA] section 2.11): a number of them, each with
+ * type, number, perhaps a name, and values; and what those of an attachment mean.
  */
 #include "worker/mime_tnef.h"
 
@@ -19,26 +19,7 @@ enum {
     PR_ATTACH_MIME_TAG = 0x370e,
     PR_NAMED = 0x8000, /* and above: a name stands before the value */
 };
-enum {
-    PT_SHORT = 0x0002,
-    PT_LONG = 0x0003,
-    PT_FLOAT = 0x0004,
-    PT_DOUBLE = 0x0005,
-    PT_CURRENCY = 0x0006,
-    PT_APPTIME = 0x0007,
-    PT_ERROR = 0x000a,
-    PT_BOOLEAN = 0x000b,
-    PT_OBJECT = 0x000d,
-    PT_INT64 = 0x0014,
-    PT_STRING8 = 0x001e,
-    PT_UNICODE = 0x001f,
-    PT_SYSTIME = 0x0040,
-    PT_CLSID = 0x0048,
-    PT_BINARY = 0x0102,
-    PT_MULTIPLE = 0x1000,
-};
-
-static void on_property(struct mime_tnef *tnef, uint32_t tag, struct slice value)
+void mime_tnef_attachment_property(struct mime_tnef *tnef, uint32_t tag, struct slice value)
 {
     uint32_t id = tag >> 16, type = tag & 0xffff;
     bool is_text = type == PT_STRING8 || type == PT_UNICODE;
@@ -122,8 +103,8 @@ static bool skip_property_name(struct slice bytes, size_t *pos)
 }
 
 /* Reads one value; of one that is cut off, what is there. */
-static bool take_value(
-    struct mime_tnef *tnef, struct slice bytes, size_t *pos, uint32_t tag, int width)
+static bool take_value(struct mime_tnef *tnef, struct slice bytes, size_t *pos, uint32_t tag,
+    int width, mime_tnef_property_cb cb)
 {
     struct slice value;
     uint32_t n = (uint32_t)width;
@@ -132,11 +113,12 @@ static bool take_value(
     bool is_whole = take_padded(bytes, pos, n, &value);
     if (!is_whole)
         value = slice_of(bytes.data + *pos, bytes.len - *pos);
-    on_property(tnef, tag & ~(uint32_t)PT_MULTIPLE, value);
+    cb(tnef, tag & ~(uint32_t)PT_MULTIPLE, value);
     return is_whole;
 }
 
-static bool take_property(struct mime_tnef *tnef, struct slice bytes, size_t *pos)
+static bool take_property(
+    struct mime_tnef *tnef, struct slice bytes, size_t *pos, mime_tnef_property_cb cb)
 {
     uint32_t tag, n_values = 1;
     if (!mime_tnef_take_u32(bytes, pos, &tag))
@@ -149,13 +131,13 @@ static bool take_property(struct mime_tnef *tnef, struct slice bytes, size_t *po
     if (width < 0 || (is_counted && !mime_tnef_take_u32(bytes, pos, &n_values)))
         return false;
     for (uint32_t i = 0; i < n_values; i++) {
-        if (!take_value(tnef, bytes, pos, tag, width))
+        if (!take_value(tnef, bytes, pos, tag, width, cb))
             return false;
     }
     return true;
 }
 
-void mime_tnef_properties(struct mime_tnef *tnef, struct slice bytes)
+void mime_tnef_properties(struct mime_tnef *tnef, struct slice bytes, mime_tnef_property_cb cb)
 {
     size_t pos = 0;
     uint32_t n;
@@ -164,7 +146,7 @@ void mime_tnef_properties(struct mime_tnef *tnef, struct slice bytes)
         return;
     }
     for (uint32_t i = 0; i < n && !tnef->is_full; i++) {
-        if (i == PROPERTIES_MAX || !take_property(tnef, bytes, &pos)) {
+        if (i == PROPERTIES_MAX || !take_property(tnef, bytes, &pos, cb)) {
             mime_tnef_broken(tnef, "properties that do not end where they should");
             return;
         }

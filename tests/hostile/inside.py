@@ -64,6 +64,10 @@ BINARY = "application/octet-stream"
 IN_EML = [("1.1", [], None), ("1.1.1", [], None), ("1.1.1.1", ["run.exe"], b"x")]
 ONE = t.attached(EXE, b"run.exe")
 
+RTF = b"{\\rtf1\\ansi\\deff0 " + b"\\par text of some length, text of some length; ".join(b"%d" % i for i in range(40)) + b"}\r\n"
+# The examples of [MS-OXRTFCP] section 3.1.
+HELLO = bytes.fromhex("2d0000002b0000004c5a4675f1c5c7a703000a007263706731323542320af32068656c090020627705b06c647d0a800fa0")
+WXYZ = bytes.fromhex("1a0000001c0000004c5a4675e2d44b51410004205758595a0d6e7d010eb0")
 P7M = "application/pkcs7-mime; smime-type=signed-data"
 ENTITY = (b"Content-Type: multipart/mixed; boundary=q\r\n\r\n--q\r\nContent-Type: text/plain\r\n\r\nhello\r\n--q\r\n"
           b"Content-Type: application/octet-stream; name=run.exe\r\nContent-Transfer-Encoding: base64\r\n\r\n"
@@ -181,6 +185,29 @@ CASES = {
         [("1.1", ["a.eml"], None), ("1.1.1", [], None), ("1.1.1.1", ["run.exe"], b"x")]),
     "TNEF with names that end at a NUL": Case(lambda: winmail(t.tnef(t.attached(EXE, b"run.exe\0.txt"))),
                                               [("1.1", ["run.exe", "run.exe.txt", ".txt"], EXE)]),
+    "TNEF with an HTML text": Case(
+        lambda: winmail(t.tnef(ONE, t.message(t.binary(0x1013, "<p>grüße".encode()), t.number(0x3fde, 65001)))),
+        [("1.1", ["run.exe"], EXE), ("1.2", [], "<p>grüße".encode())]),
+    "TNEF with three texts": Case(
+        lambda: winmail(t.tnef(t.message(t.text(0x1000, "grüße"), t.text(0x1013, "<p>grüße"), t.binary(0x1009, t.rtf(RTF))), ONE)),
+        [("1.1", [], "grüße".encode()), ("1.2", [], "<p>grüße".encode()), ("1.3", [], RTF), ("1.4", ["run.exe"], EXE)]),
+    "TNEF with a file in its text": Case(
+        lambda: winmail(t.tnef(t.message(t.text(0x1000, a.uuencoded(EXE, "run.exe"))))), [("1.1", [], None), ("1.1.1", ["run.exe"], EXE)]),
+    "TNEF with RTF": Case(lambda: winmail(t.tnef(t.message(t.binary(0x1009, HELLO)))),
+                          [("1.1", [], b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n")]),
+    "TNEF with RTF that refers to itself": Case(lambda: winmail(t.tnef(t.message(t.binary(0x1009, WXYZ)))), [("1.1", [], b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}")]),
+    "TNEF with much RTF": Case(lambda: winmail(t.tnef(t.message(t.binary(0x1009, t.rtf(RTF * 40))))), [("1.1", [], RTF * 40)]),
+    "TNEF with RTF that is not compressed": Case(
+        lambda: winmail(t.tnef(t.message(t.binary(0x1009, struct.pack("<II4sI", len(RTF) + 12, len(RTF), b"MELA", 0) + RTF)))), [("1.1", [], RTF)]),
+    "TNEF with RTF that does not end": Case(lambda: winmail(t.tnef(t.message(t.binary(0x1009, t.rtf(RTF, ends=False))))), [("1.1", [], RTF)], ["broken-tnef"]),
+    "TNEF with RTF that is none": Case(lambda: winmail(t.tnef(t.message(t.binary(0x1009, RTF)))), [], ["broken-tnef"]),
+    "TNEF with RTF that refers to what is not there": Case(
+        lambda: winmail(t.tnef(t.message(t.binary(0x1009, struct.pack("<II4sI", 12, 0xffffffff, b"LZFu", 0) + b"\xff" + b"\xff\xff" * 8)))),
+        [("1.1", [], None)], ["broken-tnef"]),
+    "TNEF with RTF over a limit": Case(
+        lambda: winmail(t.tnef(t.message(t.binary(0x1009, struct.pack("<II4sI", 12, 1, b"LZFu", 0) + (b"\xff" + b"\x00\x0e" * 8) * 3000)))),
+        [("1.1", [], None)], ["too-much-decoded"], ["worker.max_decoded=128K"]),
+    "TNEF with 5,000 texts": Case(lambda: winmail(t.tnef(t.message(*[t.text(0x1000, "x")] * 5000))), [("1.8", [], b"x")], ["broken-tnef"]),
     "TNEF cut off in the content": Case(lambda: winmail(t.tnef(ONE)[:-300]), [("1.1", ["run.exe"], EXE[:-298])], ["broken-tnef"]),
     "TNEF cut off in its properties": Case(
         lambda: winmail(t.tnef(t.attached(EXE, b"a", t.text(0x3707, "run.exe"), t.text(0x3001, "more")))[:-12]),

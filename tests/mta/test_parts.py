@@ -303,7 +303,7 @@ class Parts(unittest.TestCase):
     def test_add_part_first(self):
         found, _ = self.deliver("add_first")
         self.assertEqual(found["1.1"], ("text/plain", "note.txt", "Added: grüße.\n"))
-        self.assertEqual(sorted(found.values()), sorted([*BEFORE.values(), found["1.1"]]))
+        self.assertEqual([leaf for path, leaf in found.items() if path != "1.1"], list(BEFORE.values()))
 
     def test_add_entity(self):
         """A message, 8-bit as it is: both mail servers hand it on so to one that takes it."""
@@ -312,7 +312,7 @@ class Parts(unittest.TestCase):
         added = delivered.get_payload()[-1]
         self.assertEqual((added.get_content_type(), added.get_filename()), ("message/rfc822", "note.eml"))
         inside = added.get_payload()[0]
-        self.assertEqual((inside["Subject"], inside.get_payload()), ("a note", "Added: gr\udcc3\udcbc\udcc3\udc9fe.\n--\n"))
+        self.assertEqual((inside["Subject"], inside.get_payload(decode=True).replace(b"\r\n", b"\n").decode()), ("a note", "Added: grüße.\n--\n"))
 
     def test_replace_message(self):
         self.send("replace_message")

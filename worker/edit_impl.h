@@ -104,8 +104,10 @@ struct edit_shape {
     struct edit_region *inside; /* of a part with decoded content that changed: made by
                                    edit_splices_make */
 };
-/* By part number, in arena. is_inside: parts are added to the top part itself, not around it. */
-struct edit_shape *edit_shapes_make(const struct edit *edit, bool is_inside, struct arena *arena);
+/* By part number, in arena. is_inside: parts are added to the top part itself, not around it.
+ * keeps_multiparts: nothing is lifted. */
+struct edit_shape *edit_shapes_make(
+    const struct edit *edit, bool is_inside, bool keeps_multiparts, struct arena *arena);
 /* The top part of the message, or of one within it. */
 bool edit_is_message_root(const struct mime_node *node);
 /* Follows LIFT. */

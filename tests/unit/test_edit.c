@@ -392,6 +392,26 @@ static void the_guard_refuses(void **state)
         VERDICT_TEMPFAIL, false);
 }
 
+/* What is a field for some programs only would be none of the message. */
+static void a_multipart_of_one_stays_where_it_must(void **state)
+{
+    (void)state;
+    becomes(MIXED "--b\n\none\n--b\nContent-Type\x01: application/zip; name=a.zip\n\nPK\n--b--\n",
+        "at('1.1'):drop()",
+        MIXED "--b\nContent-Type\x01: application/zip; name=a.zip\n\nPK\n--b--\n");
+}
+
+static void a_container_that_holds_outer_boundaries_is_encoded(void **state)
+{
+    (void)state;
+    becomes(MIXED "--b\n\none\n--b\nContent-Type: multipart/mixed; boundary=bb\n\n--bb\n\ntwo\n"
+                  "--bb--\n--b--\n",
+        "at('1.2'):defang()",
+        MIXED "--b\n\none\n--b\nContent-Type: application/octet-stream\n"
+              "Content-Disposition: attachment;\n filename=\"attachment-1.2.bin\"\n"
+              "Content-Transfer-Encoding: base64\n\nLS1iYg0KDQp0d28NCi0tYmItLQ==\n\n--b--\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +430,8 @@ int main(void)
         cmocka_unit_test(a_message_is_replaced),
         cmocka_unit_test(decoded_content_is_encoded_again),
         cmocka_unit_test(the_guard_refuses),
+        cmocka_unit_test(a_multipart_of_one_stays_where_it_must),
+        cmocka_unit_test(a_container_that_holds_outer_boundaries_is_encoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,12 +238,21 @@ static const struct {
     {"<div style=\"background:url(&quot;a.png&quot;)\">", "a.png"},
     {"<style>@import 'a.css'; p { background: URL(b.png) }</style>", "a.css b.png"},
     {"<meta http-equiv=refresh content='0; url=http://a/'>", "http://a/"},
+    {"<meta http-equiv=refresh content='0;http://a/'>", "http://a/"},
+    {"<meta http-equiv=refresh content=' .5, \"http://a/\" x'>", "http://a/"},
+    {"<meta http-equiv=refresh content='1 http://a/'><meta content='5'><meta content=x>",
+        "http://a/"},
     {"<form action=a><button formaction=b>", "a b"},
     {"<!--[if mso]><a href=a><![endif]-->", "a"},
     {"<script>x = '<a href=a>'</script>", "a"},
     {"http://a/ <a href=b>http://c/</a> http://d/.", "http://a/ b http://d/"},
     {"http://a/&nbsp;http://b/&lt;c http://d/?e&amp;f", "http://a/ http://b/ http://d/?e&f"},
+    {"<p>&#104;ttp://a/?b&amp;c http&colon;//b&sol; x&amp;y ht&#116;p:&#47;/c/&#46;",
+        "http://a/?b&c http://b/ http://c/"},
+    {"http://a/&amp;", "http://a/&"},
     {"<a ping='a b' href=''>", "a b"},
+    {"<a href=a><a href=b></a> http://c/", "a b http://c/"},
+    {"<a name=x>http://a/</a><a href=b>http://c/</b></a>", "http://a/ b"},
 };
 
 static void test_links(void **state)
@@ -297,6 +306,19 @@ static void test_url_of_attribute(void **state)
     }
 }
 
+static void test_nul_hides_no_address(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "http://a\0b", "ht\0tp://ab", "\0http://ab", "http://ab\0\0"};
+    static const size_t sizes[] = {10, 10, 10, 11};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct arena *arena = arena_new();
+        equal(rows[i], url_of_attribute(slice_of(rows[i], sizes[i]), arena), "http://ab");
+        arena_free(arena);
+    }
+}
+
 /* ---- other addresses ---- */
 
 /* Addresses with an "a" become "http://new/&'x", others stay. */
@@ -322,6 +344,10 @@ static const struct {
         "<a href=\"http://new/&amp;&#39;%C3%B6\" title=x>http://a/</a> http://new/&amp;&#39;%C3%B6 "
         "<b>"},
     {"<a href='\thttp://a/&quot;'>", "", "", true, "<a href=\"http://new/&amp;&#39;%C3%B6\">"},
+    {"<p>x&nbsp;&#104;ttp&colon;//&#97;/&amp;y z", "", "", true,
+        "<p>x&nbsp;http://new/&amp;&#39;%C3%B6 z"},
+    {"<a href=http://b/><a href=http://b/></a> http://a/", "", "", true,
+        "<a href=http://b/><a href=http://b/></a> http://new/&amp;&#39;%C3%B6"},
     {"<img srcset='http://a/ 1x, http://b/ 2x'>", "", "", true,
         "<img srcset=\"http://new/&amp;%27%C3%B6 1x, http://b/ 2x\">"},
     {"<p style=\"a:url('http://a/')\">", "", "", true,
@@ -394,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_escape),
         cmocka_unit_test(test_links),
         cmocka_unit_test(test_url_of_attribute),
+        cmocka_unit_test(test_nul_hides_no_address),
         cmocka_unit_test(test_rewrite),
         cmocka_unit_test(test_linear),
     };

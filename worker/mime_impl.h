@@ -264,8 +264,9 @@ void mime_names_add_uu(struct mime *mime, struct mime_node *node);
 void mime_names_add_title(struct mime_names *names, struct slice value, bool is_address);
 
 /* mime_name_variant.c: what becomes of a name (UTF-8), and what is odd about it. */
-/* Calls cb with the name without folders, unseen characters, codes … where that is another. */
-void mime_name_variants_each(
+/* Calls cb with the name without folders, unseen characters, codes … where that is another. False
+ * when there are more of these than are told. */
+bool mime_name_variants_each(
     struct slice name, struct arena *arena, mime_reading_cb cb, void *context);
 /* Letters and digits behind the last dot, with a letter among them; else empty. */
 struct slice mime_name_extension(struct slice name);

@@ -57,7 +57,8 @@ static void add_variants(struct mime_names *names, struct slice name)
     if (mime_name_has_path(name))
         mime_names_report(names, MIME_DEFECT_PATH_IN_NAME);
     names->is_variant = true;
-    mime_name_variants_each(name, mime_names_arena(names), on_variant, names);
+    if (!mime_name_variants_each(name, mime_names_arena(names), on_variant, names))
+        mime_names_report(names, MIME_DEFECT_TOO_MANY_NAMES);
     names->is_variant = false;
 }
 
@@ -184,13 +185,25 @@ void mime_names_add_raw(struct mime_names *names, struct slice bytes)
     mime_names_add(names, without_high(names, bytes));
 }
 
+static bool is_printable(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] < ' ' || s.data[i] >= 0x7f)
+            return false;
+    }
+    return true;
+}
+
 /* The bytes of encoded words, whatever charset they name: a reader that knows better than UTF-8
- * what overlong forms stand for. */
+ * what overlong forms stand for, or one that takes the other half of UTF-16 for the first. */
 static void add_words_bytes(struct mime_names *names, struct slice value)
 {
     struct slice bytes = mime_words_bytes(value, mime_names_arena(names));
     if (mime_has_overlong(bytes))
         mime_names_add_raw(names, bytes);
+    const struct slice letters = has(bytes, '\0') ? without(names, bytes, "") : bytes;
+    if (letters.len < bytes.len && is_printable(letters))
+        mime_names_add(names, letters);
 }
 
 static void add_decoded_words(struct mime_names *names, struct slice value)

@@ -11,6 +11,13 @@
 
 enum { GMIME_VALUE_MAX = 16384 }; /* longer ones are read by us alone */
 
+/* Of a value that goes on where reading ended: what it ends with is not known. */
+static void report_cut(struct mime_names *names)
+{
+    names->node->part.lacks_names = true;
+    mime_names_report(names, MIME_DEFECT_NAME_TOO_LONG);
+}
+
 /* ---- RFC 2231 sections ---- */
 
 struct sections {
@@ -41,7 +48,7 @@ static struct slice joined(struct mime_names *names, const struct mime_section *
                                  ? mime_percent_decode(s[i].value, mime_names_arena(names))
                                  : s[i].value;
         if (len + value.len > MIME_VALUE_BYTES) {
-            mime_names_report(names, MIME_DEFECT_NAME_TOO_LONG);
+            report_cut(names);
             break;
         }
         if (value.len > 0)
@@ -125,7 +132,7 @@ static void on_reading(struct slice reading, void *context)
 {
     struct reader *reader = context;
     if (reading.len + 2 >= MIME_VALUE_BYTES)
-        mime_names_report(reader->names, MIME_DEFECT_NAME_TOO_LONG);
+        report_cut(reader->names);
     mime_names_add_value(reader->names, reading, reader->is_extended);
 }
 

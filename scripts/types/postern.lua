@@ -355,7 +355,7 @@ function part:entries() end
 ---@param extensions string|string[]
 ---@param options? postern.name_options
 ---@return boolean
----@return "unreadable"? why
+---@return "unreadable"|"too many names"? why
 function part:has_extension(extensions, options) end
 
 ---Whether a regular expression (PCRE2, caseless) is found in any of the part's names; with archives, those in
@@ -363,7 +363,7 @@ function part:has_extension(extensions, options) end
 ---@param pattern string
 ---@param options? postern.name_options
 ---@return boolean
----@return "unreadable"? why
+---@return "unreadable"|"too many names"? why
 function part:name_matches(pattern, options) end
 
 ---Writes the decoded content into a file, at once.
@@ -431,7 +431,7 @@ function part:filter_through(options) end
 
 ---@class postern.name_options
 ---@field archives? boolean look into archives
----@field unreadable? boolean false: an archive that cannot be listed is no match
+---@field unreadable? boolean false: an archive that cannot be listed, or a part with too many names, is no match
 
 ---An entry of an archive.
 ---@class postern.entry

@@ -25,9 +25,21 @@ local refuse_unreadable = true
 
 local options = { archives = true, unreadable = refuse_unreadable }
 
+-- A name may also end in the number of a class, which Windows takes for its kind: "picture.jpg.{00021401-…}".
+local class_number = "\\.\\{[^}]+\\}[. ]*$"
+
+-- Whether a part is called like a program; with an archive that cannot be listed, "unreadable" as well.
+local function is_forbidden(part)
+    local found, why = part:has_extension(forbidden, options)
+    if found then
+        return true, why
+    end
+    return part:name_matches(class_number, options)
+end
+
 function filter_message(msg)
     for part in msg:walk() do
-        local found, why = part:has_extension(forbidden, options)
+        local found, why = is_forbidden(part)
         local name = part.filename or part.filenames[1] or "?"
         if why == "unreadable" then
             local _, error = part:entries()

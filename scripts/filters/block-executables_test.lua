@@ -4,7 +4,7 @@ local function mail(fields)
 end
 
 function test_programs_are_refused()
-    for _, name in ipairs{ "setup.exe", "SETUP.EXE", "invoice.pdf.scr", "x.js.", "a.lnk " } do
+    for _, name in ipairs{ "setup.exe", "SETUP.EXE", "invoice.pdf.scr", "x.js.", "a.lnk ", "photo.jpg.{00021401-0000-0000-c000-000000000046}" } do
         local result = run{ eml = mail('Content-Type: application/octet-stream; name="' .. name .. '"') }
         assert(result.verdict == "reject" and result.reply.code == 550, name)
     end

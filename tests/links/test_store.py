@@ -266,7 +266,7 @@ class FullDisk(Links):
     def test_a_full_disk_defers_and_leaves_nothing(self):
         answer = self.send("link", mixed(attachment(os.urandom(400000))))
         self.assertEqual((answer.verdict, answer.actions), ("tempfail", []), self.postern.logs())
-        self.assertIn("No space left on device", self.postern.logs())
+        self.assertIn("No space left on device, or less than urls.min_free", self.postern.logs())
         self.assertEqual(self.inside(), [])
         (path,) = URL.findall(self.body_of(self.send("link", mixed(attachment(b"small")))))
         self.assertEqual(self.inside(), [path.decode()])

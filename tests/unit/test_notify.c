@@ -44,6 +44,7 @@ static void some_senders_are_told_nothing(void **state)
         {"<x-owner@example.org>", "Subject: x\n", "automatic"},
         {"<x-request@example.org>", "Subject: x\n", "automatic"},
         {"<x-bounces@example.org>", "Subject: x\n", "automatic"},
+        {"<x-Bounces+bob=example.net@example.org>", "Subject: x\n", "automatic"},
         {"<a@example.org>", "Auto-Submitted: auto-replied\n", "automatic"},
         {"<a@example.org>", "AUTO-SUBMITTED:\n auto-generated\n", "automatic"},
         {"<a@example.org>", "List-Id: <x.example.org>\n", "list"},

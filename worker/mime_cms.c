@@ -316,6 +316,7 @@ static struct slice inflate_content(
     }
     uint8_t *out = arena_alloc(mime->arena, n + 1);
     n = inflate_into(&stream, in, out, n);
+    stream.next_out = out + n;
     cms->is_cut = cms->is_cut || inflate(&stream, Z_NO_FLUSH) != Z_STREAM_END;
     (void)inflateEnd(&stream);
     return slice_of(out, n);

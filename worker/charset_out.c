@@ -32,7 +32,6 @@ static const struct {
     {"utf8", {CHARSET_UTF8, NULL, 1, false}},
     {"iso-2022-jp", {CHARSET_SHIFTED, "iso-2022-jp", 1, false}},
     {"csiso2022jp", {CHARSET_SHIFTED, "iso-2022-jp", 1, false}},
-    {"utf-16", {CHARSET_WIDE, "utf-16be", 2, true}}, /* RFC 2781 section 4.3: without a mark */
     {"utf-16be", {CHARSET_WIDE, "utf-16be", 2, true}},
     {"utf-16le", {CHARSET_WIDE, "utf-16le", 2, false}},
     {"utf-32", {CHARSET_WIDE, "utf-32be", 4, true}},
@@ -99,10 +98,23 @@ static bool find_mark(struct slice content, struct charset_out *out)
     return false;
 }
 
+enum { ORDER_BYTES = 4096 /* looked at for the byte order */ };
+
+const char *charset_utf16_order(struct slice content)
+{
+    const size_t len = content.len < ORDER_BYTES ? content.len : ORDER_BYTES;
+    size_t zeros[2] = {0, 0};
+    for (size_t i = 0; i < len; i++)
+        zeros[i % 2] += content.data[i] == '\0';
+    return zeros[1] > zeros[0] ? "utf-16le" : "utf-16be";
+}
+
 bool charset_out_find(const char *charset, struct slice content, struct charset_out *out)
 {
     if (find_mark(content, out))
         return content.len % out->unit == 0;
+    if (strcmp(charset, "utf-16") == 0)
+        charset = charset_utf16_order(content);
     for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
         if (strcmp(charset, special[i].name) == 0) {
             *out = special[i].charset;

@@ -6,6 +6,7 @@
 
 #include "common/hash.h"
 #include "common/text.h"
+#include "worker/charset_out.h"
 #include "worker/html.h"
 #include "worker/url_text.h"
 
@@ -48,7 +49,7 @@ static const char *charset_of_mark(struct slice bytes)
     return "";
 }
 
-/* What the header says; when it says nothing, what the content says of itself. */
+/* What the header says; when it says nothing, or not all, what the content says of itself. */
 static const char *charset_of(struct mime *mime, const struct mime_part *part, struct slice bytes)
 {
     const char *charset = part->charset;
@@ -56,6 +57,8 @@ static const char *charset_of(struct mime *mime, const struct mime_part *part, s
         charset = charset_of_mark(bytes);
     if (charset[0] == '\0' && is_html(part))
         charset = html_meta_charset(bytes, mime->arena);
+    if (strcmp(charset, "utf-16") == 0 && charset_of_mark(bytes)[0] == '\0')
+        charset = charset_utf16_order(bytes);
     return charset;
 }
 

@@ -357,6 +357,8 @@ static const struct {
     {"=41 http:=\r\n//a/=20 =41", "utf-8", "quoted-printable", false,
         "=41 http://new/&'%C3%B6=20 =41"},
     {"eCBodHRwOi8vYS8geQ==", "utf-8", "base64", false, "eCBodHRwOi8vbmV3LyYnJUMzJUI2IHk=\r\n"},
+    {"aAB0AHQAcAA6AC8ALwBhAC8A", "utf-16", "base64", false,
+        "aAB0AHQAcAA6AC8ALwBuAGUAdwAvACYAJwAlAEMAMwAlAEIANgA=\r\n"},
     {"aAB0AHQAcAA6AC8ALwBhAC8A", "utf-16le", "base64", false,
         "aAB0AHQAcAA6AC8ALwBuAGUAdwAvACYAJwAlAEMAMwAlAEIANgA=\r\n"},
 };

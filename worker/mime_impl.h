@@ -26,7 +26,7 @@ enum mime_defect_kind {
 
 enum {
     MIME_NAMES_MAX = 64,        /* candidate names of one part */
-    MIME_NAME_BYTES = 1024,     /* of one name */
+    MIME_NAME_BYTES = 3072,     /* of one name: 255 characters of 3 bytes, each written as %XX */
     MIME_VALUE_BYTES = 4096,    /* of one parameter's value looked at */
     MIME_PARAMS_MAX = 256,      /* parameters of one field, occurrences of one searched for */
     MIME_BOUNDARIES_MAX = 8,    /* readings of one boundary */

@@ -9,6 +9,8 @@ def clean_mails():
                    'caf=C3=A9\n--{0}\nContent-Type: text/html; charset="utf-8"\nContent-Transfer-Encoding: base64\n\n' + encode("<p>café</p>") + "--{0}--\n")
     pdf = 'Content-Type: application/pdf; name="{0}"\nContent-Disposition: attachment; filename="{0}"\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQK\n'
     clean("plain text", TOP + "Content-Type: text/plain; charset=us-ascii\n\nhello\n")
+    clean("a name as long as Windows has them", TOP + "Content-Type: multipart/mixed; boundary=b\n\n" + TEXT + "--b\nContent-Type: application/pdf\nContent-Disposition: attachment;\n filename*=utf-8''"
+          + "%E6%8A%A5" * 251 + ".pdf\n\nx\n" + END, ["报" * 251 + ".pdf"])
     clean("no content fields", "From: a@b\nTo: c@d\nSubject: x\n\nhello\n")
     clean("no body", TOP)
     clean("format=flowed", TOP + "Content-Type: text/plain; charset=utf-8; format=flowed; delsp=yes\nContent-Transfer-Encoding: 8bit\n\nhello \nworld é\n-- \nme\n")

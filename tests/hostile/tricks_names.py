@@ -282,6 +282,6 @@ def field_tricks():
         trick("fields", name, NISCC if not kinds else INVASION, part(header), names, defects=kinds, ambiguous=is_ambiguous)
     trick("fields", "60 names", NISCC, disposition("attachment" + "".join(f"; filename=n{n}.exe" for n in range(60))), ["n0.exe", "n59.exe"], defects=["duplicate-parameter"])
     trick("fields", "200 names", NISCC, disposition("attachment" + "".join(f"; filename=n{n}.exe" for n in range(200))), ["n0.exe"], defects=["too-many-names"])
-    trick("fields", "name of 2000 letters", "RFC 2045 5.1", disposition('attachment; filename="' + "a" * 2000 + '.exe"'), defects=["name-too-long"])
+    trick("fields", "name of 4000 letters", "RFC 2045 5.1", disposition('attachment; filename="' + "a" * 4000 + '.exe"'), defects=["name-too-long"])
     trick("fields", "50 dispositions", NISCC, part("\n".join(f"Content-Disposition: attachment; filename=n{n}.exe" for n in range(50))), ["n0.exe"],
           defects=["duplicate-content-disposition", "too-many-parameters"])

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import pty
-import re
 import subprocess
 import termios
 import unittest

@@ -15,6 +15,7 @@ import unittest
 from email.header import decode_header, make_header
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from harness.lines import lines_of
 from harness.mta import Postfix, Sendmail
 from harness.postern import Postern
 from harness.process import wait_until
@@ -241,7 +242,7 @@ class Parts(unittest.TestCase):
     def kept(self):
         code, out, err = self.postern.ctl("trap", "list", "--json")
         self.assertEqual(code, 0, err)
-        return [json.loads(line) for line in out.splitlines()]
+        return lines_of(out)
 
     def test_quarantine_of_a_part(self):
         before = len(self.kept())

@@ -19,13 +19,6 @@ void front_init(struct front *front, const struct conf *conf, struct ask_ops ask
     macro_lists_init(&front->macros, conf);
 }
 
-void front_clear(struct front *front)
-{
-    macro_lists_clear(&front->macros);
-    parcels_free(front->parcels);
-    front->parcels = NULL;
-}
-
 /* Digits without those that a reader takes for another. */
 static void put_digits(char *out, uint64_t value, unsigned n)
 {

@@ -47,14 +47,15 @@ void generation_set_state(struct generation *generation, enum generation_state s
     generation->state = state;
 }
 
+/* New messages come to it: CANDIDATE or CURRENT. */
+static bool generation_takes_new(const struct generation *generation)
+{
+    return generation->state == GENERATION_CANDIDATE || generation->state == GENERATION_CURRENT;
+}
+
 bool generation_is_serving(const struct generation *generation)
 {
     return generation_takes_new(generation) || generation->state == GENERATION_LINGERING;
-}
-
-bool generation_takes_new(const struct generation *generation)
-{
-    return generation->state == GENERATION_CANDIDATE || generation->state == GENERATION_CURRENT;
 }
 
 bool generation_is_staffed(const struct generation *generation)

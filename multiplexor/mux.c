@@ -259,7 +259,9 @@ static void retire_all(struct mux *mux)
     }
 }
 
-void mux_stop(struct mux *mux)
+/* Stops taking requests; those that run may end within drain_time. A second call ends them at once.
+ */
+static void mux_stop(struct mux *mux)
 {
     if (mux->is_stopping) {
         log_warn("asked to stop again: not waiting any longer");

@@ -67,9 +67,6 @@ static inline const char *edit_end_of(struct slice s)
     return s.data + s.len;
 }
 
-/* The node that stands for it where bytes are concerned: a part listed under two readings with the
- * same bytes is one. */
-struct mime_node *edit_canonical(struct mime_node *node);
 bool edit_is_alias(const struct mime_node *node);
 /* It is in the content of a part that is no container, or below such a one: edits go to the
  * carrier. */

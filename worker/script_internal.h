@@ -163,7 +163,6 @@ int lapi_async_open(lua_State *L);
 int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
 int lapi_url_open(lua_State *L);
-int lapi_log_open(lua_State *L);
 int lapi_log_print(lua_State *L); /* print: as log.info */
 
 /*

@@ -234,9 +234,26 @@ static void limits_hold(void **state)
     assert_int_equal(claim(&ledger, 1003, 5, 10, 3), NOTIFY_SENDER_LIMIT);
     assert_int_equal(claim(&ledger, 1000, 5, 10, 3), NOTIFY_MADE);
     for (uint64_t i = 0; i < 7; i++)
-        assert_int_equal(claim(&ledger, 2000 + i, i % 2 == 0 ? 0 : 100 + i, 10, 3), NOTIFY_CLAIMED);
-    assert_int_equal(claim(&ledger, 3000, 0, 10, 3), NOTIFY_OVER_LIMIT);
-    assert_int_equal(claim(&ledger, 3000, 0, 0, 3), NOTIFY_OVER_LIMIT);
+        assert_int_equal(claim(&ledger, 2000 + i, 100 + i, 10, 3), NOTIFY_CLAIMED);
+    assert_int_equal(claim(&ledger, 3000, 200, 10, 3), NOTIFY_OVER_LIMIT);
+    assert_int_equal(claim(&ledger, 3000, 200, 0, 3), NOTIFY_OVER_LIMIT);
+    ledger_close(&ledger);
+}
+
+/* Neither kind of notice uses up what there is for the other. */
+static void each_kind_has_its_own_limit(void **state)
+{
+    (void)state;
+    struct ledger ledger;
+    ledger_open(&ledger);
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(claim(&ledger, 1000 + i, 100 + i, 4, 3), NOTIFY_CLAIMED);
+    assert_int_equal(claim(&ledger, 1004, 104, 4, 3), NOTIFY_OVER_LIMIT);
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(claim(&ledger, 2000 + i, 0, 4, 3), NOTIFY_CLAIMED);
+    assert_int_equal(claim(&ledger, 2004, 0, 4, 3), NOTIFY_OVER_LIMIT);
+    assert_int_equal(claim(&ledger, 1005, 105, 5, 3), NOTIFY_CLAIMED);
+    assert_int_equal(claim(&ledger, 2005, 0, 5, 3), NOTIFY_CLAIMED);
     ledger_close(&ledger);
 }
 
@@ -340,6 +357,7 @@ int main(void)
         cmocka_unit_test(the_mail_is_well_formed),
         cmocka_unit_test(one_notice_for_a_mail),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(each_kind_has_its_own_limit),
         cmocka_unit_test(the_ledger_stays_small),
         cmocka_unit_test(workers_reach_the_notices_server_alone),
     };

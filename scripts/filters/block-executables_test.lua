@@ -92,3 +92,31 @@ function test_carriers()
     assert(run{ eml = text }.verdict == "reject")
     assert(run{ eml = (text:gsub("run.exe", "run.txt")) }.verdict == "continue")
 end
+
+local function without_extension(fields, content)
+    return run{ eml = mail(fields .. "\nContent-Transfer-Encoding: quoted-printable\n\n" .. content .. "\n--b\n") }.verdict
+end
+
+function test_programs_without_an_extension()
+    local octets = "Content-Type: application/octet-stream"
+    local contents = {
+        "MZ=90=00=03=00", "=7FELF=02=01=01=00", "=CF=FA=ED=FE=07=00=00=01=03=00=00=00=02=00=00=00" .. ("=00"):rep(20),
+        "=CA=FE=BA=BE=00=00=00=34", "L=00=00=00=01=14=02=00=00", "=D0=CF=11=E0=A1=B1=1A=E1..=84=10=0C=00=00=00=00=00=C0=00=00=00=00=00=00=46",
+        "@echo off=0D=0Adel c:=0D=0A",
+    }
+    for _, content in ipairs(contents) do
+        assert(without_extension(octets, content) == "reject", content)
+        assert(without_extension(octets .. "; name=tool", content) == "reject", content)
+        assert(without_extension(octets .. "; name=tool.dat", content) == "continue", content)
+    end
+    assert(without_extension("Content-Type: text/plain\nContent-Disposition: attachment", contents[1]) == "reject")
+    assert(without_extension("Content-Type: image/png\nContent-Disposition: inline", contents[1]) == "reject")
+end
+
+function test_other_content_without_an_extension()
+    local octets = "Content-Type: application/octet-stream"
+    for _, content in ipairs{ "%PDF-1.7", "=D0=CF=11=E0=A1=B1=1A=E1....", "=FF=D8=FF=E0", "plain text", "" } do
+        assert(without_extension(octets, content) == "continue", content)
+    end
+    assert(without_extension("Content-Type: text/plain", "MZ is how a program begins.") == "continue")
+end

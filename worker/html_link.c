@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "common/text.h"
+#include "worker/html_css.h"
 #include "worker/html_scan.h"
 #include "worker/mime_impl.h"
 #include "worker/url_text.h"
@@ -13,24 +15,38 @@ struct walk {
     html_link_cb cb;
     void *context;
     bool with_text;
-    bool in_link; /* an <a href> is open: its text is not an address of its own */
+    bool in_link;                   /* an <a href> is open: its text is not an address of its own */
+    const struct html_link *around; /* the srcdoc that the HTML is of; NULL: it is the whole */
 };
 
 /* ---- addresses within one value ---- */
 
-static void emit(struct walk *walk, struct html_link *link, size_t from, size_t to)
+static void emit(
+    struct walk *walk, struct html_link *link, size_t from, size_t to, struct slice url)
 {
     if (from >= to)
         return;
     link->url_from = from;
     link->url_to = to;
-    link->url = slice_of(link->value.data + from, to - from);
-    walk->cb(link, walk->context);
+    link->url = url;
+    if (walk->around == NULL) {
+        walk->cb(link, walk->context);
+        return;
+    }
+    struct html_link inner = *walk->around;
+    inner.url = url;
+    walk->cb(&inner, walk->context);
+}
+
+static void emit_piece(struct walk *walk, struct html_link *link, size_t from, size_t to)
+{
+    if (from < to)
+        emit(walk, link, from, to, slice_of(link->value.data + from, to - from));
 }
 
 static void on_whole(struct walk *walk, struct html_link *link)
 {
-    emit(walk, link, 0, link->value.len);
+    emit_piece(walk, link, 0, link->value.len);
 }
 
 static bool is_list_blank(char c)
@@ -51,7 +67,7 @@ static void on_srcset(struct walk *walk, struct html_link *link)
         size_t end = i;
         while (end > start && v.data[end - 1] == ',')
             end--;
-        emit(walk, link, start, end);
+        emit_piece(walk, link, start, end);
         const bool has_descriptors = end == i;
         while (has_descriptors && i < v.len && v.data[i] != ',')
             i++;
@@ -68,40 +84,16 @@ static void on_words(struct walk *walk, struct html_link *link)
         const size_t start = i;
         while (i < v.len && !html_is_space(v.data[i]))
             i++;
-        emit(walk, link, start, i);
+        emit_piece(walk, link, start, i);
     }
-}
-
-/* A CSS string or the inside of url( ) at i. */
-static size_t emit_css(struct walk *walk, struct html_link *link, size_t i, bool in_brackets)
-{
-    const struct slice v = link->value;
-    while (i < v.len && html_is_space(v.data[i]))
-        i++;
-    const char quote = i < v.len && (v.data[i] == '"' || v.data[i] == '\'') ? v.data[i] : 0;
-    if (quote == 0 && !in_brackets)
-        return i;
-    i += quote != 0;
-    const size_t start = i;
-    while (i < v.len &&
-           (quote != 0 ? v.data[i] != quote : v.data[i] != ')' && !html_is_space(v.data[i])))
-        i++;
-    emit(walk, link, start, i);
-    return i;
 }
 
 static void on_css(struct walk *walk, struct html_link *link)
 {
-    const struct slice v = link->value;
-    for (size_t i = 0; i < v.len;) {
-        const struct slice rest = slice_of(v.data + i, v.len - i);
-        if (mime_begins_with(rest, "url("))
-            i = emit_css(walk, link, i + 4, true);
-        else if (mime_begins_with(rest, "@import"))
-            i = emit_css(walk, link, i + 7, false);
-        else
-            i++;
-    }
+    struct html_css scan = {.css = link->value};
+    for (size_t from, to; html_css_next(&scan, &from, &to);)
+        emit(walk, link, from, to,
+            html_css_decode(slice_of(link->value.data + from, to - from), walk->arena));
 }
 
 /* Behind "url" and what may stand around its "="; value.len when there is none. */
@@ -143,7 +135,25 @@ static void on_refresh(struct walk *walk, struct html_link *link)
     size_t end = at;
     while (end < v.len && (quote == 0 || v.data[end] != quote))
         end++;
-    emit(walk, link, at, end);
+    emit_piece(walk, link, at, end);
+}
+
+static void walk_tokens(struct walk *walk, size_t start, size_t end, bool is_inner);
+
+/* The page in an <iframe>, in which there is none again. */
+static void on_srcdoc(struct walk *walk, struct html_link *link)
+{
+    if (walk->around != NULL)
+        return;
+    struct walk page = {.html = link->value,
+        .arena = walk->arena,
+        .cb = walk->cb,
+        .context = walk->context,
+        .with_text = true, /* nobody else reads it */
+        .around = link};
+    link->url_to = link->value.len;
+    link->place = HTML_LINK_PAGE;
+    walk_tokens(&page, 0, page.html.len, false);
 }
 
 static const struct linking {
@@ -170,15 +180,57 @@ static const struct linking {
     {"ping", on_words},
     {"archive", on_words},
     {"style", on_css},
+    {"srcdoc", on_srcdoc},
+};
+
+/* Attributes that link in some elements alone. */
+static const struct special {
+    const char *element, *name;
+    void (*each)(struct walk *walk, struct html_link *link);
+    const char *const *names; /* that the element's name must be one of; NULL: any */
+} specials[] = {
+    {"meta", "content", on_refresh, NULL},
+    {"param", "value", on_whole,
+        (const char *const[]){"movie", "src", "source", "url", "href", "data", "filename", NULL}},
 };
 
 /* ---- tokens ---- */
 
-static void on_attribute(struct walk *walk, const struct html_attribute *attribute, bool is_meta)
+/* Whether the element's name, its first of the kind, is one of these. */
+static bool is_named(struct slice attributes, const char *const *names, struct arena *arena)
+{
+    struct html_attribute attribute;
+    for (size_t pos = 0; html_attribute_next(attributes, &pos, &attribute);) {
+        if (!mime_name_is(attribute.name, "name"))
+            continue;
+        const struct slice name = text_trim(html_decode(attribute.value, arena));
+        for (; *names != NULL; names++) {
+            if (mime_name_is(name, *names))
+                return true;
+        }
+        return false;
+    }
+    return false;
+}
+
+static const struct special *special_of(const struct html_token *token, struct arena *arena)
+{
+    for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++) {
+        const struct special *special = &specials[i];
+        if (mime_name_is(token->name, special->element))
+            return special->names == NULL || is_named(token->attributes, special->names, arena)
+                       ? special
+                       : NULL;
+    }
+    return NULL;
+}
+
+static void on_attribute(
+    struct walk *walk, const struct html_attribute *attribute, const struct special *special)
 {
     void (*each)(struct walk *, struct html_link *) = NULL;
-    if (is_meta && mime_name_is(attribute->name, "content"))
-        each = on_refresh;
+    if (special != NULL && mime_name_is(attribute->name, special->name))
+        each = special->each;
     for (size_t i = 0; i < sizeof(linkings) / sizeof(linkings[0]) && each == NULL; i++) {
         if (mime_name_is(attribute->name, linkings[i].name))
             each = linkings[i].each;
@@ -202,9 +254,9 @@ static void on_tag(struct walk *walk, const struct html_token *token)
     if (token->kind == HTML_END_TAG)
         return;
     struct html_attribute attribute;
-    const bool is_meta = mime_name_is(token->name, "meta");
+    const struct special *special = special_of(token, walk->arena);
     for (size_t pos = 0; html_attribute_next(token->attributes, &pos, &attribute);) {
-        on_attribute(walk, &attribute, is_meta);
+        on_attribute(walk, &attribute, special);
         if (is_anchor && mime_name_is(attribute.name, "href"))
             walk->in_link = true;
     }
@@ -286,8 +338,6 @@ static void on_text(struct walk *walk, struct slice text)
     }
     on_piece(walk, slice_of(text.data + start, text.len - start));
 }
-
-static void walk_tokens(struct walk *walk, size_t start, size_t end, bool is_inner);
 
 static void on_token(struct walk *walk, const struct html_token *token, bool is_inner)
 {

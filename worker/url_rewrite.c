@@ -49,6 +49,8 @@ static void add(struct url_rewrite *rewrite, struct url_place place)
 static void on_link(const struct html_link *link, void *context)
 {
     struct url_rewrite *rewrite = context;
+    if (link->place == HTML_LINK_PAGE)
+        return;
     struct url_place place = {.is_html = true, .link = *link, .is_listed = !is_whole(link)};
     if (link->place == HTML_LINK_STYLE) { /* a place of its own */
         place.link.to = link->from + link->url_to;

@@ -237,6 +237,20 @@ static const struct {
     {"<div style='background:url( \"a.png\" ) url(b.png)'>", "a.png b.png"},
     {"<div style=\"background:url(&quot;a.png&quot;)\">", "a.png"},
     {"<style>@import 'a.css'; p { background: URL(b.png) }</style>", "a.css b.png"},
+    {"<p style='a:url(\\68ttp\\3a //a/) url( \"\\000068 ttp:\\/\\/b/\\\n\") \\75 R\\4c(c\\)d)'>",
+        "http://a/ http://b/ c)d"},
+    {"<style>@\\69mport 'a.css'; b{c:url('\\')url(x') url(\\</style>", "a.css ')url(x \\"},
+    {"<p style='a:-webkit-image-set(\"a.png\" type(\"image/png\") 1x, url(\"b\") 2x, \"c\" 3x) "
+     "\"d\"'>",
+        "a.png b c"},
+    {"<param name=movie value=a><param value=b name=' SRC '><param name=flag value=c><param "
+     "value=d>",
+        "a b"},
+    {"<iframe srcdoc='<a href=&quot;http://a/?b&amp;amp;c&quot;></a><p "
+     "style=\"x:url(d)\">http://e/'>",
+        "http://a/?b&c d http://e/"},
+    {"<iframe srcdoc='<iframe srcdoc=&quot;<a href=b>&quot; src=c>' src=d>", "c d"},
+    {"<svg><a xlink:href=a></svg>", "a"},
     {"<meta http-equiv=refresh content='0; url=http://a/'>", "http://a/"},
     {"<meta http-equiv=refresh content='0;http://a/'>", "http://a/"},
     {"<meta http-equiv=refresh content=' .5, \"http://a/\" x'>", "http://a/"},
@@ -354,6 +368,11 @@ static const struct {
         "<p style=\"a:url(&#39;http://new/&amp;%27%C3%B6&#39;)\">"},
     {"<style>a{b:url(http://a/)} c{d:url(http://b/)}</style>", "", "", true,
         "<style>a{b:url(http://new/&%27%C3%B6)} c{d:url(http://b/)}</style>"},
+    {"<style>a{b:url(\\68ttp://a/)}</style><p style='c:url(\\68 ttp://a/) url(d)'>", "", "", true,
+        "<style>a{b:url(http://new/&%27%C3%B6)}</style>"
+        "<p style=\"c:url(http://new/&amp;%27%C3%B6) url(d)\">"},
+    {"<iframe srcdoc='<a href=http://a/>' src=http://a/>", "", "", true,
+        "<iframe srcdoc='<a href=http://a/>' src=\"http://new/&amp;&#39;%C3%B6\">"},
     {"=41 http:=\r\n//a/=20 =41", "utf-8", "quoted-printable", false,
         "=41 http://new/&'%C3%B6=20 =41"},
     {"eCBodHRwOi8vYS8geQ==", "utf-8", "base64", false, "eCBodHRwOi8vbmV3LyYnJUMzJUI2IHk=\r\n"},
@@ -391,7 +410,10 @@ static void test_linear(void **state)
     static const char *const units[] = {"<", "<a", "<a ", "<a b=\"", "<a b='x ", "<!--", "<!-- -- ",
         "<script>", "</script", "&", "&#", "http://", "http://a&nbsp;", "<b x=y", "<style>url(",
         "url('", "<title>", "<a href=http://a>", "<p style='url(", "=", "\"", "<template>",
-        "<pre>\n"};
+        "<pre>\n", "<p style='image-set(\"", "<p style='image-set(", "<p style='\\75 \\72 ",
+        "<p style=a:url(\\0>", "@import ", "<style>@import ", "<iframe srcdoc='<a href=b>",
+        "<iframe srcdoc=\"<a href='b' ", "<param name=movie value=a ", "<param name=movie value=a>",
+        "<param "};
     enum { BYTES = 1 << 19 };
     char *html = test_malloc(BYTES);
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {

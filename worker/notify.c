@@ -180,7 +180,8 @@ static int queue_notice(
     buf_init(&bytes, 4 * NOTIFY_TEXT_MAX);
     int rc = notify_mail_put(&bytes, &mail, (int64_t)time(NULL));
     if (rc == 0)
-        rc = notify_queue_put(&notifier->queue, name, mail.to, buf_slice(&bytes));
+        rc = notify_queue_put(&notifier->queue, name, mail.to, buf_slice(&bytes),
+            notice->is_to_sender ? NOTIFY_QUEUE_SENDERS : NOTIFY_QUEUE_MAX);
     buf_clear(&bytes);
     return rc;
 }

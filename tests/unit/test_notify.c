@@ -15,12 +15,14 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "common/err.h"
 #include "common/landlock.h"
 #include "common/sanitizer.h"
 #include "tests/unit/worker_fixture.h"
 #include "worker/keyed_hash.h"
 #include "worker/notify.h"
 #include "worker/notify_ledger.h"
+#include "worker/notify_queue.h"
 #include "worker/sandbox.h"
 
 #define ON "notify.from=postern@example.net", "notify.admin=admin@example.net"
@@ -273,6 +275,30 @@ static void the_ledger_stays_small(void **state)
     ledger_close(&ledger);
 }
 
+/* ---- the queue ---- */
+
+static void the_queue_is_bounded(void **state)
+{
+    (void)state;
+    struct ledger folder;
+    ledger_open(&folder);
+    struct notify_queue queue = {.folder = -1, .queue = folder.folder};
+    static const char *const names[] = {
+        "aaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb", "cccccccccccccccccccccccc"};
+    static const struct {
+        size_t most;
+        int rc;
+    } rows[] = {{2, 0}, {2, 0}, {2, -ERR_TOOBIG}, {3, 0}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int rc = notify_queue_put(&queue, names[i < 2 ? i : 2], "a@example.org",
+            slice_text("Subject: x\r\n\r\n"), rows[i].most);
+        assert_int_equal(rc, rows[i].rc);
+    }
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        assert_int_equal(unlinkat(folder.folder, names[i], 0), 0);
+    ledger_close(&folder);
+}
+
 /* ---- the sandbox ---- */
 
 static int listener_new(uint16_t *port_out)
@@ -359,6 +385,7 @@ int main(void)
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(each_kind_has_its_own_limit),
         cmocka_unit_test(the_ledger_stays_small),
+        cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(workers_reach_the_notices_server_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

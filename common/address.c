@@ -8,17 +8,9 @@
 
 enum { ADDRESS_MADE_MAX = 1000 };
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 struct slice address_strip(struct slice in)
 {
-    while (in.len > 0 && is_blank(in.data[0]))
-        in = slice_of(in.data + 1, in.len - 1);
-    while (in.len > 0 && is_blank(in.data[in.len - 1]))
-        in.len--;
+    in = text_trim(in);
     if (in.len >= 2 && in.data[0] == '<' && in.data[in.len - 1] == '>')
         in = slice_of(in.data + 1, in.len - 2);
     return in;

@@ -1,6 +1,6 @@
 /*
- * The monotonic clock, which every deadline and interval uses; and the wall clock, for what outlives processes (the ends of entries
- * in the store) and for log lines.
+ * The monotonic clock, which every deadline and interval uses; and the wall clock, for what people,
+ * and later runs, are told.
  */
 #ifndef POSTERN_CLOCK_H
 #define POSTERN_CLOCK_H
@@ -11,8 +11,9 @@
 int64_t clock_now_ms(void);
 int64_t clock_now_us(void);
 
-/* Milliseconds since 1970, with what clock_shift_wall has added. */
+/* Since 1970, with what clock_shift_wall has added. */
 int64_t clock_wall_ms(void);
+int64_t clock_wall_us(void);
 /* For tests of filters, whose process is its own: moves this process's wall clock on. */
 void clock_shift_wall(int64_t ms);
 bool clock_wall_is_shifted(void);

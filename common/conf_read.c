@@ -41,17 +41,12 @@ static void set_up_library(void)
     ini_stop_on_first_error = true;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* The line without its end and without blanks around it. */
 static struct slice trim(struct slice line)
 {
-    while (line.len > 0 && is_blank(line.data[0]))
+    while (line.len > 0 && text_is_blank(line.data[0]))
         line = slice_of(line.data + 1, line.len - 1);
-    while (line.len > 0 && is_blank(line.data[line.len - 1]))
+    while (line.len > 0 && text_is_blank(line.data[line.len - 1]))
         line.len--;
     return line;
 }

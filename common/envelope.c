@@ -202,6 +202,23 @@ static int read_refused(struct buf *in, struct envelope *out)
     return 0;
 }
 
+struct slice envelope_macro_name(struct slice name)
+{
+    if (name.len >= 2 && name.data[0] == '{' && name.data[name.len - 1] == '}')
+        return slice_of(name.data + 1, name.len - 2);
+    return name;
+}
+
+struct slice envelope_macro_find(const struct envelope_macro *macros, uint32_t n, struct slice name)
+{
+    const struct slice wanted = envelope_macro_name(name);
+    for (uint32_t i = n; i > 0; i--) {
+        if (slice_equal(envelope_macro_name(macros[i - 1].name), wanted))
+            return macros[i - 1].value;
+    }
+    return slice_of(NULL, 0);
+}
+
 static void macro_set(struct envelope_macro *macros, uint32_t *n, struct envelope_macro macro)
 {
     for (uint32_t i = 0; i < *n; i++) {

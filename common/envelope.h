@@ -37,6 +37,10 @@ struct envelope_macro {
     struct slice value;
 };
 int envelope_put_macros(struct buf *out, enum stage stage, const struct envelope_macro *macros, uint32_t n);
+/* A macro's name without braces: one of one letter has none in the envelope, and a longer one has them. */
+struct slice envelope_macro_name(struct slice name);
+/* The value of the last macro of a name, with or without braces; data NULL: there is none. */
+struct slice envelope_macro_find(const struct envelope_macro *macros, uint32_t n, struct slice name);
 
 struct envelope_recipient {
     struct slice address; /* as received */

@@ -6,10 +6,7 @@
 
 #include <string.h>
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
+#include "common/text.h"
 
 /* A walk over the lines of a block. A line ends with CR LF, LF, or a CR alone. */
 struct lines {
@@ -63,26 +60,12 @@ static size_t name_length(struct slice line, size_t *colon_out)
     while (n < line.len && line.data[n] > 32 && line.data[n] < 127 && line.data[n] != ':')
         n++;
     colon = n;
-    while (colon < line.len && is_blank(line.data[colon]))
+    while (colon < line.len && text_is_blank(line.data[colon]))
         colon++;
     if (colon == line.len || line.data[colon] != ':')
         return 0;
     *colon_out = colon;
     return n;
-}
-
-static bool has_8bit(struct slice block)
-{
-    uint64_t bits = 0, word;
-    size_t i = 0;
-
-    for (; block.len - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, block.data + i, sizeof word);
-        bits |= word;
-    }
-    for (; i < block.len; i++)
-        bits |= (unsigned char)block.data[i];
-    return (bits & UINT64_C(0x8080808080808080)) != 0;
 }
 
 /* What is odd, and how many fields there can be at most (lines that do not start with a blank). */
@@ -92,14 +75,14 @@ static size_t block_inspect(struct slice block, struct header_list *out)
     size_t n_starts = 0;
 
     while (lines_next(&lines)) {
-        n_starts += lines.at == 0 || !is_blank(block.data[lines.at]);
+        n_starts += lines.at == 0 || !text_is_blank(block.data[lines.at]);
         if (lines.end - lines.text_end == 1) {
             out->has_bare_cr |= block.data[lines.text_end] == '\r';
             out->has_bare_lf |= block.data[lines.text_end] == '\n';
         }
     }
     out->has_nul = block.len > 0 && memchr(block.data, '\0', block.len) != NULL;
-    out->has_8bit = has_8bit(block);
+    out->has_8bit = !text_is_ascii(block);
     return n_starts;
 }
 
@@ -137,7 +120,7 @@ void header_list_scan(
         struct slice line = slice_of(block.data + lines.at, lines.text_end - lines.at);
 
         name_bytes = name_length(line, &colon);
-        if (name_bytes == 0 && (out->n == 0 || line.len == 0 || !is_blank(line.data[0])))
+        if (name_bytes == 0 && (out->n == 0 || line.len == 0 || !text_is_blank(line.data[0])))
             out->has_bad_line = true;
         if (name_bytes > 0 || out->n == 0) {
             if (out->n == n_most) {

@@ -51,16 +51,6 @@ const char *log_level_text(enum log_level level)
     return level <= LOG_LEVEL_PANIC ? level_names[level] : "?";
 }
 
-int log_level_from_text(const char *text, enum log_level *out)
-{
-    for (enum log_level level = LOG_LEVEL_DEBUG; level <= LOG_LEVEL_PANIC; level++)
-        if (strcmp(level_names[level], text) == 0) {
-            *out = level;
-            return 0;
-        }
-    return -ERR_BAD;
-}
-
 void log_open(
     const char *component, enum log_target target, const char *facility, enum log_level min_level)
 {

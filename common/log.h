@@ -89,7 +89,6 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
     ((cond) ? (void)0 : log_panic("%s:%d: invariant does not hold: %s", __FILE__, __LINE__, #cond))
 
 const char *log_level_text(enum log_level level);
-int log_level_from_text(const char *text, enum log_level *out); /* 0 or -ERR_BAD */
 /* The number of a syslog facility ("mail", "local0" …). 0 or -ERR_BAD. */
 int log_facility_from_text(const char *text, int *out);
 

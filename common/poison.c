@@ -54,7 +54,8 @@ int poison_open(const char *spool, bool may_make)
     return -ERR_DENIED;
 }
 
-bool poison_id_is_good(const char *id)
+/* Letters, digits, "-", "_" and ".", not first; at most POISON_ID_MAX. Safe as a name of a file. */
+static bool poison_id_is_good(const char *id)
 {
     size_t len = strlen(id);
 

@@ -37,8 +37,6 @@ struct poison_list {
  * anybody's), -ERR_NOTFOUND or -ERR_SYSTEM.
  */
 int poison_open(const char *spool, bool may_make);
-/* Letters, digits, "-", "_" and ".", not first; at most POISON_ID_MAX. Safe as a name of a file. */
-bool poison_id_is_good(const char *id);
 
 /* What is there; folders with other names are passed over. 0 or -ERR_SYSTEM; out needs
  * poison_list_clear either way. */

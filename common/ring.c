@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/xalloc.h"
 
@@ -77,14 +77,6 @@ static uint64_t head_of(uint64_t number, unsigned part, unsigned parts, size_t l
     return number << 16 | (uint64_t)part << 12 | (uint64_t)parts << 8 | len;
 }
 
-static uint64_t now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* The one of the process before is worth keeping when something is in it. */
 static int put_old_away(const char *path)
 {
@@ -137,7 +129,7 @@ static void write_header(struct ring *ring)
     header->version = RING_VERSION;
     header->slot_bytes = RING_SLOT_BYTES;
     header->n_slots = ring->n_slots;
-    header->made_us = now_us();
+    header->made_us = (uint64_t)clock_wall_us();
     header->pid = (uint64_t)getpid();
     memcpy(header->magic, ring_magic, sizeof ring_magic);
 }

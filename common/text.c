@@ -143,6 +143,11 @@ static size_t utf8_run(const unsigned char *p, size_t left, size_t *bad_len)
     return p[0] < 0x80 ? ascii_run(p, left) : utf8_sequence(p, left, bad_len);
 }
 
+bool text_is_ascii(struct slice in)
+{
+    return ascii_run((const unsigned char *)in.data, in.len) == in.len;
+}
+
 bool text_is_utf8(struct slice in)
 {
     const unsigned char *p = (const unsigned char *)in.data;
@@ -339,6 +344,23 @@ const char *text_nearest(const char *word, const char *const *candidates)
         nearest = *candidates;
     }
     return nearest;
+}
+
+struct slice text_trim(struct slice in)
+{
+    while (in.len > 0 && text_is_space(in.data[0]))
+        in = slice_of(in.data + 1, in.len - 1);
+    while (in.len > 0 && text_is_space(in.data[in.len - 1]))
+        in.len--;
+    return in;
+}
+
+void text_copy(char *out, size_t out_bytes, struct slice in)
+{
+    size_t n = in.len < out_bytes - 1 ? in.len : out_bytes - 1;
+    if (n > 0)
+        memcpy(out, in.data, n);
+    out[n] = '\0';
 }
 
 void text_lower(char *text)

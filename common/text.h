@@ -28,6 +28,7 @@ size_t text_escape(char *out, size_t max_out, struct slice in, char quote);
 size_t text_escape_controls(char *out, size_t max_out, struct slice in);
 
 bool text_is_utf8(struct slice in);
+bool text_is_ascii(struct slice in); /* no byte over 127 */
 /* Copies in to out replacing each invalid sequence by U+FFFD (as the Unicode standard's "maximal subpart" practice). */
 int text_to_utf8(struct buf *out, struct slice in); /* 0 or -ERR_TOOBIG */
 /* How much of a text is kept: bytes in all, bytes of a line, lines. With one line an LF is a control character like any other. */
@@ -48,6 +49,40 @@ bool text_has_line_break_or_nul(struct slice in);
  * third of the word's length (at least 2). candidates ends with NULL; words over 64 bytes get NULL.
  */
 const char *text_nearest(const char *word, const char *const *candidates);
+
+static inline bool text_is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+/* A blank, or of a line end. */
+static inline bool text_is_space(char c)
+{
+    return text_is_blank(c) || c == '\r' || c == '\n';
+}
+static inline bool text_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+/* What a hexadecimal digit of either case stands for; -1: it is none. */
+static inline int text_hex_digit(char c)
+{
+    if (text_is_digit(c))
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+/* Without blanks at its front. */
+static inline struct slice text_after_blanks(struct slice in)
+{
+    while (in.len > 0 && text_is_blank(in.data[0]))
+        in = slice_of(in.data + 1, in.len - 1);
+    return in;
+}
+/* Without blanks and line ends around it. */
+struct slice text_trim(struct slice in);
+
+/* Copies as much as fits, and a NUL. out has room for at least one byte. */
+void text_copy(char *out, size_t out_bytes, struct slice in);
 
 /* Lower-case a NUL-terminated ASCII text in place. */
 void text_lower(char *text);

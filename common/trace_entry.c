@@ -1,8 +1,8 @@
 #include "common/trace_entry.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 
 enum { HEAD_BYTES = 16, FIELD_HEAD_BYTES = 3, FLAG_CUT = 1 };
@@ -37,11 +37,8 @@ const char *trace_kind_name(unsigned kind)
 
 void trace_entry_init(struct trace_entry *entry, enum trace_kind kind)
 {
-    struct timespec now;
-    int64_t time_us;
+    int64_t time_us = clock_wall_us();
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    time_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     memset(entry->bytes, 0, HEAD_BYTES);
     entry->bytes[0] = (uint8_t)kind;
     memcpy(entry->bytes + 8, &time_us, sizeof time_us);

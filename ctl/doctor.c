@@ -45,7 +45,7 @@ static const struct {
     [DOCTOR_PROBLEM] = {"problem", RENDER_RED},
 };
 
-const char *doctor_grade_text(enum doctor_grade grade)
+static const char *doctor_grade_text(enum doctor_grade grade)
 {
     return grades[grade].name;
 }

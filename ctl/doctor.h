@@ -46,7 +46,6 @@ struct doctor {
  */
 void doctor_say(struct doctor *doctor, enum doctor_grade grade, const char *mend,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
-const char *doctor_grade_text(enum doctor_grade grade);
 
 enum { DOCTOR_FILE_MAX = 1 << 20, DOCTOR_VALUE_MAX = 512 };
 

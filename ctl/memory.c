@@ -25,7 +25,12 @@ static int64_t read_number(int64_t pid, const char *file, const char *name)
     return value;
 }
 
-void memory_of(int64_t pid, int64_t *rss_kb_out, int64_t *pss_kb_out)
+/*
+ * rss_kb_out  resident size.
+ * pss_kb_out  with each shared page counted in proportion; only root is told that of a worker.
+ * Each -1 when the kernel does not tell.
+ */
+static void memory_of(int64_t pid, int64_t *rss_kb_out, int64_t *pss_kb_out)
 {
     *rss_kb_out = pid > 0 ? read_number(pid, "status", "VmRSS:") : -1;
     *pss_kb_out = pid > 0 ? read_number(pid, "smaps_rollup", "Pss:") : -1;

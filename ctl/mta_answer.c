@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/address.h"
+#include "common/text.h"
 #include "ctl/milter_wire.h"
 #include "ctl/report.h"
 
@@ -22,17 +23,12 @@ static const struct {
     {SMFIR_SKIP, VERDICT_CONTINUE},
 };
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* "5.7.1" at the start of a line; its length, or 0. */
 static size_t dsn_length(struct slice line)
 {
     size_t i = 0;
     int n_dots = 0;
-    while (i < line.len && (is_digit(line.data[i]) || line.data[i] == '.')) {
+    while (i < line.len && (text_is_digit(line.data[i]) || line.data[i] == '.')) {
         n_dots += line.data[i] == '.';
         i++;
     }
@@ -43,8 +39,8 @@ static size_t dsn_length(struct slice line)
 /* One line of a reply, "550-5.7.1 text": takes code and status off. */
 static struct slice reply_line(struct slice line, struct smtp_reply *reply)
 {
-    if (line.len < 3 || !is_digit(line.data[0]) || !is_digit(line.data[1]) ||
-        !is_digit(line.data[2])) {
+    if (line.len < 3 || !text_is_digit(line.data[0]) || !text_is_digit(line.data[1]) ||
+        !text_is_digit(line.data[2])) {
         return line;
     }
     reply->code =

@@ -40,7 +40,8 @@ json_t *poison_facts_read(int one)
         "{s:s}", "error", rc == 0 ? "its facts are not a JSON object" : "its facts cannot be read");
 }
 
-char *poison_fault(const json_t *facts)
+/* How the workers died: "signal 6 (SIGABRT), signal 6 (SIGABRT)"; malloc'd. */
+static char *poison_fault(const json_t *facts)
 {
     struct buf out;
     size_t i;

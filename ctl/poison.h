@@ -10,8 +10,6 @@
 
 /* Its facts: an object, whatever the file says; "error" tells why there are no others. */
 json_t *poison_facts_read(int one);
-/* How the workers died: "signal 6 (SIGABRT), signal 6 (SIGABRT)"; malloc'd. */
-char *poison_fault(const json_t *facts);
 /* posternctl poison run: the exit code. */
 int poison_run(const struct args *args, struct conf *conf, int one, const char *id);
 

@@ -67,7 +67,7 @@ const char *postfix_parameters_find(const struct postfix_parameters *parameters,
     return i >= 0 ? parameters->items[i].value : NULL;
 }
 
-void postfix_parameters_set(
+static void postfix_parameters_set(
     struct postfix_parameters *parameters, const char *name, const char *value)
 {
     int i = find(parameters, name);

@@ -27,8 +27,6 @@ struct postfix_parameters {
 /* Parses a main.cf; text is consumed (cut into pieces). The last of two settings of one name
  * counts. */
 void postfix_parameters_parse(struct postfix_parameters *parameters, char *text);
-void postfix_parameters_set(
-    struct postfix_parameters *parameters, const char *name, const char *value);
 void postfix_parameters_clear(struct postfix_parameters *parameters);
 /* The value as written; NULL: not set. */
 const char *postfix_parameters_find(const struct postfix_parameters *parameters, const char *name);

@@ -76,12 +76,6 @@ json_t *trace_entry_json(struct slice bytes)
     return entry;
 }
 
-const char *trace_entry_text(const json_t *entry, const char *member)
-{
-    const char *text = json_string_value(json_object_get(entry, member));
-    return text != NULL ? text : "";
-}
-
 json_int_t trace_entry_number(const json_t *entry, const char *member)
 {
     return json_integer_value(json_object_get(entry, member));
@@ -89,7 +83,7 @@ json_int_t trace_entry_number(const json_t *entry, const char *member)
 
 void trace_entry_clock(const json_t *entry, char *out, size_t out_bytes)
 {
-    const char *time = trace_entry_text(entry, "time");
+    const char *time = render_text_of(entry, "time");
     snprintf(out, out_bytes, "%.12s", strlen(time) > 11 ? time + 11 : "");
 }
 
@@ -125,13 +119,13 @@ void trace_entry_remark(const json_t *entry, struct buf *out)
 {
     json_int_t code = trace_entry_number(entry, "code");
     json_int_t delay_ms = trace_entry_number(entry, "delay_ms");
-    const char *dsn = trace_entry_text(entry, "dsn");
+    const char *dsn = render_text_of(entry, "dsn");
     if (code != 0) {
         add(out, ", ", "%d %s%s%s", (int)code, dsn, dsn[0] != 0 ? " " : "",
-            trace_entry_text(entry, "text"));
+            render_text_of(entry, "text"));
     }
-    add(out, ", ", "%s", trace_entry_text(entry, "outcome"));
-    add(out, ": ", "%s", trace_entry_text(entry, "error"));
+    add(out, ", ", "%s", render_text_of(entry, "outcome"));
+    add(out, ": ", "%s", render_text_of(entry, "error"));
     if (delay_ms > 0) {
         add(out, ", ", "after a delay of %lld ms", (long long)delay_ms);
     }
@@ -142,20 +136,20 @@ void trace_entry_change(const json_t *entry, struct buf *out)
     json_int_t more = trace_entry_number(entry, "more");
     json_int_t bytes = trace_entry_number(entry, "bytes");
     json_int_t index = trace_entry_number(entry, "index");
-    const char *name = trace_entry_text(entry, "name");
-    const char *value = trace_entry_text(entry, "value");
+    const char *name = render_text_of(entry, "name");
+    const char *value = render_text_of(entry, "value");
     if (more > 0) {
         add(out, "", "and %lld more", (long long)more);
         return;
     }
-    add(out, " ", "%s", trace_entry_text(entry, "action"));
+    add(out, " ", "%s", render_text_of(entry, "action"));
     if (index > 0) {
         add(out, " ", "#%lld", (long long)index);
     }
     add(out, " ", "%s%s", name, name[0] != 0 && value[0] != 0 ? ":" : "");
     add(out, " ", "%s", value);
-    add(out, " ", "%s", trace_entry_text(entry, "address"));
-    add(out, " ", "%s", trace_entry_text(entry, "args"));
+    add(out, " ", "%s", render_text_of(entry, "address"));
+    add(out, " ", "%s", render_text_of(entry, "args"));
     if (bytes > 0) {
         add(out, " ", "%lld bytes", (long long)bytes);
     }
@@ -163,7 +157,7 @@ void trace_entry_change(const json_t *entry, struct buf *out)
 
 static void add_place(const json_t *entry, struct buf *out)
 {
-    const char *where = trace_entry_text(entry, "where");
+    const char *where = render_text_of(entry, "where");
     if (where[0] != 0) {
         add(out, " ", "by %s", where);
     }
@@ -172,7 +166,7 @@ static void add_place(const json_t *entry, struct buf *out)
 static void add_verdict(const json_t *entry, struct buf *out)
 {
     struct buf remark;
-    add(out, " ", "%s", trace_entry_text(entry, "verdict"));
+    add(out, " ", "%s", render_text_of(entry, "verdict"));
     buf_init(&remark, TRACE_LINE_MAX);
     trace_entry_remark(entry, &remark);
     if (remark.len > 0) {
@@ -184,8 +178,8 @@ static void add_verdict(const json_t *entry, struct buf *out)
 
 static void add_client(const json_t *entry, struct buf *out)
 {
-    const char *host = trace_entry_text(entry, "host");
-    add(out, " ", "%s", trace_entry_text(entry, "ip"));
+    const char *host = render_text_of(entry, "host");
+    add(out, " ", "%s", render_text_of(entry, "ip"));
     if (host[0] != 0) {
         add(out, " ", "(%s)", host);
     }
@@ -194,8 +188,8 @@ static void add_client(const json_t *entry, struct buf *out)
 static void add_stage(const json_t *entry, struct buf *out)
 {
     char hook[32];
-    add(out, " ", "%s", trace_entry_text(entry, "stage"));
-    add(out, " ", "%s", trace_entry_text(entry, "to"));
+    add(out, " ", "%s", render_text_of(entry, "stage"));
+    add(out, " ", "%s", render_text_of(entry, "to"));
     add_verdict(entry, out);
     trace_entry_duration(trace_entry_number(entry, "hook_us"), hook, sizeof(hook));
     if (hook[0] != 0) {
@@ -206,10 +200,10 @@ static void add_stage(const json_t *entry, struct buf *out)
 static void add_message(const json_t *entry, struct buf *out)
 {
     add_client(entry, out);
-    add(out, " ", "from %s", trace_entry_text(entry, "from"));
-    add(out, " ", "to %s:", trace_entry_text(entry, "to"));
+    add(out, " ", "from %s", render_text_of(entry, "from"));
+    add(out, " ", "to %s:", render_text_of(entry, "to"));
     add_verdict(entry, out);
-    add(out, ", ", "%s", trace_entry_text(entry, "summary"));
+    add(out, ", ", "%s", render_text_of(entry, "summary"));
     add(out, ", ", "%lld ms", (long long)trace_entry_number(entry, "ms"));
 }
 
@@ -224,14 +218,14 @@ void trace_entry_line(const json_t *entry, struct buf *out)
         {"action", trace_entry_change},
         {"message", add_message},
     };
-    const char *kind = trace_entry_text(entry, "kind");
+    const char *kind = render_text_of(entry, "kind");
     const char *const ids[] = {"id", "uid", "conn"};
     char clock[16];
     trace_entry_clock(entry, clock, sizeof(clock));
     add(out, "", "%s", clock);
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
-        if (trace_entry_text(entry, ids[i])[0] != 0) {
-            add(out, " ", "%s", trace_entry_text(entry, ids[i]));
+        if (render_text_of(entry, ids[i])[0] != 0) {
+            add(out, " ", "%s", render_text_of(entry, ids[i]));
             break;
         }
     }

@@ -11,8 +11,6 @@ enum { TRACE_LINE_MAX = 4096 };
 /* {"time": "2026-11-22T05:13:12.123456Z", "kind": "stage", …}, and "cut": true when something was
  * cut. NULL when the bytes are no entry, or of a kind that this program does not know. */
 json_t *trace_entry_json(struct slice bytes);
-/* A member that is a text, or "". Borrowed. */
-const char *trace_entry_text(const json_t *entry, const char *member);
 json_int_t trace_entry_number(const json_t *entry, const char *member); /* 0 when there is none */
 
 /* "05:13:12.123". out: 16 bytes. */

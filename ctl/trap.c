@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "ctl/command.h"
@@ -40,13 +40,6 @@ enum { N_WORDS = sizeof(words) / sizeof(words[0]) };
 
 /* ---- what the words share ---- */
 
-int64_t trap_ctl_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* The person behind sudo, if there is one. */
 static const char *who_are_we(void)
 {
@@ -66,8 +59,8 @@ void trap_ctl_note(json_t *facts, const char *what)
         json_array_remove(history, 0);
     }
     json_array_append_new(
-        history, json_pack("{s:I, s:s, s:o}", "time_ms", (json_int_t)trap_ctl_now_ms(), "what",
-                     what, "who", render_json_text(slice_text(who_are_we()))));
+        history, json_pack("{s:I, s:s, s:o}", "time_ms", (json_int_t)clock_wall_ms(), "what", what,
+                     "who", render_json_text(slice_text(who_are_we()))));
 }
 
 int trap_ctl_fail(const char *id, int rc)

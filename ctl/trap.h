@@ -26,8 +26,6 @@ int trap_ctl_expire(const struct trap_ctl *ctl, const char *id);
 
 /* Says on standard error why not, and returns the exit code. */
 int trap_ctl_fail(const char *id, int rc);
-/* Now, since 1970. */
-int64_t trap_ctl_now_ms(void);
 /* Adds who did what, and when, to the facts' history. */
 void trap_ctl_note(json_t *facts, const char *what);
 

@@ -2,6 +2,7 @@
  * rest is within the bounds; what processes left that ended too early goes too. */
 #include <stdio.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -30,7 +31,7 @@ static bool read_options(const struct trap_ctl *ctl, struct expiry *expiry)
         return false;
     }
     *expiry = (struct expiry){
-        .before_ms = age != NULL || age_ms > 0 ? trap_ctl_now_ms() - age_ms : INT64_MIN,
+        .before_ms = age != NULL || age_ms > 0 ? clock_wall_ms() - age_ms : INT64_MIN,
         .most_bytes = (uint64_t)bytes,
         .most_entries = (uint64_t)ctl->conf->trap.max_files};
     return true;

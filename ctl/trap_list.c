@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -18,7 +19,7 @@ static int read_since(const char *text, int64_t *out)
     static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"};
     int64_t back_ms;
     if (text_to_ms(text, &back_ms) == 0) {
-        *out = trap_ctl_now_ms() - back_ms;
+        *out = clock_wall_ms() - back_ms;
         return 0;
     }
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/address.h"
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/header.h"
 #include "common/log.h"
@@ -63,7 +64,7 @@ static void set_delivery(json_t *facts, struct slice address, const char *state,
         json_array_append_new(json_object_get(facts, "deliveries"), delivery);
     }
     json_object_set_new(delivery, "state", json_string(state));
-    json_object_set_new(delivery, "time_ms", json_integer((json_int_t)trap_ctl_now_ms()));
+    json_object_set_new(delivery, "time_ms", json_integer((json_int_t)clock_wall_ms()));
     json_object_set_new(delivery, "text", render_json_text(slice_text(text)));
 }
 
@@ -184,7 +185,7 @@ static int make_head(const struct release *release, struct slice message, char *
         return rc;
     }
     (void)header_block_length(message, &body_at);
-    trap_mark_make(secret, release->id, trap_ctl_now_ms() / 1000,
+    trap_mark_make(secret, release->id, clock_wall_ms() / 1000,
         slice_of(message.data + body_at, message.len - body_at), mark);
     snprintf(out, bytes, "%s: %s\r\n", TRAP_MARK_NAME, mark);
     return 0;

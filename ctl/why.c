@@ -146,7 +146,7 @@ static void gather(json_t *object, json_t *entry)
     static const struct {
         const char *kind, *member;
     } lists[] = {{"stage", "stages"}, {"action", "actions"}, {"lookup", "lookups"}};
-    const char *kind = trace_entry_text(entry, "kind");
+    const char *kind = render_text_of(entry, "kind");
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         if (strcmp(kind, lists[i].kind) == 0) {
             append(object, lists[i].member, entry);

@@ -21,15 +21,15 @@ static void put(struct buf *out, const char *before, const char *text)
 
 static void make_message(const json_t *found, struct buf *out)
 {
-    put(out, "", trace_entry_text(found, "uid"));
-    put(out, ", queue id ", trace_entry_text(found, "id"));
-    put(out, ", Message-ID ", trace_entry_text(found, "message_id"));
+    put(out, "", render_text_of(found, "uid"));
+    put(out, ", queue id ", render_text_of(found, "id"));
+    put(out, ", Message-ID ", render_text_of(found, "message_id"));
 }
 
 static void make_connection(const json_t *found, struct buf *out)
 {
     if (json_object_get(found, "uid") == NULL) {
-        put(out, "", trace_entry_text(json_object_get(found, "connection"), "conn"));
+        put(out, "", render_text_of(json_object_get(found, "connection"), "conn"));
     }
 }
 
@@ -38,24 +38,24 @@ static void make_client(const json_t *found, struct buf *out)
     const json_t *connection = json_object_get(found, "connection");
     const json_t *from = json_object_get(found, "host") != NULL ? found : connection;
     json_int_t port = trace_entry_number(connection, "port");
-    put(out, "", trace_entry_text(from, "ip"));
-    put(out, out->len > 0 ? " " : "", trace_entry_text(from, "host"));
+    put(out, "", render_text_of(from, "ip"));
+    put(out, out->len > 0 ? " " : "", render_text_of(from, "host"));
     if (port > 0) {
         (void)buf_printf(out, ", port %d", (int)port);
     }
-    put(out, ", helo ", trace_entry_text(found, "helo"));
+    put(out, ", helo ", render_text_of(found, "helo"));
 }
 
 static void make_from(const json_t *found, struct buf *out)
 {
-    put(out, "", trace_entry_text(found, "from"));
+    put(out, "", render_text_of(found, "from"));
 }
 
 static void make_to(const json_t *found, struct buf *out)
 {
     json_int_t refused = trace_entry_number(found, "refused");
     json_int_t taken = trace_entry_number(found, "recipients");
-    put(out, "", trace_entry_text(found, "to"));
+    put(out, "", render_text_of(found, "to"));
     if (out->len > 0 && (refused > 0 || taken > 1)) {
         (void)buf_printf(
             out, " (%lld recipients, %lld refused)", (long long)taken, (long long)refused);
@@ -64,13 +64,13 @@ static void make_to(const json_t *found, struct buf *out)
 
 static void make_verdict(const json_t *found, struct buf *out)
 {
-    put(out, "", trace_entry_text(found, "verdict"));
+    put(out, "", render_text_of(found, "verdict"));
     if (out->len == 0) {
         put(out, "", json_object_get(found, "uid") != NULL ? "none yet" : "");
         return;
     }
-    put(out, " at ", trace_entry_text(found, "stage"));
-    put(out, " by ", trace_entry_text(found, "where"));
+    put(out, " at ", render_text_of(found, "stage"));
+    put(out, " by ", render_text_of(found, "where"));
 }
 
 static void make_remark(const json_t *found, struct buf *out)
@@ -104,7 +104,7 @@ static void make_log(const json_t *found, struct buf *out)
 
 static void make_end(const json_t *found, struct buf *out)
 {
-    put(out, "", trace_entry_text(found, "time"));
+    put(out, "", render_text_of(found, "time"));
 }
 
 static void print_head(FILE *out, const json_t *found)
@@ -174,7 +174,7 @@ static void make_note(const json_t *stage, struct buf *out)
     struct buf remark;
     buf_init(&remark, TRACE_LINE_MAX);
     trace_entry_remark(stage, &remark);
-    put(out, "", trace_entry_text(stage, "to"));
+    put(out, "", render_text_of(stage, "to"));
     if (remark.len > 0) {
         (void)buf_printf(
             out, "%s%.*s", out->len > 0 ? " " : "", (int)remark.len, (const char *)remark.data);
@@ -191,9 +191,9 @@ static void add_stages(struct render_table *table, const json_t *stages)
         char clock[16];
         trace_entry_clock(stage, clock, sizeof(clock));
         add_text(table, clock);
-        add_text(table, trace_entry_text(stage, "stage"));
-        add_text(table, trace_entry_text(stage, "verdict"));
-        add_text(table, trace_entry_text(stage, "where"));
+        add_text(table, render_text_of(stage, "stage"));
+        add_text(table, render_text_of(stage, "verdict"));
+        add_text(table, render_text_of(stage, "where"));
         add_duration(table, trace_entry_number(stage, "queue_us"));
         add_duration(table, trace_entry_number(stage, "hook_us"));
         add_number(table, trace_entry_number(stage, "worker"));

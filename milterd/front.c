@@ -2,9 +2,9 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "milterd/parcels.h"
 
@@ -17,13 +17,6 @@ void front_init(struct front *front, const struct conf *conf, struct ask_ops ask
     front->generations = generations;
     front->parcels = parcels_new(conf);
     macro_lists_init(&front->macros, conf);
-}
-
-void front_clear(struct front *front)
-{
-    macro_lists_clear(&front->macros);
-    parcels_free(front->parcels);
-    front->parcels = NULL;
 }
 
 /* Digits without those that a reader takes for another. */
@@ -39,11 +32,8 @@ static void put_digits(char *out, uint64_t value, unsigned n)
  * start together differ. */
 void front_make_id(struct front *front, char *out, size_t out_bytes)
 {
-    struct timespec now;
-
     LOG_INVARIANT(out_bytes >= 17);
-    clock_gettime(CLOCK_REALTIME, &now);
-    put_digits(out, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, 8);
+    put_digits(out, (uint64_t)clock_wall_ms(), 8);
     put_digits(out + 8, (uint64_t)getpid(), 4);
     put_digits(out + 12, atomic_fetch_add(&front->next, 1), 4);
     out[16] = '\0';

@@ -45,12 +45,11 @@ struct front {
 };
 
 /*
- * Prepares a front: macro lists and parcels. asker and generations are borrowed, conf too. Cleared
- * by front_clear.
+ * Prepares a front, which lives as long as the process: macro lists and parcels. asker and
+ * generations are borrowed, conf too.
  */
 void front_init(struct front *front, const struct conf *conf, struct ask_ops asker,
     struct generations *generations);
-void front_clear(struct front *front);
 
 /* A text that no other connection of this machine has had: time and counter. out: at least 24
  * bytes. */

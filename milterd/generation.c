@@ -42,16 +42,6 @@ struct generations *generations_new(void)
     return generations;
 }
 
-void generations_free(struct generations *generations)
-{
-    if (generations == NULL)
-        return;
-    pthread_mutex_destroy(&generations->mutex);
-    close(generations->wake_fd);
-    free(generations->items);
-    free(generations);
-}
-
 int generations_wake_fd(const struct generations *generations)
 {
     return generations->wake_fd;

@@ -16,7 +16,6 @@
 struct generations;
 
 struct generations *generations_new(void);
-void generations_free(struct generations *generations);
 
 /* Takes in a NEEDS record: its generation is the current one from now on, and its candidate, if it
  * names one, the one that is tried. */

@@ -74,14 +74,6 @@ void macro_lists_init(struct macro_lists *lists, const struct conf *conf)
     }
 }
 
-void macro_lists_clear(struct macro_lists *lists)
-{
-    for (unsigned stage = 0; stage < STAGE_COUNT; stage++)
-        for (unsigned i = 0; i < lists->n[stage]; i++)
-            free(lists->names[stage][i]);
-    memset(lists, 0, sizeof *lists);
-}
-
 void macros_negotiate(const struct macro_lists *lists, SMFICTX *ctx)
 {
     for (unsigned i = 0; i < N_WANTED_STAGES; i++) {

@@ -23,7 +23,6 @@ struct macro_lists {
 /* Our own lists and those of milterd.macros_*; a name beyond MACROS_PER_STAGE is left out with a
  * warning. */
 void macro_lists_init(struct macro_lists *lists, const struct conf *conf);
-void macro_lists_clear(struct macro_lists *lists);
 
 /* Tells the MTA what we want to see (smfi_setsymlist); from negotiate only. A refusal by the
  * library is logged and changes nothing. */

@@ -60,7 +60,7 @@ static struct hook_needs find_needs(struct front *front)
     if (wait_ms > (is_known ? NEGOTIATE_ASK_AGAIN_MS : NEGOTIATE_ASK_MS))
         wait_ms = is_known ? NEGOTIATE_ASK_AGAIN_MS : NEGOTIATE_ASK_MS;
     if (front->asker.ask_needs(front->asker.context, (int)wait_ms, &learned) == 0) {
-        generations_learn(front->generations, &learned);
+        watch_learn_elsewhere(front->watch, front->generations, &learned);
         is_known = generations_union(front->generations, &needs);
     }
     return is_known ? needs : hook_needs_all();

@@ -31,16 +31,6 @@ struct parcels *parcels_new(const struct conf *conf)
     return parcels;
 }
 
-void parcels_free(struct parcels *parcels)
-{
-    if (parcels == NULL)
-        return;
-    for (unsigned i = 0; i < parcels->n_kept; i++)
-        parcel_free(parcels->kept[i]);
-    pthread_mutex_destroy(&parcels->mutex);
-    free(parcels);
-}
-
 int parcels_take(struct parcels *parcels, struct parcel **out)
 {
     struct parcel *parcel = NULL;

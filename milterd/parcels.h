@@ -11,7 +11,6 @@ struct parcels;
 
 /* Limits come from [milterd]; conf is borrowed for its life. */
 struct parcels *parcels_new(const struct conf *conf);
-void parcels_free(struct parcels *parcels); /* and every parcel in it; NULL is fine */
 
 /* An empty parcel, kept or new; the caller's until parcels_put. 0 or -ERR_SYSTEM. */
 int parcels_take(struct parcels *parcels, struct parcel **out);

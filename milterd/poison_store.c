@@ -9,9 +9,9 @@
 #include <sys/file.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/io.h"
 #include "common/log.h"
@@ -60,21 +60,14 @@ struct poison_store *poison_store_new(const struct conf *conf)
     return store;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- bounds ---- */
 
 /* Removes the oldest until there is room for one more of so many bytes. */
 static void make_room(const struct conf *conf, int poison, uint64_t bytes)
 {
-    int64_t too_old_ns =
-        conf->milterd.poison_age > 0 ? (now_ms() - conf->milterd.poison_age) * 1000000 : INT64_MIN;
+    int64_t too_old_ns = conf->milterd.poison_age > 0
+                             ? (clock_wall_ms() - conf->milterd.poison_age) * 1000000
+                             : INT64_MIN;
     uint64_t most_bytes = (uint64_t)conf->milterd.poison_bytes, sum = bytes;
     struct poison_list list;
     size_t left;
@@ -259,7 +252,7 @@ static struct job *job_new(const struct poison_case *poison_case)
     job->parcel_fd = fd;
     job->envelope_bytes = request->envelope_bytes;
     job->facts = (struct poison_facts){
-        .when_ms = now_ms(),
+        .when_ms = clock_wall_ms(),
         .hook = poison_case->hook,
         .generation = reply->generation,
         .recipient_number = request->recipient_number,

@@ -144,6 +144,11 @@ void watch_catch_up(struct watch *watch)
     pthread_mutex_unlock(&watch->mutex);
 }
 
+static bool is_standing(const struct watch *watch)
+{
+    return watch->link != NULL && watch->error == 0 && watch->has_needs;
+}
+
 bool watch_is_up(struct watch *watch)
 {
     bool is_up;
@@ -151,9 +156,22 @@ bool watch_is_up(struct watch *watch)
     if (watch == NULL)
         return true;
     pthread_mutex_lock(&watch->mutex);
-    is_up = watch->link != NULL && watch->error == 0 && watch->has_needs;
+    is_up = is_standing(watch);
     pthread_mutex_unlock(&watch->mutex);
     return is_up;
+}
+
+void watch_learn_elsewhere(
+    struct watch *watch, struct generations *generations, const struct wire_needs *needs)
+{
+    if (watch == NULL) {
+        generations_learn(generations, needs);
+        return;
+    }
+    pthread_mutex_lock(&watch->mutex);
+    if (!is_standing(watch))
+        generations_learn(generations, needs);
+    pthread_mutex_unlock(&watch->mutex);
 }
 
 /* The file and options of our own command line, read again as a reload has the multiplexor do. Only

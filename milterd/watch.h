@@ -13,6 +13,7 @@ struct conf;
 struct front_counters;
 struct generations;
 struct watch;
+struct wire_needs;
 
 /*
  * Starts the thread. conf, generations, counters and sandbox, the text that status shows of this
@@ -31,5 +32,11 @@ void watch_catch_up(struct watch *watch);
 /* Whether the watch connection stands and has answered, so that what is known is the present. NULL
  * counts as up. Thread-safe. */
 bool watch_is_up(struct watch *watch);
+/*
+ * generations learns what a connection other than the watch was told, unless the watch stands by
+ * now: what it was told is newer, and must not be undone. NULL never stands here. Thread-safe.
+ */
+void watch_learn_elsewhere(
+    struct watch *watch, struct generations *generations, const struct wire_needs *needs);
 
 #endif

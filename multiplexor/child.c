@@ -46,12 +46,6 @@ void child_set_state(struct child *child, enum child_state state)
     mux_wake(child->mux);
 }
 
-static void arm(struct child *child, int64_t after_ms)
-{
-    struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
-    loop_add(&child->timer, &tv);
-}
-
 /* Ends the process if it still runs, and our side of its connection. Says nothing, counts nothing.
  */
 void child_put_down(struct child *child)
@@ -208,7 +202,8 @@ int child_start(struct generation *generation)
         return err;
     }
     mux->stats.forks += generation->is_shadow ? 0 : 1;
-    arm(child, mux->conf->multiplexor.load_time + mux->conf->multiplexor.kill_grace);
+    loop_add_ms(
+        &child->timer, mux->conf->multiplexor.load_time + mux->conf->multiplexor.kill_grace);
     return 0;
 }
 
@@ -246,7 +241,7 @@ void child_quit(struct child *child, enum recycle cause)
     LOG_INVARIANT(err == 0);
     count_end(child, cause);
     child_set_state(child, CHILD_QUITTING);
-    arm(child, child->mux->conf->multiplexor.exit_time);
+    loop_add_ms(&child->timer, child->mux->conf->multiplexor.exit_time);
     log_debug("worker %d (generation %u) is asked to end: %s", (int)child->pid,
         child->generation->number, cause != RECYCLE_NONE ? stats_recycle_key((int)cause) : "stop");
     if (link_send(&child->link, buf_slice(encoded), NULL, 0) != 0)

@@ -47,14 +47,15 @@ void generation_set_state(struct generation *generation, enum generation_state s
     generation->state = state;
 }
 
+/* New messages come to it: CANDIDATE or CURRENT. */
+static bool generation_takes_new(const struct generation *generation)
+{
+    return generation->state == GENERATION_CANDIDATE || generation->state == GENERATION_CURRENT;
+}
+
 bool generation_is_serving(const struct generation *generation)
 {
     return generation_takes_new(generation) || generation->state == GENERATION_LINGERING;
-}
-
-bool generation_takes_new(const struct generation *generation)
-{
-    return generation->state == GENERATION_CANDIDATE || generation->state == GENERATION_CURRENT;
 }
 
 bool generation_is_staffed(const struct generation *generation)
@@ -65,14 +66,6 @@ bool generation_is_staffed(const struct generation *generation)
 bool generation_can_fork(const struct generation *generation)
 {
     return link_is_open(&generation->link);
-}
-
-static void arm(struct generation *generation, int64_t after_ms)
-{
-    if (after_ms < 0)
-        after_ms = 0;
-    struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
-    loop_add(&generation->timer, &tv);
 }
 
 void generation_kill_nursery(struct generation *generation)
@@ -184,7 +177,8 @@ static void load(struct generation *generation)
         return;
     }
     /* Nursery and worker keep load_time themselves, and say where the filter was then. */
-    arm(generation, in_force->multiplexor.load_time + in_force->multiplexor.kill_grace);
+    loop_add_ms(
+        &generation->timer, in_force->multiplexor.load_time + in_force->multiplexor.kill_grace);
 }
 
 struct generation *generation_start(struct mux *mux, struct conf *conf)
@@ -247,7 +241,7 @@ void generation_linger(struct generation *generation)
 {
     generation_set_state(generation, GENERATION_LINGERING);
     generation->lingering_ms = clock_now_ms();
-    arm(generation, generation->mux->conf->multiplexor.generation_linger);
+    loop_add_ms(&generation->timer, generation->mux->conf->multiplexor.generation_linger);
     mux_wake(generation->mux);
 }
 
@@ -260,7 +254,7 @@ static void quit_nursery(struct generation *generation)
     if (!link_is_open(&generation->link) ||
         link_send(&generation->link, buf_slice(encoded), NULL, 0) != 0)
         generation_kill_nursery(generation);
-    arm(generation, generation->mux->conf->multiplexor.exit_time);
+    loop_add_ms(&generation->timer, generation->mux->conf->multiplexor.exit_time);
 }
 
 void generation_retire(struct generation *generation)

@@ -93,8 +93,6 @@ void generation_free(struct generation *generation);
 
 bool generation_is_serving(
     const struct generation *generation); /* CANDIDATE, CURRENT or LINGERING */
-/* New messages come to it: CANDIDATE or CURRENT. */
-bool generation_takes_new(const struct generation *generation);
 /* Its workers are kept at a number, and replaced: it takes new messages, or is the shadow. */
 bool generation_is_staffed(const struct generation *generation);
 bool generation_can_fork(const struct generation *generation);

@@ -227,14 +227,13 @@ static void watch(struct mux *mux)
 {
     struct guard *guard = &mux->guard;
     int64_t limit_ms = guard->conf->multiplexor.load_time;
-    struct timeval tv = {.tv_sec = limit_ms / 1000, .tv_usec = limit_ms % 1000 * 1000};
     guard->refusal = NULL;
     guard->len = 0;
     guard->started_ms = clock_now_ms();
     event_assign(&guard->readable, mux->base, guard->fd, EV_READ | EV_PERSIST, on_readable, mux);
     evtimer_assign(&guard->timer, mux->base, on_timer, mux);
     loop_add(&guard->readable, NULL);
-    loop_add(&guard->timer, &tv);
+    loop_add_ms(&guard->timer, limit_ms);
 }
 
 void guard_begin(struct mux *mux, struct conf *conf)

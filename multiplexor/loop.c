@@ -13,6 +13,13 @@ void loop_add(struct event *event, const struct timeval *after)
     }
 }
 
+void loop_add_ms(struct event *timer, int64_t after_ms)
+{
+    int64_t ms = after_ms > 0 ? after_ms : 0;
+    struct timeval after = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    loop_add(timer, &after);
+}
+
 void loop_listen(struct event *event, int fd)
 {
     if (sock_set_nonblocking(fd, true) != 0) {

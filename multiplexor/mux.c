@@ -259,7 +259,9 @@ static void retire_all(struct mux *mux)
     }
 }
 
-void mux_stop(struct mux *mux)
+/* Stops taking requests; those that run may end within drain_time. A second call ends them at once.
+ */
+static void mux_stop(struct mux *mux)
 {
     if (mux->is_stopping) {
         log_warn("asked to stop again: not waiting any longer");
@@ -267,7 +269,6 @@ void mux_stop(struct mux *mux)
         return;
     }
     int64_t drain_ms = mux->conf->multiplexor.drain_time;
-    struct timeval tv = {.tv_sec = drain_ms / 1000, .tv_usec = drain_ms % 1000 * 1000};
     log_info("stopping: running requests may end within %lld ms", (long long)drain_ms);
     proc_notify("STOPPING=1\nSTATUS=stopping");
     mux->is_stopping = true;
@@ -283,7 +284,7 @@ void mux_stop(struct mux *mux)
     reload_stop(mux);
     shadow_stop(mux);
     retire_all(mux);
-    loop_add(&mux->drain, &tv);
+    loop_add_ms(&mux->drain, drain_ms);
     mux_wake(mux);
 }
 

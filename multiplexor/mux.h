@@ -105,9 +105,6 @@ void mux_tell_needs(struct mux *mux);
 /* Everything is looked after once more before the loop waits again. Cheap. */
 void mux_wake(struct mux *mux);
 
-/* Stops taking requests; those that run may end within drain_time. A second call ends them at once.
- */
-void mux_stop(struct mux *mux);
 
 void mux_needs(const struct mux *mux, struct wire_needs *out);
 unsigned mux_n_live(const struct mux *mux); /* workers of all generations but the shadow's */

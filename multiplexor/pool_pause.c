@@ -59,8 +59,7 @@ static void throttle(struct pool *pool, int64_t longest_ms, const char *why)
     pool->pause_ms = pause_ms;
     pool->paused_until_ms = now_ms + pause_ms;
     snprintf(pool->failure, sizeof(pool->failure), "%s", why);
-    struct timeval tv = {.tv_sec = pause_ms / 1000, .tv_usec = pause_ms % 1000 * 1000};
-    loop_add(&pool->resume, &tv);
+    loop_add_ms(&pool->resume, pause_ms);
     log_error("a worker of generation %u is of no use: %s; the next start in %lld ms",
         pool->generation->number, why, (long long)pause_ms);
 }

@@ -16,14 +16,6 @@
 
 enum { PATIENCE_MS = 5000 }; /* a load may take so long while a newer one waits */
 
-static void arm(struct event *timer, int64_t after_ms)
-{
-    if (after_ms < 0)
-        after_ms = 0;
-    struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
-    loop_add(timer, &tv);
-}
-
 static void add_waiter(struct reload_waiter_list *list, struct reload_waiter *waiter)
 {
     if (waiter == NULL)
@@ -117,7 +109,7 @@ static void retry_later(struct mux *mux)
     if (pause_ms > conf->multiplexor.respawn_max)
         pause_ms = conf->multiplexor.respawn_max;
     mux->reload.retry_ms = pause_ms;
-    arm(&mux->reload.retry, pause_ms);
+    loop_add_ms(&mux->reload.retry, pause_ms);
 }
 
 /*
@@ -191,7 +183,7 @@ void reload_ask(struct mux *mux, struct reload_waiter *waiter, int canary)
     add_waiter(&mux->reload.pending, waiter);
     if (!mux->reload.is_pending && is_under_way(mux)) {
         int64_t since_ms = mux->loading != NULL ? mux->loading->started_ms : mux->guard.started_ms;
-        arm(&mux->reload.patience, since_ms + PATIENCE_MS - clock_now_ms());
+        loop_add_ms(&mux->reload.patience, since_ms + PATIENCE_MS - clock_now_ms());
     }
     if (!mux->reload.is_pending || canary != RELOAD_CANARY_OPTION)
         mux->reload.pending_canary = canary;

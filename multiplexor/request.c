@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/parcel.h"
+#include "common/text.h"
 #include "common/xalloc.h"
 #include "multiplexor/child.h"
 #include "multiplexor/death.h"
@@ -69,14 +70,6 @@ static int64_t answer_reserve_ms(int64_t left_ms)
     return reserve < ANSWER_RESERVE_MAX_MS ? reserve : ANSWER_RESERVE_MAX_MS;
 }
 
-static void arm(struct request *request, int64_t after_ms)
-{
-    if (after_ms < 0)
-        after_ms = 0;
-    struct timeval tv = {.tv_sec = after_ms / 1000, .tv_usec = after_ms % 1000 * 1000};
-    loop_add(&request->timer, &tv);
-}
-
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
@@ -120,14 +113,6 @@ static int decode(const struct link_record *record, struct wire_request *out)
     return err;
 }
 
-static void copy_text(char *out, size_t out_bytes, struct slice text)
-{
-    size_t n = text.len < out_bytes - 1 ? text.len : out_bytes - 1;
-    if (n > 0)
-        memcpy(out, text.data, n);
-    out[n] = '\0';
-}
-
 int request_new(
     struct mux *mux, struct client *client, const struct link_record *record, struct request **out)
 {
@@ -151,9 +136,9 @@ int request_new(
         .n_fds = record->received->n_fds,
         .len = record->len,
     };
-    copy_text(request->conn_id, sizeof(request->conn_id), decoded.conn_id);
-    copy_text(request->uid, sizeof(request->uid), decoded.uid);
-    copy_text(request->queue_id, sizeof(request->queue_id), decoded.queue_id);
+    text_copy(request->conn_id, sizeof(request->conn_id), decoded.conn_id);
+    text_copy(request->uid, sizeof(request->uid), decoded.uid);
+    text_copy(request->queue_id, sizeof(request->queue_id), decoded.queue_id);
     memcpy(request->record, record->bytes, record->len);
     for (int i = 0; i < request->n_fds; i++) {
         request->fds[i] = record->received->fds[i];
@@ -174,7 +159,7 @@ void request_wait(struct request *request)
         wait_ms = request->mux->conf->multiplexor.queue_time;
     request_set_state(request, REQUEST_QUEUED);
     request->queued_us = clock_now_us();
-    arm(request, wait_ms);
+    loop_add_ms(&request->timer, wait_ms);
 }
 
 void request_begin_anew(struct request *request)
@@ -198,7 +183,7 @@ void request_started(struct request *request, struct child *child, int64_t kill_
     request->child = child;
     request->sent_us = clock_now_us();
     request->queue_us += request->sent_us - request->queued_us;
-    arm(request, kill_after_ms);
+    loop_add_ms(&request->timer, kill_after_ms);
 }
 
 /* The second death: the answer says how both ended, as soon as that is known. */
@@ -209,7 +194,7 @@ static void begin_dying(struct request *request)
     if (deaths_are_known(request->deaths))
         request_fail_as_poison(request);
     else
-        arm(request, left_ms / 2 < DYING_MAX_MS ? left_ms / 2 : DYING_MAX_MS);
+        loop_add_ms(&request->timer, left_ms / 2 < DYING_MAX_MS ? left_ms / 2 : DYING_MAX_MS);
 }
 
 void request_worker_died(struct request *request, struct child *child, const char *how)

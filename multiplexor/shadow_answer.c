@@ -6,6 +6,7 @@
 
 #include "common/action.h"
 #include "common/buf.h"
+#include "common/text.h"
 #include "common/verdict.h"
 #include "common/xalloc.h"
 #include "multiplexor/report.h"
@@ -19,14 +20,6 @@ static uint64_t hash_of(struct slice bytes)
     for (size_t i = 0; i < bytes.len; i++)
         hash = (hash ^ (uint8_t)bytes.data[i]) * UINT64_C(0x100000001b3);
     return hash;
-}
-
-static void copy(char *out, size_t out_bytes, struct slice text)
-{
-    size_t n = text.len < out_bytes - 1 ? text.len : out_bytes - 1;
-    if (n > 0)
-        memcpy(out, text.data, n);
-    out[n] = '\0';
 }
 
 /* "add_header X-Spam: yes; replace_body 120 bytes"; cut where the room ends. */
@@ -62,9 +55,9 @@ void shadow_answer_of(const struct wire_reply *reply, struct shadow_answer *out)
         .action_hash = hash_of(reply->changes),
         .action_bytes = reply->changes.len,
     };
-    copy(out->dsn, sizeof(out->dsn), reply->dsn);
-    copy(out->where, sizeof(out->where), reply->where);
-    copy(out->text, sizeof(out->text), reply->text);
+    text_copy(out->dsn, sizeof(out->dsn), reply->dsn);
+    text_copy(out->where, sizeof(out->where), reply->where);
+    text_copy(out->text, sizeof(out->text), reply->text);
     describe_actions(reply->changes, out->actions, sizeof(out->actions));
 }
 

@@ -52,8 +52,7 @@ static void arm(struct mux *mux)
     event_del(&ticks->timer);
     if (wait_ms == INT64_MAX || mux->is_stopping || !has_hook(mux))
         return;
-    struct timeval tv = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
-    loop_add(&ticks->timer, &tv);
+    loop_add_ms(&ticks->timer, wait_ms);
 }
 
 static void skip(struct tick *tick)

@@ -9,15 +9,6 @@
 #include "worker/html_scan.h"
 #include "worker/splice.h"
 
-static bool has_8bit(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((unsigned char)s.data[i] >= 0x80)
-            return true;
-    }
-    return false;
-}
-
 /* ---- what is written ---- */
 
 /* The end of the content's last line in ASCII, and what it says; for wide charsets too. */
@@ -76,7 +67,7 @@ static int put_html(const struct append *append, const char *line_end, struct bu
 static void widen(
     struct append *append, struct slice content, struct slice lines, struct charset_out *charset)
 {
-    if (charset->form != CHARSET_ASCII || !has_8bit(lines) || !text_is_utf8(content))
+    if (charset->form != CHARSET_ASCII || text_is_ascii(lines) || !text_is_utf8(content))
         return;
     charset->form = CHARSET_UTF8;
     append->new_charset = "utf-8";
@@ -133,7 +124,7 @@ static int put_body(struct append *append, const struct splice_body *body,
     const struct splice *change, struct buf *out)
 {
     const bool is_new_8bit = splice_is_raw(append->encoding) &&
-                             !is_8bit_encoding(append->encoding) && has_8bit(change->bytes);
+                             !is_8bit_encoding(append->encoding) && !text_is_ascii(change->bytes);
     if (is_new_8bit)
         append->new_encoding = append->is_top ? "8bit" : "quoted-printable";
     if (is_new_8bit && !append->is_top)

@@ -1,6 +1,7 @@
 /* The parts that end the text which a person reads. */
 #include <string.h>
 
+#include "common/text.h"
 #include "worker/append.h"
 #include "worker/edit.h"
 #include "worker/mime_impl.h"
@@ -63,7 +64,7 @@ static struct slice text_now(const struct search *search, const struct mime_node
 /* Inline PGP: what it covers must stay as it is, and what follows it is suspicious. */
 static const char *armour_of(struct search *search, const struct mime_node *node)
 {
-    const struct slice text = mime_trim(text_now(search, node));
+    const struct slice text = text_trim(text_now(search, node));
     if (mime_begins_with(text, "-----begin pgp signed message-----"))
         return "signed";
     return mime_begins_with(text, "-----begin pgp message-----") ? "encrypted" : NULL;

@@ -25,22 +25,20 @@ static void list_iso(struct lister *lister, const struct archive_place *place)
     archive_read_list(lister, place, ARCHIVE_WAY_ISO_JOLIET, ARCHIVE_ADD_NEW);
 }
 
-static bool is_named(const struct archive_place *place)
+static bool begins_as_zip(struct slice bytes)
 {
-    for (uint32_t i = 0; i < place->n_names; i++) {
-        if (archive_is_named(place->names[i]))
-            return true;
-    }
-    return false;
+    return bytes.len >= 4 && memcmp(bytes.data, "PK\x03\x04", 4) == 0;
 }
 
 static bool list_zip(struct lister *lister, const struct archive_place *place)
 {
+    const uint32_t n_before = lister->n;
     enum archive_zip zip = archive_zip_list(lister, place);
     if (zip == ARCHIVE_ZIP_NONE)
         return false;
-    if (!lister->is_stopped)
-        archive_read_list(lister, place, ARCHIVE_WAY_USUAL, ARCHIVE_ADD_NONE);
+    if (!lister->is_stopped && lister->n > n_before &&
+        archive_read_list(lister, place, ARCHIVE_WAY_ZIP, ARCHIVE_ADD_NONE) == ARCHIVE_READ_NONE)
+        archive_fail(lister, "files in it cannot be looked into");
     if (zip == ARCHIVE_ZIP_DISAGREES && !lister->is_stopped)
         archive_read_list(lister, place, ARCHIVE_WAY_ZIP_LOCAL, ARCHIVE_ADD_NONE);
     return true;
@@ -61,17 +59,19 @@ static enum archive_read list_packed(
     return result;
 }
 
-static void list_other(struct lister *lister, const struct archive_place *place)
+/* is_zip: what it is as a zip is listed already. */
+static void list_other(struct lister *lister, const struct archive_place *place, bool is_zip)
 {
     uint32_t n_before = lister->n;
-    enum archive_read result = archive_read_list(lister, place, ARCHIVE_WAY_USUAL, ARCHIVE_ADD_ALL);
+    enum archive_read result = archive_read_list(lister, place,
+        is_zip ? ARCHIVE_WAY_OTHER : ARCHIVE_WAY_USUAL, is_zip ? ARCHIVE_ADD_NEW : ARCHIVE_ADD_ALL);
     if (result == ARCHIVE_READ_UNPACK ||
         (lister->n == n_before && !lister->is_stopped && archive_is_packed(place->bytes)))
         result = list_packed(lister, place, n_before);
     if (result == ARCHIVE_READ_ISO)
         list_iso(lister, place);
-    if (result == ARCHIVE_READ_NONE && !lister->is_stopped &&
-        (is_named(place) || archive_has_magic(place->bytes))) {
+    if (result == ARCHIVE_READ_NONE && !is_zip && !lister->is_stopped &&
+        (archive_is_named(place->names, place->n_names) || archive_has_magic(place->bytes))) {
         lister->is_archive = true;
         archive_fail(lister, "it is no archive that can be read");
     }
@@ -79,8 +79,10 @@ static void list_other(struct lister *lister, const struct archive_place *place)
 
 static void list(struct lister *lister, const struct archive_place *place)
 {
-    if (!list_zip(lister, place))
-        list_other(lister, place);
+    const bool is_zip = list_zip(lister, place);
+    /* A zip is read from its end: what stands before it may be an archive of another kind. */
+    if (!lister->is_stopped && !(is_zip && begins_as_zip(place->bytes)))
+        list_other(lister, place, is_zip);
     if (has_udf(place->bytes)) {
         lister->is_archive = true;
         archive_fail(lister, "it has a UDF file system, which cannot be listed");
@@ -112,7 +114,7 @@ const struct archive_listing *archive_list(struct slice bytes, const char *const
         .bytes = bytes, .names = names, .n_names = n_names, .within = "", .depth = 1};
     if (bytes.len > 0)
         list(&lister, &place);
-    else if (is_named(&place)) {
+    else if (archive_is_named(names, n_names)) {
         lister.is_archive = true;
         archive_fail(&lister, "it is empty");
     }

@@ -1,7 +1,8 @@
 /*
  * What the files of the archive reader share; nobody else includes it. archive.c (what is looked
- * into, nesting) → archive_zip.c (our own look at a zip's directories), archive_read.c (libarchive)
- * → archive_item.c (entries, names, what may be spent).
+ * into, nesting) → archive_zip.c (our own look at a zip's directories), archive_read.c (what
+ * libarchive finds) → archive_reader.c (libarchive opened) → archive_item.c (entries, names, what
+ * may be spent).
  */
 #ifndef POSTERN_WORKER_ARCHIVE_IMPL_H
 #define POSTERN_WORKER_ARCHIVE_IMPL_H
@@ -34,7 +35,7 @@ struct archive_place {
     uint32_t depth;     /* of its entries */
 };
 
-/* ---- archive_item.c ---- */
+/* ---- archive_item.c, archive_name.c ---- */
 
 /* The first error stays. text: static or in the arena. */
 void archive_fail(struct lister *lister, const char *text);
@@ -57,13 +58,15 @@ bool archive_leaves_folder(const char *name);
 /* Marks an entry that grows too much. packed, unpacked: bytes; -1: not known. */
 void archive_item_ratio(
     const struct lister *lister, struct archive_item *item, int64_t packed, int64_t unpacked);
-/* Whether a file of this name would be opened as an archive. */
-bool archive_is_named(const char *name);
-bool archive_item_is_named(const struct archive_item *item);
-/* Whether a file with this beginning is one file, compressed. */
-bool archive_is_packed(struct slice head);
+/* Whether a file of one of these names would be opened as an archive. */
+bool archive_is_named(const char *const *names, uint32_t n);
+
+/* ---- archive_magic.c ---- */
+
 /* Whether a file with this beginning is an archive. */
 bool archive_has_magic(struct slice head);
+/* The same, and one file that is compressed. */
+bool archive_is_packed(struct slice head);
 
 /* ---- archive_zip.c ---- */
 
@@ -76,7 +79,9 @@ enum archive_zip archive_zip_list(struct lister *lister, const struct archive_pl
 
 enum archive_way {
     ARCHIVE_WAY_USUAL = 0, /* every format and filter */
+    ARCHIVE_WAY_OTHER,     /* the same without zip */
     ARCHIVE_WAY_UNPACK,    /* filters alone: one file comes out */
+    ARCHIVE_WAY_ZIP,       /* a zip by its directory */
     ARCHIVE_WAY_ZIP_LOCAL, /* a zip by its local headers */
     ARCHIVE_WAY_ISO_PLAIN, /* an ISO image by its oldest names */
     ARCHIVE_WAY_ISO_JOLIET
@@ -92,6 +97,36 @@ enum archive_read {
 /* Adds what libarchive finds, and looks into archives inside. */
 enum archive_read archive_read_list(struct lister *lister, const struct archive_place *place,
     enum archive_way way, enum archive_adding adding);
+
+/* ---- archive_reader.c ---- */
+
+/* One archive being read. Its memory is malloc'd, and lives until it is closed. */
+struct archive_reader {
+    struct lister *lister;
+    const struct archive_place *place;
+    enum archive_way way;
+    enum archive_adding adding;
+    struct archive *archive;
+    size_t pos;
+    const char **known; /* names that are listed already, in order; NULL: none */
+    uint32_t n_known;
+    uint8_t *inside; /* an archive inside; NULL: none */
+    size_t inside_len, inside_cap;
+};
+/* Needs lister, place and way. False when libarchive does not take it; to be closed all the same.
+ */
+bool archive_reader_open(struct archive_reader *reader);
+void archive_reader_close(struct archive_reader *reader);
+/* The listing fails with libarchive's words. */
+void archive_reader_fail(struct archive_reader *reader);
+/* ARCHIVE_FORMAT_…, without its variant; good when the first entry was read. So are those below. */
+int archive_reader_format(const struct archive_reader *reader);
+bool archive_reader_is_filtered(const struct archive_reader *reader);
+/* Formats that are read from their start to their end; the others look at their end first, or are
+ * to be looked at by ourselves. */
+bool archive_reader_is_stream(const struct archive_reader *reader);
+/* Whether going on to the next entry unpacks the rest of this one: then it is counted. */
+bool archive_reader_must_unpack(const struct archive_reader *reader);
 
 /* ---- archive.c ---- */
 

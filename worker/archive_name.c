@@ -138,15 +138,6 @@ static const uint16_t code_page_437[128] = {
     0x00a0,
 };
 
-static bool is_high(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((uint8_t)s.data[i] >= 128)
-            return true;
-    }
-    return false;
-}
-
 /* All of them take two or three bytes in UTF-8. */
 static struct slice from_code_page(struct slice raw, struct arena *arena)
 {
@@ -200,7 +191,7 @@ static void add_readings(
     bool is_valid = text_is_utf8(raw);
     if (is_valid)
         add(lister, item, raw);
-    if (is_valid && (is_utf8 || !is_high(raw)))
+    if (is_valid && (is_utf8 || text_is_ascii(raw)))
         return;
     add(lister, item, from_code_page(raw, lister->arena));
 }
@@ -261,7 +252,7 @@ static const char *const extensions[] = {"zip", "zipx", "rar", "7z", "tar", "gz"
     "tbz", "tbz2", "xz", "txz", "lzma", "tlz", "lz", "lz4", "zst", "tzst", "z", "taz", "lzh", "lha",
     "arj", "ace", "cab", "iso", "cpio", "xar"};
 
-bool archive_is_named(const char *name)
+static bool is_named(const char *name)
 {
     size_t len = strlen(name);
     while (len > 0 && (name[len - 1] == '.' || name[len - 1] == ' '))
@@ -277,12 +268,21 @@ bool archive_is_named(const char *name)
     return false;
 }
 
+bool archive_is_named(const char *const *names, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (is_named(names[i]))
+            return true;
+    }
+    return false;
+}
+
 /* "x.tar.gz" without its last extension, ".tgz" as ".tar"; a name without one as it is. */
 static struct slice unpacked_name(struct lister *lister, const char *name)
 {
     static const char *const tars[] = {"tgz", "taz", "tbz", "tbz2", "txz", "tlz", "tzst"};
     const char *dot = strrchr(name, '.');
-    if (dot == NULL || dot == name || !archive_is_named(name))
+    if (dot == NULL || dot == name || !is_named(name))
         return slice_text(name);
     struct slice base = slice_of(name, (size_t)(dot - name));
     for (size_t i = 0; i < sizeof(tars) / sizeof(tars[0]); i++) {
@@ -316,74 +316,4 @@ void archive_item_name_unpacked(struct lister *lister, struct archive_item *item
         archive_item_name(lister, item, unpacked_name(lister, place->names[i]), true);
     if (item->n_names == 0)
         archive_item_name(lister, item, slice_text("data"), true);
-}
-
-bool archive_is_packed(struct slice head)
-{
-    static const struct {
-        const char *bytes;
-        size_t len;
-    } rows[] = {
-        {"\x1f\x8b", 2},
-        {"\x1f\x9d", 2},
-        {"BZh", 3},
-        {"\xfd"
-         "7zXZ",
-            5},
-        {"\x28\xb5\x2f\xfd", 4},
-        {"\x04\x22\x4d\x18", 4},
-        {"LZIP", 4},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (head.len >= rows[i].len && memcmp(head.data, rows[i].bytes, rows[i].len) == 0)
-            return true;
-    }
-    return false;
-}
-
-bool archive_item_is_named(const struct archive_item *item)
-{
-    for (uint32_t i = 0; i < item->n_names; i++) {
-        if (archive_is_named(item->names[i]))
-            return true;
-    }
-    return false;
-}
-
-bool archive_has_magic(struct slice head)
-{
-    static const struct {
-        const char *bytes;
-        size_t len, offset;
-    } rows[] = {
-        {"PK\x03\x04", 4, 0},
-        {"PK\x05\x06", 4, 0},
-        {"PK\x07\x08", 4, 0},
-        {"Rar!\x1a\x07", 6, 0},
-        {"7z\xbc\xaf\x27\x1c", 6, 0},
-        {"\x1f\x8b", 2, 0},
-        {"\x1f\x9d", 2, 0},
-        {"BZh", 3, 0},
-        {"\xfd"
-         "7zXZ\x00",
-            6, 0},
-        {"\x28\xb5\x2f\xfd", 4, 0},
-        {"\x04\x22\x4d\x18", 4, 0},
-        {"LZIP", 4, 0},
-        {"MSCF", 4, 0},
-        {"\x60\xea", 2, 0},
-        {"**ACE**", 7, 7},
-        {"-lh", 3, 2},
-        {"xar!", 4, 0},
-        {"ustar", 5, 257},
-        {"0707", 4, 0},
-        {"!<arch>\n", 8, 0},
-        {"\xed\xab\xee\xdb", 4, 0},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (head.len >= rows[i].offset + rows[i].len &&
-            memcmp(head.data + rows[i].offset, rows[i].bytes, rows[i].len) == 0)
-            return true;
-    }
-    return false;
 }

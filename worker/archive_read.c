@@ -1,199 +1,26 @@
 /*
- * Archives through libarchive: from memory, formats and filters enabled one by one, those that
- * would start a program never. What it reads is handed out in small pieces, and at each of them the
- * clock is looked at, so that no packed data keeps it busy.
+ * What libarchive finds in an archive: names, facts, and the content of its entries, as far as it
+ * has to be unpacked to look for archives in it or to count what comes out.
  */
 #include <archive.h>
 #include <archive_entry.h>
-#include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/text.h"
 #include "worker/archive_impl.h"
 
 enum {
-    PIECE_BYTES = 8192, /* of the archive handed out together */
-    HEAD_BYTES = 1024,  /* of an entry looked at to see whether it is an archive */
+    HEAD_BYTES = 1024, /* of an entry looked at to see whether it is an archive */
     SCRATCH_BYTES = 32768,
-    ERROR_BYTES = 200,
 };
-
-typedef int (*enable)(struct archive *);
-
-/* Without lrzip, grzip, lzop and program (they run programs), uu (a part's matter), mtree and warc
- * (no archives that people open), xar (XML from a stranger). */
-static const enable filters[] = {archive_read_support_filter_gzip,
-    archive_read_support_filter_bzip2, archive_read_support_filter_xz,
-    archive_read_support_filter_lzma, archive_read_support_filter_lzip,
-    archive_read_support_filter_zstd, archive_read_support_filter_lz4,
-    archive_read_support_filter_compress, archive_read_support_filter_rpm};
-static const enable formats[] = {archive_read_support_format_zip, archive_read_support_format_tar,
-    archive_read_support_format_7zip, archive_read_support_format_rar,
-    archive_read_support_format_rar5, archive_read_support_format_iso9660,
-    archive_read_support_format_cab, archive_read_support_format_lha,
-    archive_read_support_format_cpio, archive_read_support_format_ar,
-    archive_read_support_format_raw};
-static const enable unpack_formats[] = {archive_read_support_format_raw};
-static const enable zip_local_formats[] = {archive_read_support_format_zip_streamable};
-static const enable iso_formats[] = {archive_read_support_format_iso9660};
-
-#define ROWS(rows) rows, sizeof(rows) / sizeof((rows)[0])
-
-static const struct way {
-    const enable *formats;
-    size_t n_formats;
-    const enable *filters;
-    size_t n_filters;
-    const char *options;
-} ways[] = {
-    [ARCHIVE_WAY_USUAL] = {ROWS(formats), ROWS(filters), NULL},
-    [ARCHIVE_WAY_UNPACK] = {ROWS(unpack_formats), ROWS(filters), NULL},
-    [ARCHIVE_WAY_ZIP_LOCAL] = {ROWS(zip_local_formats), NULL, 0, NULL},
-    [ARCHIVE_WAY_ISO_PLAIN] = {ROWS(iso_formats), NULL, 0, "!joliet,!rockridge"},
-    [ARCHIVE_WAY_ISO_JOLIET] = {ROWS(iso_formats), NULL, 0, "!rockridge"},
-};
-
-/* One archive being read. Its memory is malloc'd and freed before archive_read_list returns. */
-struct reader {
-    struct lister *lister;
-    const struct archive_place *place;
-    enum archive_way way;
-    enum archive_adding adding;
-    struct archive *archive;
-    size_t pos;
-    const char **known; /* names that are listed already, in order; NULL: none */
-    uint32_t n_known;
-    uint8_t *inside; /* an archive inside; NULL: none */
-    size_t inside_len, inside_cap;
-};
-
-/* ---- what libarchive calls ---- */
-
-static la_ssize_t on_read(struct archive *archive, void *context, const void **out)
-{
-    struct reader *reader = context;
-    if (!archive_has_time(reader->lister)) {
-        archive_set_error(archive, EIO, "the time is over");
-        return -1;
-    }
-    size_t left = reader->place->bytes.len - reader->pos;
-    size_t n = left < PIECE_BYTES ? left : PIECE_BYTES;
-    *out = reader->place->bytes.data + reader->pos;
-    reader->pos += n;
-    return (la_ssize_t)n;
-}
-
-static la_int64_t on_skip(struct archive *archive, void *context, la_int64_t n)
-{
-    struct reader *reader = context;
-    (void)archive;
-    size_t left = reader->place->bytes.len - reader->pos;
-    size_t step = n < 0 ? 0 : (uint64_t)n < left ? (size_t)n : left;
-    reader->pos += step;
-    return (la_int64_t)step;
-}
-
-static la_int64_t on_seek(struct archive *archive, void *context, la_int64_t offset, int whence)
-{
-    struct reader *reader = context;
-    la_int64_t len = (la_int64_t)reader->place->bytes.len;
-    la_int64_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? (la_int64_t)reader->pos : len;
-    if (offset < -base || offset > len - base) {
-        archive_set_error(archive, EIO, "it is cut off");
-        return ARCHIVE_FATAL;
-    }
-    reader->pos = (size_t)(base + offset);
-    return (la_int64_t)reader->pos;
-}
-
-/* ---- opening ---- */
-
-/* A row that answers anything but OK would work by a program, or not at all. */
-static bool enable_all(struct archive *archive, const enable *rows, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (rows[i](archive) != ARCHIVE_OK)
-            return false;
-    }
-    return true;
-}
-
-static bool open_reader(struct reader *reader)
-{
-    const struct way *way = &ways[reader->way];
-    reader->archive = archive_read_new();
-    if (reader->archive == NULL || !enable_all(reader->archive, way->filters, way->n_filters) ||
-        !enable_all(reader->archive, way->formats, way->n_formats)) {
-        archive_fail(reader->lister, "libarchive cannot read it without help");
-        return false;
-    }
-    archive_read_set_read_callback(reader->archive, on_read);
-    archive_read_set_skip_callback(reader->archive, on_skip);
-    archive_read_set_seek_callback(reader->archive, on_seek);
-    archive_read_set_callback_data(reader->archive, reader);
-    if (way->options != NULL && archive_read_set_options(reader->archive, way->options) < 0)
-        return false;
-    return archive_read_open1(reader->archive) == ARCHIVE_OK;
-}
-
-static void close_reader(struct reader *reader)
-{
-    archive_read_free(reader->archive);
-    free(reader->inside);
-}
-
-/* Its words may hold any bytes of the archive. */
-static void fail(struct reader *reader)
-{
-    struct text_bounds bounds = {ERROR_BYTES, ERROR_BYTES, 1};
-    char text[ERROR_BYTES + 1];
-    const char *words = archive_error_string(reader->archive);
-    if (archive_read_has_encrypted_entries(reader->archive) == 1 && reader->lister->n == 0) {
-        archive_fail(reader->lister, "its names are encrypted");
-        return;
-    }
-    size_t n = text_clean(text, slice_text(words != NULL ? words : "it is broken"), &bounds);
-    archive_fail(reader->lister, arena_memdup0(reader->lister->arena, text, n));
-}
-
-/* ---- what kind of archive it is ---- */
-
-static int format_of(const struct reader *reader)
-{
-    return archive_format(reader->archive) & ARCHIVE_FORMAT_BASE_MASK;
-}
-
-static bool is_filtered(const struct reader *reader)
-{
-    return archive_filter_count(reader->archive) > 1;
-}
-
-/* Formats that are read from their start to their end; the others look at their end first, or are
- * to be looked at by ourselves. */
-static bool is_stream(const struct reader *reader)
-{
-    int format = format_of(reader);
-    return format == ARCHIVE_FORMAT_RAW || format == ARCHIVE_FORMAT_TAR ||
-           format == ARCHIVE_FORMAT_CPIO || format == ARCHIVE_FORMAT_AR;
-}
-
-/* Whether going on to the next entry unpacks the rest of this one: then it is counted. */
-static bool must_unpack(const struct reader *reader)
-{
-    int format = format_of(reader);
-    return is_filtered(reader) || format == ARCHIVE_FORMAT_7ZIP || format == ARCHIVE_FORMAT_CAB;
-}
-
-/* ---- names ---- */
 
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void note_known(struct reader *reader)
+static void note_known(struct archive_reader *reader)
 {
     struct lister *lister = reader->lister;
     if (reader->adding != ARCHIVE_ADD_NEW || lister->n == 0)
@@ -204,17 +31,18 @@ static void note_known(struct reader *reader)
     qsort(reader->known, reader->n_known, sizeof(*reader->known), by_name);
 }
 
-static bool is_known(const struct reader *reader, const char *name)
+static bool is_known(const struct archive_reader *reader, const char *name)
 {
     return reader->known != NULL &&
            bsearch(&name, reader->known, reader->n_known, sizeof(name), by_name) != NULL;
 }
 
-static void add_names(struct reader *reader, struct archive_item *item, struct archive_entry *entry)
+static void add_names(
+    struct archive_reader *reader, struct archive_item *item, struct archive_entry *entry)
 {
     const char *raw = archive_entry_pathname(entry);
     const char *utf8 = archive_entry_pathname_utf8(entry);
-    if (format_of(reader) == ARCHIVE_FORMAT_RAW && raw != NULL) {
+    if (archive_reader_format(reader) == ARCHIVE_FORMAT_RAW && raw != NULL) {
         archive_item_name_unpacked(
             reader->lister, item, reader->place, slice_text(strcmp(raw, "data") != 0 ? raw : NULL));
         return;
@@ -242,7 +70,7 @@ static void add_facts(struct archive_item *item, struct archive_entry *entry)
 
 /* Reads up to n more bytes into reader->inside. False when the entry cannot be read on, or a limit
  * is reached. */
-static bool read_inside(struct reader *reader, size_t n)
+static bool read_inside(struct archive_reader *reader, size_t n)
 {
     while (n > 0) {
         if (reader->inside_cap - reader->inside_len < n) {
@@ -267,7 +95,7 @@ static bool read_inside(struct reader *reader, size_t n)
     return true;
 }
 
-static bool read_all_inside(struct reader *reader)
+static bool read_all_inside(struct archive_reader *reader)
 {
     size_t before;
     do {
@@ -279,7 +107,7 @@ static bool read_all_inside(struct reader *reader)
 }
 
 /* Unpacks the rest of an entry to see how much it is, and that it can be. */
-static bool count_rest(struct reader *reader, struct archive_item *item)
+static bool count_rest(struct archive_reader *reader, struct archive_item *item)
 {
     uint8_t scratch[SCRATCH_BYTES];
     int64_t size = (int64_t)reader->inside_len;
@@ -295,10 +123,11 @@ static bool count_rest(struct reader *reader, struct archive_item *item)
 }
 
 /* False when the entry cannot be read to its end, or a limit is reached. */
-static bool look_inside(struct reader *reader, struct archive_item *item)
+static bool look_inside(struct archive_reader *reader, struct archive_item *item)
 {
     struct lister *lister = reader->lister;
-    bool is_named = archive_item_is_named(item) || reader->way == ARCHIVE_WAY_UNPACK;
+    bool is_named =
+        archive_is_named(item->names, item->n_names) || reader->way == ARCHIVE_WAY_UNPACK;
     if (item->is_encrypted) {
         if (is_named)
             archive_fail(lister, "an archive in it is encrypted");
@@ -308,10 +137,10 @@ static bool look_inside(struct reader *reader, struct archive_item *item)
     if (!read_inside(reader, HEAD_BYTES))
         return false;
     if (!is_named && !archive_has_magic(slice_of(reader->inside, reader->inside_len)))
-        return !must_unpack(reader) || count_rest(reader, item);
+        return !archive_reader_must_unpack(reader) || count_rest(reader, item);
     if (item->depth >= lister->budget->depth) {
         archive_fail(lister, "archives in it are nested deeper than worker.max_archive_depth");
-        return !must_unpack(reader) || count_rest(reader, item);
+        return !archive_reader_must_unpack(reader) || count_rest(reader, item);
     }
     bool is_whole = read_all_inside(reader);
     archive_item_ratio(
@@ -326,7 +155,7 @@ static bool look_inside(struct reader *reader, struct archive_item *item)
 /* ---- entries ---- */
 
 /* False when there is no going on. The entry is filled in a copy: the list moves as it grows. */
-static bool take_entry(struct reader *reader, struct archive_entry *entry)
+static bool take_entry(struct archive_reader *reader, struct archive_entry *entry)
 {
     struct lister *lister = reader->lister;
     struct archive_item copy = {
@@ -342,21 +171,19 @@ static bool take_entry(struct reader *reader, struct archive_entry *entry)
             return false;
         *item = copy;
     }
-    bool goes_on = is_known(reader, copy.name) || look_inside(reader, &copy);
+    bool goes_on = look_inside(reader, &copy);
     if (is_added)
         lister->items[at] = copy;
     if (goes_on || lister->is_stopped)
         return goes_on;
-    /* Of what cannot be unpacked, only an archive hides names; a format that is lost says so next.
-     */
-    if (archive_item_is_named(&copy) || is_filtered(reader))
-        fail(reader);
+    /* It may be an archive, whatever its name. */
+    archive_reader_fail(reader);
     return true;
 }
 
-static enum archive_read take_entries(struct reader *reader, struct archive_entry *entry)
+static enum archive_read take_entries(struct archive_reader *reader, struct archive_entry *entry)
 {
-    bool is_iso = format_of(reader) == ARCHIVE_FORMAT_ISO9660;
+    bool is_iso = archive_reader_format(reader) == ARCHIVE_FORMAT_ISO9660;
     reader->lister->is_archive = true;
     note_known(reader);
     int result = ARCHIVE_OK;
@@ -366,7 +193,7 @@ static enum archive_read take_entries(struct reader *reader, struct archive_entr
             break;
     }
     if (result != ARCHIVE_EOF && !reader->lister->is_stopped)
-        fail(reader);
+        archive_reader_fail(reader);
     if (archive_read_has_encrypted_entries(reader->archive) == 1 &&
         archive_entry_is_metadata_encrypted(entry))
         archive_fail(reader->lister, "its names are encrypted");
@@ -374,34 +201,36 @@ static enum archive_read take_entries(struct reader *reader, struct archive_entr
 }
 
 /* Nothing is one that has a format; the raw one without filter is none. */
-static enum archive_read list(struct reader *reader)
+static enum archive_read list(struct archive_reader *reader)
 {
     struct archive_entry *entry;
-    if (!open_reader(reader))
+    if (!archive_reader_open(reader))
         return ARCHIVE_READ_NONE;
     int result = archive_read_next_header(reader->archive, &entry);
-    if (result == ARCHIVE_OK && format_of(reader) == ARCHIVE_FORMAT_RAW && !is_filtered(reader))
+    if (result == ARCHIVE_OK && archive_reader_format(reader) == ARCHIVE_FORMAT_RAW &&
+        !archive_reader_is_filtered(reader))
         return ARCHIVE_READ_NONE;
-    if (reader->way == ARCHIVE_WAY_USUAL && is_filtered(reader) && !is_stream(reader))
+    const bool is_open = reader->way == ARCHIVE_WAY_USUAL || reader->way == ARCHIVE_WAY_OTHER;
+    if (is_open && archive_reader_is_filtered(reader) && !archive_reader_is_stream(reader))
         return ARCHIVE_READ_UNPACK;
     if (result == ARCHIVE_OK || result == ARCHIVE_WARN)
         return take_entries(reader, entry);
-    bool has_format = format_of(reader) != 0 || is_filtered(reader);
+    bool has_format = archive_reader_format(reader) != 0 || archive_reader_is_filtered(reader);
     reader->lister->is_archive = reader->lister->is_archive || has_format;
     if (has_format && result != ARCHIVE_EOF && !reader->lister->is_stopped)
-        fail(reader);
+        archive_reader_fail(reader);
     return has_format ? ARCHIVE_READ_DONE : ARCHIVE_READ_NONE;
 }
 
 enum archive_read archive_read_list(struct lister *lister, const struct archive_place *place,
     enum archive_way way, enum archive_adding adding)
 {
-    struct reader reader = {.lister = lister, .place = place, .way = way, .adding = adding};
+    struct archive_reader reader = {.lister = lister, .place = place, .way = way, .adding = adding};
     /* Names in UTF-16 become those of the locale: it has to be able to hold them. */
     locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
     locale_t before = utf8 != (locale_t)0 ? uselocale(utf8) : (locale_t)0;
     enum archive_read result = list(&reader);
-    close_reader(&reader);
+    archive_reader_close(&reader);
     if (utf8 != (locale_t)0) {
         uselocale(before);
         freelocale(utf8);

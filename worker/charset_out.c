@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/text.h"
 
 /* ---- which charset ---- */
 
@@ -31,7 +32,6 @@ static const struct {
     {"utf8", {CHARSET_UTF8, NULL, 1, false}},
     {"iso-2022-jp", {CHARSET_SHIFTED, "iso-2022-jp", 1, false}},
     {"csiso2022jp", {CHARSET_SHIFTED, "iso-2022-jp", 1, false}},
-    {"utf-16", {CHARSET_WIDE, "utf-16be", 2, true}}, /* RFC 2781 section 4.3: without a mark */
     {"utf-16be", {CHARSET_WIDE, "utf-16be", 2, true}},
     {"utf-16le", {CHARSET_WIDE, "utf-16le", 2, false}},
     {"utf-32", {CHARSET_WIDE, "utf-32be", 4, true}},
@@ -98,10 +98,23 @@ static bool find_mark(struct slice content, struct charset_out *out)
     return false;
 }
 
+enum { ORDER_BYTES = 4096 /* looked at for the byte order */ };
+
+const char *charset_utf16_order(struct slice content)
+{
+    const size_t len = content.len < ORDER_BYTES ? content.len : ORDER_BYTES;
+    size_t zeros[2] = {0, 0};
+    for (size_t i = 0; i < len; i++)
+        zeros[i % 2] += content.data[i] == '\0';
+    return zeros[1] > zeros[0] ? "utf-16le" : "utf-16be";
+}
+
 bool charset_out_find(const char *charset, struct slice content, struct charset_out *out)
 {
     if (find_mark(content, out))
         return content.len % out->unit == 0;
+    if (strcmp(charset, "utf-16") == 0)
+        charset = charset_utf16_order(content);
     for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
         if (strcmp(charset, special[i].name) == 0) {
             *out = special[i].charset;
@@ -170,18 +183,9 @@ static int convert(iconv_t cd, struct slice text, struct buf *out)
     return convert_some(cd, &end, out);
 }
 
-static bool is_ascii(struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.data[i] >= 0x80)
-            return false;
-    }
-    return true;
-}
-
 bool charset_out_has(const struct charset_out *charset, struct slice text)
 {
-    if (charset->form == CHARSET_UTF8 || is_ascii(text))
+    if (charset->form == CHARSET_UTF8 || text_is_ascii(text))
         return true;
     iconv_t cd = charset->name != NULL ? iconv_open(charset->name, "UTF-8") : (iconv_t)-1;
     if (cd == (iconv_t)-1)
@@ -197,7 +201,7 @@ bool charset_out_has(const struct charset_out *charset, struct slice text)
 
 int charset_out_put(const struct charset_out *charset, struct slice text, struct buf *out)
 {
-    if (charset->form == CHARSET_UTF8 || (charset->unit == 1 && is_ascii(text)))
+    if (charset->form == CHARSET_UTF8 || (charset->unit == 1 && text_is_ascii(text)))
         return buf_put(out, text.data, text.len);
     iconv_t cd = charset->name != NULL ? iconv_open(charset->name, "UTF-8") : (iconv_t)-1;
     if (cd == (iconv_t)-1)

@@ -32,6 +32,13 @@ struct charset_out {
  */
 bool charset_out_find(const char *charset, struct slice content, struct charset_out *out);
 
+/*
+ * The byte order of UTF-16 that has no mark, "utf-16be" or "utf-16le". It should be the first (RFC
+ * 2781 section 4.3), and is what the writer's machine has: letters, digits and blanks tell, whose
+ * high byte is zero.
+ */
+const char *charset_utf16_order(struct slice content);
+
 /* Whether every character of UTF-8 text can be written. */
 bool charset_out_has(const struct charset_out *charset, struct slice text);
 /* Writes UTF-8 text; what the charset lacks becomes "?". 0 or -ERR_TOOBIG. */

@@ -35,7 +35,8 @@ struct running {
     int status;
 };
 
-const char *const command_environment[] = {
+/* The PATH, and with it all of the environment, that programs get. */
+static const char *const command_environment[] = {
     "PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "HOME=/", "SHELL=/bin/sh", NULL};
 
 /* ---- pipes ---- */

@@ -29,8 +29,6 @@ struct command {
     size_t n_errors;
 };
 
-/* The PATH, and with it all of the environment, that programs get. */
-extern const char *const command_environment[];
 
 /*
  * Runs it. Closing its input early is its own affair. Returns NULL when it ended by itself with

@@ -5,22 +5,6 @@
 
 #include "common/text.h"
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct slice trim(struct slice s)
-{
-    while (s.len > 0 && is_blank(s.data[0])) {
-        s.data++;
-        s.len--;
-    }
-    while (s.len > 0 && is_blank(s.data[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 /* Takes what stands before the next ";" outside quotes. False at the end. */
 static bool next_piece(struct slice *rest, struct slice *piece)
 {
@@ -37,7 +21,7 @@ static bool next_piece(struct slice *rest, struct slice *piece)
             break;
     }
     const bool is_last = i >= rest->len;
-    *piece = trim(slice_of(rest->data, is_last ? rest->len : i));
+    *piece = text_trim(slice_of(rest->data, is_last ? rest->len : i));
     *rest = is_last ? slice_of(NULL, 0) : slice_of(rest->data + i + 1, rest->len - i - 1);
     return true;
 }
@@ -47,7 +31,7 @@ static bool is_charset(struct slice piece)
 {
     if (piece.len < 8 || strncasecmp(piece.data, "charset", 7) != 0)
         return false;
-    return is_blank(piece.data[7]) || piece.data[7] == '=' || piece.data[7] == '*';
+    return text_is_space(piece.data[7]) || piece.data[7] == '=' || piece.data[7] == '*';
 }
 
 bool content_type_is(struct slice value, const char *type)
@@ -65,7 +49,7 @@ const char *content_type_charset(struct slice value, struct arena *arena)
         if (equals == NULL)
             continue;
         struct slice name =
-            trim(slice_of(equals + 1, piece.len - (size_t)(equals + 1 - piece.data)));
+            text_trim(slice_of(equals + 1, piece.len - (size_t)(equals + 1 - piece.data)));
         if (name.len >= 2 && name.data[0] == '"' && name.data[name.len - 1] == '"')
             name = slice_of(name.data + 1, name.len - 2);
         char *lower = arena_memdup0(arena, name.data, name.len);

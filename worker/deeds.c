@@ -1,5 +1,6 @@
 #include "worker/deeds.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,17 +100,29 @@ static void follow(struct job *job, enum trap_fate fate, struct wire_reply *repl
     }
 }
 
+static const char *why_not_kept(int rc)
+{
+    switch (rc) {
+    case -ERR_TOOBIG:
+        return "trap.max_files or trap.max_bytes is reached";
+    case -ERR_BAD:
+        return "what is there of an earlier try cannot be read";
+    case -ERR_DENIED:
+        return "it is not ours, or others than its owner may write there";
+    default:
+        return rc == -ERR_SYSTEM && errno == ENOSPC
+                   ? "No space left on device, or less than trap.min_free"
+                   : err_text(rc);
+    }
+}
+
 /* Whatever worker.on_error says: what is not on the disk must not be accepted. */
 static void fail(struct job *job, int rc, struct wire_reply *reply)
 {
     const struct slice uid = job->request.uid;
     struct smtp_reply smtp;
     char text[REPLY_BYTES], id[64], place[256];
-    const char *why = rc == -ERR_TOOBIG ? "trap.max_files or trap.max_bytes is reached"
-                      : rc == -ERR_BAD  ? "what is there of an earlier try cannot be read"
-                      : rc == -ERR_DENIED
-                          ? "it is not ours, or others than its owner may write there"
-                          : err_text(rc);
+    const char *why = why_not_kept(rc);
     trap_store_place(job->conf, place, sizeof(place));
     log_error("trap: the message cannot be kept in %s, and is not accepted: %s", place, why);
     snprintf(id, sizeof(id), "%.*s", (int)(uid.len < sizeof(id) ? uid.len : 0),

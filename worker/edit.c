@@ -156,7 +156,7 @@ const char *edit_replace(
     struct mime_node *node = edit_with_place(mime_node_of(job->mime, part));
     struct edit_piece piece;
     struct mime_field field;
-    const char *wrong = edit_entity_check(entity);
+    const char *wrong = edit_entity_check(entity, false);
     if (wrong == NULL)
         wrong = begin_with_header(job, entity->body.len * 3);
     if (wrong != NULL)
@@ -311,6 +311,29 @@ const char *edit_set_header(
     return wrong;
 }
 
+/* Whether a boundary of a multipart around it occurs in a container's content: once that is a mere
+ * file, the parts around it would end there. */
+static bool holds_outer_boundary(const struct mime_node *node)
+{
+    const struct slice content = node->part.content;
+    for (const struct mime_node *above = node->parent; above != NULL; above = above->parent) {
+        for (uint32_t i = 0; i < above->n_boundaries; i++) {
+            const struct slice boundary = above->boundaries[i];
+            if (boundary.len > 0 && content.len > 0 &&
+                memmem(content.data, content.len, boundary.data, boundary.len) != NULL)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void encode_container(struct job *job, struct mime_node *node, struct edit_asked *asked)
+{
+    asked->has_content = true;
+    asked->content = edit_base64(node->part.content, edit_line_end(&node->part), job->arena);
+    add_text_field(job, asked, "Content-Transfer-Encoding", slice_text("base64"));
+}
+
 const char *edit_defang(struct job *job, const struct mime_part *part, struct slice filename)
 {
     struct mime_node *node = edit_with_place(mime_node_of(job->mime, part));
@@ -326,12 +349,15 @@ const char *edit_defang(struct job *job, const struct mime_part *part, struct sl
     add_text_field(job, asked, "Content-Type", slice_text("application/octet-stream"));
     add_text_field(
         job, asked, "Content-Disposition", edit_disposition(false, filename, job->arena));
+    if (node->part.is_container && !asked->has_content &&
+        mime_encoding_of(&node->part) == MIME_ENCODING_IDENTITY && holds_outer_boundary(node))
+        encode_container(job, node, asked);
     return NULL;
 }
 
 const char *edit_add_part(struct job *job, const struct edit_entity *entity)
 {
-    const char *wrong = edit_entity_check(entity);
+    const char *wrong = edit_entity_check(entity, true);
     if (wrong == NULL)
         wrong = begin_with_header(job, entity->body.len * 3);
     if (wrong != NULL)

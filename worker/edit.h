@@ -19,11 +19,13 @@
 
 /* A new part. What is empty is left out. */
 struct edit_entity {
-    struct slice type;     /* "text/plain"; no multipart */
+    struct slice type;     /* "text/plain"; no multipart; message/rfc822 to be added only */
     struct slice charset;  /* that body is in; for text/..., empty: utf-8 */
     struct slice filename; /* UTF-8 */
     struct slice body;     /* decoded; line ends of text/... become those of the message */
     bool is_inline;        /* Content-Disposition: inline, not attachment */
+    uint32_t position;     /* to be added: before this one of the top multipart/mixed, from 1; 0, or
+                              more than there are: behind all others */
 };
 
 /* Whether losing the change would let through what was to go (worker.on_rewrite_failure), or only
@@ -62,7 +64,8 @@ const char *edit_set_header(
 /* A neutral type, this file name (UTF-8; empty: one made from the part's path) and no other; the
  * content stays byte for byte. */
 const char *edit_defang(struct job *job, const struct mime_part *part, struct slice filename);
-/* A new part behind all others; a message that is no multipart/mixed becomes one. */
+/* A new part, behind all others if it does not say where; a message that is no multipart/mixed
+ * becomes one. A message/rfc822 begins with its header, and has no line that needs an encoding. */
 const char *edit_add_part(struct job *job, const struct edit_entity *entity);
 
 /*

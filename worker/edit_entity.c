@@ -6,7 +6,13 @@
 #include "common/hash.h"
 #include "common/text.h"
 
-enum { TYPE_MAX = 127, CHARSET_MAX = 40, FILENAME_MAX_BYTES = 255, BOUNDARY_TRIES = 100 };
+enum {
+    LINE_MAX_BYTES = 998,
+    TYPE_MAX = 127,
+    CHARSET_MAX = 40,
+    FILENAME_MAX_BYTES = 255,
+    BOUNDARY_TRIES = 100
+};
 
 /* ---- checks ---- */
 
@@ -36,12 +42,41 @@ static bool is_text(struct slice type)
     return mime_begins_with(type, "text/");
 }
 
-const char *edit_entity_check(const struct edit_entity *entity)
+/* RFC 2046 section 5.2.1: a message must not be encoded, so that all its lines must do as they are.
+ */
+static const char *check_message(struct slice eml)
+{
+    struct mime_field field;
+    size_t pos = 0, longest = 0;
+    if (!mime_field_next(eml, &pos, false, &field) || !field.has_colon)
+        return "a message/rfc822 begins with its header";
+    for (pos = 0; pos < eml.len;) {
+        const size_t len = mime_line_next(eml, &pos, true).len;
+        longest = len > longest ? len : longest;
+    }
+    if (longest > LINE_MAX_BYTES || memchr(eml.data, '\0', eml.len) != NULL)
+        return "a message/rfc822 cannot be encoded, and this one has a NUL or a line of more than "
+               "998 bytes: add it as application/octet-stream";
+    return NULL;
+}
+
+static bool is_message(struct slice type)
+{
+    return slice_equal_nocase(type, slice_text("message/rfc822"));
+}
+
+const char *edit_entity_check(const struct edit_entity *entity, bool may_be_message)
 {
     if (entity->type.len == 0 || !is_type(entity->type))
         return "type is no media type such as text/plain";
-    if (mime_begins_with(entity->type, "multipart/") || mime_begins_with(entity->type, "message/"))
+    if (may_be_message && is_message(entity->type)) {
+        const char *wrong = check_message(entity->body);
+        if (wrong != NULL)
+            return wrong;
+    } else if (mime_begins_with(entity->type, "multipart/") ||
+               mime_begins_with(entity->type, "message/")) {
         return "a new part is neither a multipart nor a message";
+    }
     if (entity->charset.len > CHARSET_MAX ||
         (entity->charset.len > 0 && !is_token(entity->charset)))
         return "charset is no name of a charset";
@@ -156,13 +191,19 @@ static const char *encode_body(
 void edit_entity_make(const struct edit_entity *entity, const char *line_end, struct arena *arena,
     struct edit_piece *out)
 {
-    const bool is_a_text = is_text(entity->type);
-    const bool has_lines = edit_has_lines(
-        lower_copy(entity->type, arena), lower_copy(entity->charset, arena), entity->body);
+    const bool is_a_text = is_text(entity->type), is_a_message = is_message(entity->type);
+    const bool has_lines = is_a_message || edit_has_lines(lower_copy(entity->type, arena),
+                                               lower_copy(entity->charset, arena), entity->body);
     const struct slice body = has_lines ? edit_lines(entity->body, line_end, arena) : entity->body;
     const bool is_ascii = edit_is_plain(body, false, line_end);
-    *out = (struct edit_piece){.header = slice_of("", 0)};
-    const char *encoding = encode_body(body, has_lines, line_end, arena, &out->content);
+    *out = (struct edit_piece){.header = slice_of("", 0),
+        .content = body,
+        .position = entity->position,
+        .is_message = is_a_message,
+        .is_8bit = is_a_message && !is_ascii};
+    const char *encoding = is_a_message
+                               ? out->is_8bit ? "8bit" : "7bit"
+                               : encode_body(body, has_lines, line_end, arena, &out->content);
     add_field(out, "Content-Type", type_value(entity, is_ascii, arena), line_end, arena);
     add_field(out, "Content-Transfer-Encoding", slice_text(encoding), line_end, arena);
     if (entity->filename.len > 0 || !is_a_text || entity->is_inline)

@@ -8,6 +8,7 @@ struct rendering {
     struct edit_actions actions; /* of the header */
     struct slice message, body;  /* in edit->message */
     bool is_same_body;
+    bool is_proved; /* by the guard */
 };
 
 /* Where the body of the message as received starts. */
@@ -46,7 +47,7 @@ static const char *put_message(struct edit *edit, struct rendering *r)
     return NULL;
 }
 
-static const char *render(struct edit *edit, struct rendering *r)
+static const char *render_as(struct edit *edit, bool keeps_multiparts, struct rendering *r)
 {
     *r = (struct rendering){.work = {.edit = edit, .arena = edit->arena}};
     arena_reset(edit->arena);
@@ -54,12 +55,32 @@ static const char *render(struct edit *edit, struct rendering *r)
     const char *wrong = place_added(edit, &r->work);
     if (wrong != NULL)
         return wrong;
-    r->work.shapes = edit_shapes_make(edit, r->work.is_inside, edit->arena);
+    r->work.shapes = edit_shapes_make(edit, r->work.is_inside, keeps_multiparts, edit->arena);
     r->region = edit_splices_make(&r->work);
     if (r->work.failure != NULL)
         return r->work.failure;
     edit_top_change(edit->job, r->work.top, edit->arena, &r->actions);
     return put_message(edit, r);
+}
+
+static bool has_lifted(const struct rendering *r)
+{
+    for (uint32_t i = 0; i < r->work.edit->mime->n_parts; i++) {
+        if (r->work.shapes[i].kind == EDIT_LIFT)
+            return true;
+    }
+    return false;
+}
+
+/* The last part of a multipart takes its place, unless that would be read otherwise: its header may
+ * have lines that are fields for some programs only, which do not become fields of the message. */
+static const char *render(struct edit *edit, struct rendering *r)
+{
+    const char *wrong = render_as(edit, false, r);
+    if (wrong != NULL || !has_lifted(r))
+        return wrong;
+    r->is_proved = edit_guard(&r->work, r->region, r->message) == NULL;
+    return r->is_proved ? NULL : render_as(edit, true, r);
 }
 
 const char *edit_render(struct job *job, struct slice *message_out)
@@ -95,7 +116,7 @@ enum edit_outcome edit_finish(struct job *job, const char **why_out)
     const char *wrong = render(edit, &rendering);
     const bool is_same = wrong == NULL && rendering.actions.n == 0 && rendering.is_same_body;
     /* What was to go must have gone, though nothing seems to change. */
-    if (wrong == NULL && (removes || !is_same))
+    if (wrong == NULL && (removes || !is_same) && !rendering.is_proved)
         wrong = edit_guard(&rendering.work, rendering.region, rendering.message);
     if (wrong == NULL)
         wrong = add_actions(job, &rendering);

@@ -55,6 +55,16 @@ static void expect_made(
                       .is_made = true});
 }
 
+/* A message in it is a container, unless it is nested too deep. */
+static void expect_added(struct guard *guard, const struct mime_node *before)
+{
+    const struct edit_piece *piece = guard->work->edit->first_added;
+    for (; piece != NULL; piece = piece->next) {
+        if (edit_added_before(guard->work, piece) == before)
+            expect_made(guard, piece->header, piece->content, piece->is_message);
+    }
+}
+
 static const struct edit_shape *shape_of(const struct guard *guard, const struct mime_node *node)
 {
     return &guard->work->shapes[node->part.number];
@@ -142,16 +152,10 @@ static bool is_added_inside(const struct guard *guard)
     return guard->work->is_inside && guard->work->shapes[0].kind == EDIT_KEEP;
 }
 
-static void expect_added(struct guard *guard)
-{
-    const struct edit_piece *piece = guard->work->edit->first_added;
-    for (; piece != NULL; piece = piece->next)
-        expect_made(guard, piece->header, piece->content, false);
-}
-
 static void expect_all(struct guard *guard)
 {
     const struct mime *mime = guard->work->edit->mime;
+    const bool has_added = guard->work->boundary != NULL || is_added_inside(guard);
     uint32_t skip_depth = UINT32_MAX;
     if (guard->work->boundary != NULL)
         expect(guard, (struct expected){.type = "multipart/mixed", .is_container = true});
@@ -159,20 +163,22 @@ static void expect_all(struct guard *guard)
         const struct mime_node *node = mime->nodes[i];
         if (node->part.depth > skip_depth)
             continue;
+        if (has_added && node->part.depth <= 1)
+            expect_added(guard, node);
         skip_depth = UINT32_MAX;
         const struct edit_shape *shape = shape_of(guard, node);
         const struct edit_asked *asked = edit_asked_of(guard->work->edit, node);
         if (shape->kind == EDIT_NEW)
             expect_made(guard, shape->piece.header, shape->piece.content,
-                asked != NULL && asked->is_defanged);
+                shape->piece.is_message || (asked != NULL && asked->is_defanged));
         else if (shape->kind == EDIT_KEEP)
             expect_kept(guard, node);
         if (shape->kind == EDIT_NEW || shape->kind == EDIT_GONE ||
             (asked != NULL && asked->has_content))
             skip_depth = node->part.depth;
     }
-    if (guard->work->boundary != NULL || is_added_inside(guard))
-        expect_added(guard);
+    if (has_added)
+        expect_added(guard, NULL);
 }
 
 /* ---- what is there ---- */

@@ -2,9 +2,10 @@
  * What the files of the editor share; nobody else includes it. Calls go down this list: edit.c
  * (what was asked for), edit_message.c (all of it replaced) → edit_finish.c (rendering, actions) →
  * edit_guard.c (proof) → edit_shape.c (what becomes of each part) → edit_splice.c (byte spans) →
- * edit_top.c (the header of the message) → edit_header.c (header blocks of parts) → edit_entity.c
- * (new parts) → edit_encode.c (transfer encodings). edit_place.c (where the bytes of a part are)
- * and edit_now.c (what it is so far) serve all.
+ * edit_boundary.c (lines between parts), edit_region.c (lists of spans) → edit_top.c (the header of
+ * the message) → edit_header.c (header blocks of parts) → edit_entity.c (new parts) → edit_encode.c
+ * (transfer encodings). edit_place.c (where the bytes of a part are) and edit_now.c (what it is so
+ * far) serve all.
  */
 #ifndef POSTERN_WORKER_EDIT_IMPL_H
 #define POSTERN_WORKER_EDIT_IMPL_H
@@ -35,6 +36,9 @@ struct edit_piece {
     struct edit_piece *next;
     struct slice header; /* lines, each with its end; no empty line */
     struct slice content;
+    uint32_t position; /* of an added one, as in struct edit_entity */
+    bool is_message;   /* message/rfc822: its content is not encoded */
+    bool is_8bit;      /* it is one, with bytes over 127 */
 };
 
 struct edit {
@@ -58,9 +62,11 @@ bool edit_is_gone(const struct job *job, const struct mime_node *node);
 
 /* ---- edit_place.c: where the bytes of a part are ---- */
 
-/* The node that stands for it where bytes are concerned: a part listed under two readings with the
- * same bytes is one. */
-struct mime_node *edit_canonical(struct mime_node *node);
+static inline const char *edit_end_of(struct slice s)
+{
+    return s.data + s.len;
+}
+
 bool edit_is_alias(const struct mime_node *node);
 /* It is in the content of a part that is no container, or below such a one: edits go to the
  * carrier. */
@@ -95,8 +101,10 @@ struct edit_shape {
     struct edit_region *inside; /* of a part with decoded content that changed: made by
                                    edit_splices_make */
 };
-/* By part number, in arena. is_inside: parts are added to the top part itself, not around it. */
-struct edit_shape *edit_shapes_make(const struct edit *edit, bool is_inside, struct arena *arena);
+/* By part number, in arena. is_inside: parts are added to the top part itself, not around it.
+ * keeps_multiparts: nothing is lifted. */
+struct edit_shape *edit_shapes_make(
+    const struct edit *edit, bool is_inside, bool keeps_multiparts, struct arena *arena);
 /* The top part of the message, or of one within it. */
 bool edit_is_message_root(const struct mime_node *node);
 /* Follows LIFT. */
@@ -108,12 +116,12 @@ const struct mime_node *edit_resolve(const struct edit_shape *shapes, const stru
 struct edit_splice {
     const char *start, *end;
     struct slice first, second;
-    uint32_t order; /* of emission */
+    uint32_t order; /* among those that start at one place */
 };
 struct edit_region {
     struct slice bytes;
     struct edit_splice *items;
-    uint32_t n, cap;
+    uint32_t n, cap, n_front;
 };
 struct edit_work {
     const struct edit *edit;
@@ -127,12 +135,51 @@ struct edit_work {
 };
 /* Finds all spans of the message, and the new content fields of its header. */
 struct edit_region *edit_splices_make(struct edit_work *work);
-/* The bytes from `from` on, with the spans replaced. 0, -ERR_TOOBIG; -ERR_BAD when a span begins
- * before. */
-int edit_region_put(const struct edit_region *region, const char *from, struct buf *out);
+
+/* ---- edit_boundary.c ---- */
+
+/*
+ * Takes a part out with the boundary line before it. The last one, when no boundary follows, goes
+ * with the line end before its boundary line too, which is the boundary's and not the content's of
+ * the part before; so does the whole run of parts that end there, from first_gone on.
+ */
+void edit_cut_part(const struct edit_work *work, struct edit_region *region,
+    const struct mime_node *node, const struct mime_node *first_gone);
+/* What has to stand behind other content of a part whose end is not the end of a line, before the
+ * boundary that follows; mostly empty. */
+struct slice edit_missing_line_end(const struct mime_node *node);
 /* Whether a new part can be put behind the children of the top part: it is a multipart/mixed that
  * every reader takes for one. */
 bool edit_can_insert(const struct edit *edit);
+/* What an added part stands before: a child of the top part, or that itself where another multipart
+ * is put around it; NULL: behind all. */
+const struct mime_node *edit_added_before(
+    const struct edit_work *work, const struct edit_piece *piece);
+/* The added parts, where edit_can_insert. */
+void edit_insert_inside(const struct edit_work *work, struct edit_region *region);
+/* The message becomes a multipart/mixed with work->boundary: of what it was, and the added parts.
+ */
+void edit_wrap(struct edit_work *work, struct edit_region *region);
+
+/* ---- edit_region.c ---- */
+
+struct edit_region *edit_region_new(const struct edit_work *work, struct slice bytes);
+/* Bytes start … end become first and second, which are borrowed. Nothing instead of nothing is not
+ * added. */
+void edit_region_add(const struct edit_work *work, struct edit_region *region, const char *start,
+    const char *end, struct slice first, struct slice second);
+/* Puts two texts at a place, before all else that starts there, and behind what was put there by
+ * this. */
+void edit_region_put_front(const struct edit_work *work, struct edit_region *region, const char *at,
+    struct slice first, struct slice second);
+void edit_region_cut(
+    const struct edit_work *work, struct edit_region *region, const char *start, const char *end);
+/* Puts the spans in order, none over another: to be called once, when all are added, and before
+ * those below. */
+void edit_region_settle(struct edit_region *region);
+/* The bytes from `from` on, with the spans replaced. 0, -ERR_TOOBIG; -ERR_BAD when a span begins
+ * before. */
+int edit_region_put(const struct edit_region *region, const char *from, struct buf *out);
 /* Whether a span of the region touches these bytes. */
 bool edit_region_touches(const struct edit_region *region, const char *start, const char *end);
 
@@ -181,7 +228,7 @@ struct slice edit_join(struct slice a, struct slice b, struct arena *arena);
 /* ---- edit_entity.c ---- */
 
 /* NULL, or what is wrong with it. */
-const char *edit_entity_check(const struct edit_entity *entity);
+const char *edit_entity_check(const struct edit_entity *entity, bool may_be_message);
 /* One that passed the check. */
 void edit_entity_make(const struct edit_entity *entity, const char *line_end, struct arena *arena,
     struct edit_piece *out);

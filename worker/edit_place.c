@@ -9,7 +9,9 @@ bool edit_is_alias(const struct mime_node *node)
            node->part.content.data == parent->part.content.data;
 }
 
-struct mime_node *edit_canonical(struct mime_node *node)
+/* The node that stands for it where bytes are concerned: a part listed under two readings with the
+ * same bytes is one. */
+static struct mime_node *edit_canonical(struct mime_node *node)
 {
     while (edit_is_alias(node))
         node = node->parent;

@@ -10,7 +10,7 @@ struct shaper {
     const struct edit *edit;
     struct edit_shape *shapes;
     struct arena *arena;
-    bool is_inside;
+    bool is_inside, keeps_multiparts;
 };
 
 bool edit_is_message_root(const struct mime_node *node)
@@ -140,7 +140,7 @@ static void shape_multipart(const struct shaper *shaper, struct mime_node *node)
     }
     if (n_left == 0) {
         shape_emptied(shaper, node);
-    } else if (n_left == 1 && !(is_top && shaper->edit->n_added > 0)) {
+    } else if (n_left == 1 && !shaper->keeps_multiparts && !(is_top && shaper->edit->n_added > 0)) {
         shape_of(shaper, node)->kind = EDIT_LIFT;
         shape_of(shaper, node)->lifted = last;
     }
@@ -181,9 +181,11 @@ static void shape_node(const struct shaper *shaper, struct mime_node *node)
         shape_multipart(shaper, node);
 }
 
-struct edit_shape *edit_shapes_make(const struct edit *edit, bool is_inside, struct arena *arena)
+struct edit_shape *edit_shapes_make(
+    const struct edit *edit, bool is_inside, bool keeps_multiparts, struct arena *arena)
 {
-    struct shaper shaper = {.edit = edit, .arena = arena, .is_inside = is_inside};
+    struct shaper shaper = {
+        .edit = edit, .arena = arena, .is_inside = is_inside, .keeps_multiparts = keeps_multiparts};
     shaper.shapes = arena_calloc(arena, edit->mime->n_parts, sizeof(*shaper.shapes));
     for (uint32_t i = edit->mime->n_parts; i-- > 0;) {
         if (!edit_is_alias(edit->mime->nodes[i]))

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "common/text.h"
+
 static bool is_content(struct slice name)
 {
     return mime_begins_with(name, "content-");
@@ -42,8 +44,7 @@ struct slice edit_top_fields(struct job *job, struct arena *arena)
 
 struct slice edit_value(struct slice value, struct arena *arena)
 {
-    while (value.len > 0 && (value.data[0] == ' ' || value.data[0] == '\t'))
-        value = slice_of(value.data + 1, value.len - 1);
+    value = text_after_blanks(value);
     char *out = arena_alloc(arena, value.len + 1);
     size_t n = 0;
     for (size_t i = 0; i < value.len; i++) {

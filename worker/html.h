@@ -30,7 +30,8 @@ size_t html_place(struct slice html);
 enum html_link_place {
     HTML_LINK_ATTRIBUTE = 0, /* value is an attribute's, references decoded */
     HTML_LINK_STYLE,         /* value is the content of a <style> */
-    HTML_LINK_TEXT           /* value is an address that stands in the text, outside <a> */
+    HTML_LINK_TEXT,          /* value is an address that stands in the text, outside <a> */
+    HTML_LINK_PAGE           /* value is the HTML in a srcdoc, the address somewhere in it */
 };
 
 struct html_link {
@@ -38,13 +39,13 @@ struct html_link {
     size_t from, to;    /* what value stands for, in the HTML; an attribute's with its quotes */
     struct slice value; /* one attribute may have several links (srcset, style) */
     size_t url_from, url_to; /* in value */
-    struct slice url;        /* as browsers read it: without tabs, line ends and outer blanks */
+    struct slice url;        /* references and the escapes of CSS decoded */
 };
 typedef void (*html_link_cb)(const struct html_link *link, void *context);
 /*
  * Each address in attributes (href, src, srcset, action, style …, meta refresh), in style sheets,
  * and, with_text, in the text, in order. In comments and scripts too: some programs show what they
- * hold. Any scheme.
+ * hold; and in the page of a srcdoc, but not in one within that. Any scheme.
  */
 void html_links_each(
     struct slice html, bool with_text, struct arena *arena, html_link_cb cb, void *context);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "common/text.h"
+#include "worker/html_css.h"
 #include "worker/html_scan.h"
 #include "worker/mime_impl.h"
 #include "worker/url_text.h"
@@ -13,24 +15,38 @@ struct walk {
     html_link_cb cb;
     void *context;
     bool with_text;
-    unsigned anchors; /* <a> that are open: their text is not an address of its own */
+    bool in_link;                   /* an <a href> is open: its text is not an address of its own */
+    const struct html_link *around; /* the srcdoc that the HTML is of; NULL: it is the whole */
 };
 
 /* ---- addresses within one value ---- */
 
-static void emit(struct walk *walk, struct html_link *link, size_t from, size_t to)
+static void emit(
+    struct walk *walk, struct html_link *link, size_t from, size_t to, struct slice url)
 {
     if (from >= to)
         return;
     link->url_from = from;
     link->url_to = to;
-    link->url = slice_of(link->value.data + from, to - from);
-    walk->cb(link, walk->context);
+    link->url = url;
+    if (walk->around == NULL) {
+        walk->cb(link, walk->context);
+        return;
+    }
+    struct html_link inner = *walk->around;
+    inner.url = url;
+    walk->cb(&inner, walk->context);
+}
+
+static void emit_piece(struct walk *walk, struct html_link *link, size_t from, size_t to)
+{
+    if (from < to)
+        emit(walk, link, from, to, slice_of(link->value.data + from, to - from));
 }
 
 static void on_whole(struct walk *walk, struct html_link *link)
 {
-    emit(walk, link, 0, link->value.len);
+    emit_piece(walk, link, 0, link->value.len);
 }
 
 static bool is_list_blank(char c)
@@ -51,7 +67,7 @@ static void on_srcset(struct walk *walk, struct html_link *link)
         size_t end = i;
         while (end > start && v.data[end - 1] == ',')
             end--;
-        emit(walk, link, start, end);
+        emit_piece(walk, link, start, end);
         const bool has_descriptors = end == i;
         while (has_descriptors && i < v.len && v.data[i] != ',')
             i++;
@@ -68,60 +84,76 @@ static void on_words(struct walk *walk, struct html_link *link)
         const size_t start = i;
         while (i < v.len && !html_is_space(v.data[i]))
             i++;
-        emit(walk, link, start, i);
+        emit_piece(walk, link, start, i);
     }
-}
-
-/* A CSS string or the inside of url( ) at i. */
-static size_t emit_css(struct walk *walk, struct html_link *link, size_t i, bool in_brackets)
-{
-    const struct slice v = link->value;
-    while (i < v.len && html_is_space(v.data[i]))
-        i++;
-    const char quote = i < v.len && (v.data[i] == '"' || v.data[i] == '\'') ? v.data[i] : 0;
-    if (quote == 0 && !in_brackets)
-        return i;
-    i += quote != 0;
-    const size_t start = i;
-    while (i < v.len &&
-           (quote != 0 ? v.data[i] != quote : v.data[i] != ')' && !html_is_space(v.data[i])))
-        i++;
-    emit(walk, link, start, i);
-    return i;
 }
 
 static void on_css(struct walk *walk, struct html_link *link)
 {
-    const struct slice v = link->value;
-    for (size_t i = 0; i < v.len;) {
-        const struct slice rest = slice_of(v.data + i, v.len - i);
-        if (mime_begins_with(rest, "url("))
-            i = emit_css(walk, link, i + 4, true);
-        else if (mime_begins_with(rest, "@import"))
-            i = emit_css(walk, link, i + 7, false);
-        else
-            i++;
-    }
+    struct html_css scan = {.css = link->value};
+    for (size_t from, to; html_css_next(&scan, &from, &to);)
+        emit(walk, link, from, to,
+            html_css_decode(slice_of(link->value.data + from, to - from), walk->arena));
 }
 
-/* "5; url=page" */
+/* Behind "url" and what may stand around its "="; value.len when there is none. */
+static size_t behind_url(struct slice value)
+{
+    for (size_t i = 0; i + 3 < value.len; i++) {
+        if (!mime_begins_with(slice_of(value.data + i, value.len - i), "url"))
+            continue;
+        for (i += 3; i < value.len && (html_is_space(value.data[i]) || value.data[i] == '=');)
+            i++;
+        return i;
+    }
+    return value.len;
+}
+
+/* Behind the seconds, and the blanks or mark behind them; value.len when it does not begin so. */
+static size_t behind_seconds(struct slice value)
+{
+    size_t i = 0, digits = 0;
+    for (; i < value.len && (html_is_space(value.data[i]) || value.data[i] == '.' ||
+                                (value.data[i] >= '0' && value.data[i] <= '9'));
+         i++)
+        digits += !html_is_space(value.data[i]);
+    while (i < value.len &&
+           (html_is_space(value.data[i]) || value.data[i] == ';' || value.data[i] == ','))
+        i++;
+    return digits > 0 ? i : value.len;
+}
+
+/* "5; url=page", and "5; page" (HTML, section 4.2.5.3). */
 static void on_refresh(struct walk *walk, struct html_link *link)
 {
     const struct slice v = link->value;
-    for (size_t i = 0; i + 3 < v.len; i++) {
-        if (!mime_begins_with(slice_of(v.data + i, v.len - i), "url"))
-            continue;
-        size_t at = i + 3;
-        while (at < v.len && (html_is_space(v.data[at]) || v.data[at] == '='))
-            at++;
-        const char quote = at < v.len && (v.data[at] == '"' || v.data[at] == '\'') ? v.data[at] : 0;
-        at += quote != 0;
-        size_t end = at;
-        while (end < v.len && (quote == 0 || v.data[end] != quote))
-            end++;
-        emit(walk, link, at, end);
+    size_t at = behind_url(v);
+    if (at == v.len)
+        at = behind_seconds(v);
+    const char quote = at < v.len && (v.data[at] == '"' || v.data[at] == '\'') ? v.data[at] : 0;
+    at += quote != 0;
+    size_t end = at;
+    while (end < v.len && (quote == 0 || v.data[end] != quote))
+        end++;
+    emit_piece(walk, link, at, end);
+}
+
+static void walk_tokens(struct walk *walk, size_t start, size_t end, bool is_inner);
+
+/* The page in an <iframe>, in which there is none again. */
+static void on_srcdoc(struct walk *walk, struct html_link *link)
+{
+    if (walk->around != NULL)
         return;
-    }
+    struct walk page = {.html = link->value,
+        .arena = walk->arena,
+        .cb = walk->cb,
+        .context = walk->context,
+        .with_text = true, /* nobody else reads it */
+        .around = link};
+    link->url_to = link->value.len;
+    link->place = HTML_LINK_PAGE;
+    walk_tokens(&page, 0, page.html.len, false);
 }
 
 static const struct linking {
@@ -148,15 +180,57 @@ static const struct linking {
     {"ping", on_words},
     {"archive", on_words},
     {"style", on_css},
+    {"srcdoc", on_srcdoc},
+};
+
+/* Attributes that link in some elements alone. */
+static const struct special {
+    const char *element, *name;
+    void (*each)(struct walk *walk, struct html_link *link);
+    const char *const *names; /* that the element's name must be one of; NULL: any */
+} specials[] = {
+    {"meta", "content", on_refresh, NULL},
+    {"param", "value", on_whole,
+        (const char *const[]){"movie", "src", "source", "url", "href", "data", "filename", NULL}},
 };
 
 /* ---- tokens ---- */
 
-static void on_attribute(struct walk *walk, const struct html_attribute *attribute, bool is_meta)
+/* Whether the element's name, its first of the kind, is one of these. */
+static bool is_named(struct slice attributes, const char *const *names, struct arena *arena)
+{
+    struct html_attribute attribute;
+    for (size_t pos = 0; html_attribute_next(attributes, &pos, &attribute);) {
+        if (!mime_name_is(attribute.name, "name"))
+            continue;
+        const struct slice name = text_trim(html_decode(attribute.value, arena));
+        for (; *names != NULL; names++) {
+            if (mime_name_is(name, *names))
+                return true;
+        }
+        return false;
+    }
+    return false;
+}
+
+static const struct special *special_of(const struct html_token *token, struct arena *arena)
+{
+    for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++) {
+        const struct special *special = &specials[i];
+        if (mime_name_is(token->name, special->element))
+            return special->names == NULL || is_named(token->attributes, special->names, arena)
+                       ? special
+                       : NULL;
+    }
+    return NULL;
+}
+
+static void on_attribute(
+    struct walk *walk, const struct html_attribute *attribute, const struct special *special)
 {
     void (*each)(struct walk *, struct html_link *) = NULL;
-    if (is_meta && mime_name_is(attribute->name, "content"))
-        each = on_refresh;
+    if (special != NULL && mime_name_is(attribute->name, special->name))
+        each = special->each;
     for (size_t i = 0; i < sizeof(linkings) / sizeof(linkings[0]) && each == NULL; i++) {
         if (mime_name_is(attribute->name, linkings[i].name))
             each = linkings[i].each;
@@ -175,49 +249,95 @@ static void on_attribute(struct walk *walk, const struct html_attribute *attribu
 static void on_tag(struct walk *walk, const struct html_token *token)
 {
     const bool is_anchor = mime_name_is(token->name, "a");
-    if (token->kind == HTML_END_TAG) {
-        walk->anchors -= is_anchor && walk->anchors > 0;
+    if (is_anchor) /* one that begins ends the one before */
+        walk->in_link = false;
+    if (token->kind == HTML_END_TAG)
         return;
-    }
-    walk->anchors += is_anchor;
     struct html_attribute attribute;
-    const bool is_meta = mime_name_is(token->name, "meta");
-    for (size_t pos = 0; html_attribute_next(token->attributes, &pos, &attribute);)
-        on_attribute(walk, &attribute, is_meta);
+    const struct special *special = special_of(token, walk->arena);
+    for (size_t pos = 0; html_attribute_next(token->attributes, &pos, &attribute);) {
+        on_attribute(walk, &attribute, special);
+        if (is_anchor && mime_name_is(attribute.name, "href"))
+            walk->in_link = true;
+    }
+}
+
+/* Addresses in a text; places[i] is where its byte i stands in the HTML, NULL: one behind the other
+ * from `from` on. */
+static void on_plain(struct walk *walk, struct slice text, size_t from, const size_t *places)
+{
+    struct slice url;
+    for (size_t pos = 0; url_text_next(text, &pos, &url);) {
+        const size_t start = (size_t)(url.data - text.data), end = start + url.len;
+        struct html_link link = {.place = HTML_LINK_TEXT,
+            .from = places != NULL ? places[start] : from + start,
+            .to = places != NULL ? places[end] : from + end,
+            .value = url};
+        on_whole(walk, &link);
+    }
+}
+
+/* A word with references, any of whose characters may be one. */
+static void on_word(struct walk *walk, struct slice word)
+{
+    const size_t from = (size_t)(word.data - walk->html.data);
+    char *text = arena_alloc(walk->arena, word.len + 4);
+    size_t *places = arena_alloc(walk->arena, (word.len + 5) * sizeof(*places));
+    size_t n = 0;
+    for (size_t i = 0; i < word.len;) {
+        uint32_t code = 0;
+        const size_t used = html_entity_read(slice_of(word.data + i, word.len - i), &code);
+        size_t end = n + 1;
+        if (used > 0)
+            end = n + html_put_code(code, text + n); /* never longer than the reference */
+        else
+            text[n] = word.data[i];
+        while (n < end)
+            places[n++] = from + i;
+        i += used > 0 ? used : 1;
+    }
+    places[n] = from + word.len;
+    on_plain(walk, slice_of(text, n), 0, places);
 }
 
 static void on_piece(struct walk *walk, struct slice text)
 {
-    struct slice url;
-    for (size_t pos = 0; url_text_next(text, &pos, &url);) {
-        const size_t from = (size_t)(url.data - walk->html.data);
-        struct html_link link = {.place = HTML_LINK_TEXT,
-            .from = from,
-            .to = from + url.len,
-            .value = html_decode(url, walk->arena)};
-        on_whole(walk, &link);
+    for (size_t i = 0; i < text.len;) {
+        const size_t start = i;
+        while (i < text.len && html_is_space(text.data[i]))
+            i++;
+        while (i < text.len && !html_is_space(text.data[i]))
+            i++;
+        const struct slice word = slice_of(text.data + start, i - start);
+        if (memchr(word.data, '&', word.len) != NULL)
+            on_word(walk, word);
+        else
+            on_plain(walk, word, (size_t)(word.data - walk->html.data), NULL);
     }
+}
+
+static bool ends_address(uint32_t code)
+{
+    return code <= ' ' || code == 0xa0 || code == '<' || code == '>' || code == '"';
 }
 
 /* References that stand for a blank, < > or a quote end an address. */
 static void on_text(struct walk *walk, struct slice text)
 {
     size_t start = 0;
-    for (size_t i = 0; i < text.len;) {
+    const char *mark;
+    for (size_t i = 0; i < text.len && (mark = memchr(text.data + i, '&', text.len - i)) != NULL;) {
         uint32_t code = 0;
-        const char *mark = memchr(text.data + i, '&', text.len - i);
-        i = mark != NULL ? (size_t)(mark - text.data) : text.len;
-        const size_t used = html_entity_read(slice_of(text.data + i, text.len - i), &code);
-        const bool ends = code <= ' ' || code == 0xa0 || code == '<' || code == '>' || code == '"';
-        if (i == text.len || (used > 0 && ends)) {
+        i = (size_t)(mark - text.data);
+        const size_t used = html_entity_read(slice_of(mark, text.len - i), &code);
+        if (used > 0 && ends_address(code)) {
             on_piece(walk, slice_of(text.data + start, i - start));
             start = i + used;
         }
         i += used > 0 ? used : 1;
     }
+    on_piece(walk, slice_of(text.data + start, text.len - start));
 }
-
-static void walk_tokens(struct walk *walk, size_t start, size_t end, bool is_inner);
 
 static void on_token(struct walk *walk, const struct html_token *token, bool is_inner)
 {
@@ -228,7 +348,7 @@ static void on_token(struct walk *walk, const struct html_token *token, bool is_
         on_tag(walk, token);
         break;
     case HTML_TEXT:
-        if (walk->with_text && walk->anchors == 0 && !is_inner)
+        if (walk->with_text && !walk->in_link && !is_inner)
             on_text(walk, bytes);
         break;
     case HTML_COMMENT:

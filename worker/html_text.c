@@ -220,7 +220,7 @@ const char *html_meta_charset(struct slice html, struct arena *arena)
     while (html_scan_next(&scan, &token)) {
         if (token.kind != HTML_START_TAG || !mime_name_is(token.name, "meta"))
             continue;
-        struct slice value = mime_trim(charset_of_meta(token.attributes));
+        struct slice value = text_trim(charset_of_meta(token.attributes));
         if (value.len >= 2 && (value.data[0] == '"' || value.data[0] == '\''))
             value = slice_of(value.data + 1, value.len - 2);
         if (value.len == 0 || value.len > MIME_CHARSET_BYTES)

@@ -155,26 +155,8 @@ bool job_lost_all_recipients(struct job *job)
     return job_recipients(job, &list, &n) == 0 && n == 0 && job->envelope.n_recipients > 0;
 }
 
-/* In the envelope a macro of one letter has no braces, and a longer one has them. */
-static struct slice bare_name(struct slice name)
-{
-    if (name.len >= 2 && name.data[0] == '{' && name.data[name.len - 1] == '}')
-        return slice_of(name.data + 1, name.len - 2);
-    return name;
-}
-
-static struct slice find_macro(const struct envelope_macro *macros, uint32_t n, struct slice wanted)
-{
-    for (uint32_t i = n; i > 0; i--) {
-        if (slice_equal(bare_name(macros[i - 1].name), wanted))
-            return macros[i - 1].value;
-    }
-    return slice_of(NULL, 0);
-}
-
 struct slice job_macro(struct job *job, enum stage last, struct slice name)
 {
-    const struct slice wanted = bare_name(name);
     /* What was told after the recipients stands behind them. A malformed end leaves the front. */
     if (last > STAGE_RCPT && job->request.hook >= HOOK_DATA)
         job_need_recipients(job);
@@ -182,7 +164,7 @@ struct slice job_macro(struct job *job, enum stage last, struct slice name)
         if (stage == STAGE_RCPT && job->request.hook != HOOK_RECIPIENT)
             continue;
         const struct slice value =
-            find_macro(job->envelope.macros[stage], job->envelope.n_macros[stage], wanted);
+            envelope_macro_find(job->envelope.macros[stage], job->envelope.n_macros[stage], name);
         if (value.data != NULL)
             return value;
     }

@@ -90,7 +90,7 @@ static const struct {
 } levels[] = {{"debug", LOG_LEVEL_DEBUG}, {"info", LOG_LEVEL_INFO}, {"warn", LOG_LEVEL_WARN},
     {"error", LOG_LEVEL_ERROR}};
 
-int lapi_log_open(lua_State *L)
+static int lapi_log_open(lua_State *L)
 {
     lua_newtable(L);
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {

@@ -11,31 +11,15 @@ enum { MACROS_OF_JOB = 0, MACROS_OF_RECIPIENT };
 
 static const struct lapi_class macros_class;
 
-static struct slice bare_name(struct slice name)
-{
-    if (name.len >= 2 && name.data[0] == '{' && name.data[name.len - 1] == '}')
-        return slice_of(name.data + 1, name.len - 2);
-    return name;
-}
-
-static struct slice look_up(const struct envelope_recipient *recipient, struct slice name)
-{
-    const struct slice wanted = bare_name(name);
-    for (uint32_t i = recipient->n_macros; i > 0; i--) {
-        if (slice_equal(bare_name(recipient->macros[i - 1].name), wanted))
-            return recipient->macros[i - 1].value;
-    }
-    return slice_of(NULL, 0);
-}
-
 static int macros_index(lua_State *L)
 {
     void *of = lapi_check(L, 1, &macros_class);
     if (lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "a macro's name is a text, not a %s", luaL_typename(L, 2));
     const struct slice name = lapi_check_slice(L, 2);
-    const struct slice value = lapi_box_tag(L, 1) == MACROS_OF_RECIPIENT
-                                   ? look_up(of, name)
+    const struct envelope_recipient *rcpt = lapi_box_tag(L, 1) == MACROS_OF_RECIPIENT ? of : NULL;
+    const struct slice value = rcpt != NULL
+                                   ? envelope_macro_find(rcpt->macros, rcpt->n_macros, name)
                                    : client_macro_slice(of, name);
     if (value.data == NULL)
         lua_pushnil(L);
@@ -53,7 +37,7 @@ static int macros_newindex(lua_State *L)
 static void add_macros(lua_State *L, const struct envelope_macro *list, uint32_t n)
 {
     for (uint32_t i = n; i > 0; i--) {
-        lapi_push_utf8(L, bare_name(list[i - 1].name));
+        lapi_push_utf8(L, envelope_macro_name(list[i - 1].name));
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) != LUA_TNIL) {
             lua_pop(L, 2);

@@ -19,10 +19,7 @@ static const struct plan_field *find_field(const struct plan *plan, const char *
 
 static const char *lower_copy(struct job *job, struct slice s)
 {
-    while (s.len > 0 && (s.data[0] == ' ' || s.data[0] == '\t')) {
-        s.data++;
-        s.len--;
-    }
+    s = text_after_blanks(s);
     char *text = arena_memdup0(job->scratch_arena, s.data, s.len);
     text_lower(text);
     return text;

@@ -9,21 +9,16 @@
 
 enum { HEADER_INDEX_MAX = 1000000 };
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 /* A value as a person reads it. Valid until the next call. */
 static struct slice decoded(struct job *job, struct slice value)
 {
     arena_reset(job->scratch_arena);
     struct slice text = mime_decode_header(value, job->scratch_arena);
-    while (text.len > 0 && is_blank(text.data[0])) {
+    while (text.len > 0 && text_is_space(text.data[0])) {
         text.data++;
         text.len--;
     }
-    while (text.len > 0 && is_blank(text.data[text.len - 1]))
+    while (text.len > 0 && text_is_space(text.data[text.len - 1]))
         text.len--;
     return text;
 }

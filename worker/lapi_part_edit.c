@@ -40,12 +40,25 @@ static bool field_bool(lua_State *L, int index, const char *key)
     return lua_toboolean(L, -1);
 }
 
-static const char *const entity_keys[] = {"type", "body", "charset", "filename", "inline", NULL};
+/* From 1; 0: not said. */
+static uint32_t field_position(lua_State *L, int index)
+{
+    lua_getfield(L, index, "position");
+    int is_whole;
+    const lua_Integer n = lua_tointegerx(L, -1, &is_whole);
+    if (!lua_isnil(L, -1) && (lua_type(L, -1) != LUA_TNUMBER || !is_whole || n < 1))
+        luaL_argerror(L, index, "position is a whole number from 1");
+    return n < UINT32_MAX ? (uint32_t)n : 0;
+}
 
-static struct edit_entity check_entity(lua_State *L, int index)
+static const char *const entity_keys[] = {"type", "body", "charset", "filename", "inline", NULL};
+static const char *const added_keys[] = {
+    "type", "body", "charset", "filename", "inline", "position", NULL};
+
+static struct edit_entity check_entity(lua_State *L, int index, const char *const *keys)
 {
     luaL_checktype(L, index, LUA_TTABLE);
-    lapi_check_keys(L, index, entity_keys);
+    lapi_check_keys(L, index, keys);
     luaL_checkstack(L, 8, NULL);
     struct edit_entity entity = {
         .type = field_slice(L, index, "type"),
@@ -53,6 +66,7 @@ static struct edit_entity check_entity(lua_State *L, int index)
         .charset = field_slice(L, index, "charset"),
         .filename = field_slice(L, index, "filename"),
         .is_inline = field_bool(L, index, "inline"),
+        .position = field_position(L, index),
     };
     if (entity.body.data == NULL)
         luaL_argerror(L, index, "body is a string");
@@ -72,7 +86,7 @@ int lapi_part_drop(lua_State *L)
 int lapi_part_replace(lua_State *L)
 {
     const struct mime_part *part = lapi_part_check(L);
-    const struct edit_entity entity = check_entity(L, 2);
+    const struct edit_entity entity = check_entity(L, 2, entity_keys);
     return raise_if(L, "part:replace", edit_replace(script_job(L), part, &entity));
 }
 
@@ -121,6 +135,6 @@ int lapi_msg_replace_message(lua_State *L)
 int lapi_msg_add_part(lua_State *L)
 {
     struct job *job = check_parts_known(L, "add_part", "msg:add_part()");
-    const struct edit_entity entity = check_entity(L, 2);
+    const struct edit_entity entity = check_entity(L, 2, added_keys);
     return raise_if(L, "msg:add_part", edit_add_part(job, &entity));
 }

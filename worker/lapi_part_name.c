@@ -47,14 +47,25 @@ static struct question check_options(lua_State *L, int index)
     return question;
 }
 
-static int push_answer(lua_State *L, const struct question *question, bool is_found)
+/* What was not seen to its end may have what is asked for: NULL, or why it counts. */
+static const char *why_counts(const struct mime_part *part, const struct question *question)
 {
-    bool is_unreadable = !is_found && question->unreadable_counts && question->archive != NULL &&
-                         question->archive->is_archive && question->archive->error != NULL;
-    lua_pushboolean(L, is_found || is_unreadable);
-    if (!is_unreadable)
+    const struct archive_listing *archive = question->archive;
+    if (!question->unreadable_counts)
+        return NULL;
+    if (archive != NULL && archive->is_archive && archive->error != NULL)
+        return "unreadable";
+    return part->lacks_names ? "too many names" : NULL;
+}
+
+static int push_answer(
+    lua_State *L, const struct mime_part *part, const struct question *question, bool is_found)
+{
+    const char *why = is_found ? NULL : why_counts(part, question);
+    lua_pushboolean(L, is_found || why != NULL);
+    if (why == NULL)
         return 1;
-    lua_pushliteral(L, "unreadable");
+    lua_pushstring(L, why);
     return 2;
 }
 
@@ -123,6 +134,8 @@ static struct slice check_extension(lua_State *L, int index)
     }
     if (len == 0)
         luaL_error(L, "an extension must not be empty");
+    if (memchr(text, '\0', len) != NULL || strpbrk(text, "*?|,;/\\ ") != NULL)
+        luaL_error(L, "an extension is plain, such as exe: no pattern, no list, no blanks");
     return slice_of(text, len);
 }
 
@@ -155,7 +168,7 @@ int lapi_part_has_extension(lua_State *L)
         question.archive = lapi_part_archive(L, part);
         is_found = has_any_extension(L, part, question.archive);
     }
-    return push_answer(L, &question, is_found);
+    return push_answer(L, part, &question, is_found);
 }
 
 /* ---- patterns ---- */
@@ -315,5 +328,5 @@ int lapi_part_name_matches(lua_State *L)
         for (uint32_t i = 0; i < question.archive->n && !is_found; i++)
             is_found = item_matches(L, pattern, &question.archive->items[i]);
     }
-    return push_answer(L, &question, is_found);
+    return push_answer(L, part, &question, is_found);
 }

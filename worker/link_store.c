@@ -212,7 +212,10 @@ static void close_folders(const struct storing *s)
 
 static const char *failure_text(const struct storing *s, int rc, struct arena *arena)
 {
-    const char *why = rc == -ERR_NOTFOUND ? "No such folder" : err_text(rc);
+    const bool is_full = rc == -ERR_SYSTEM && errno == ENOSPC;
+    const char *why = rc == -ERR_NOTFOUND ? "No such folder"
+                      : is_full           ? "No space left on device, or less than urls.min_free"
+                                          : err_text(rc);
     char path[4200] = "";
     if (strcmp(s->what, "the index") == 0 && !link_index_path(s->conf, path))
         path[0] = '\0';

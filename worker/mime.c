@@ -20,23 +20,14 @@ static struct mime_node *next_in_walk(struct mime_node *node)
     return node != NULL ? node->next : NULL;
 }
 
-static bool is_opaque(const struct mime_part *part)
-{
-    return strcmp(part->type, "application/pkcs7-mime") == 0 ||
-           strcmp(part->type, "application/x-pkcs7-mime") == 0;
-}
-
 static void inherit(struct mime_node *node)
 {
     struct mime_part *part = &node->part;
     part->parent = node->parent != NULL ? &node->parent->part : NULL;
-    const char *kind =
-        is_opaque(part) ? mime_param_find(part->params, part->n_params, "smime-type") : NULL;
-    bool is_opaque_signed = kind != NULL && strcmp(kind, "signed-data") == 0;
-    part->is_signed = (part->parent != NULL && part->parent->is_signed) || is_opaque_signed ||
-                      strcmp(part->type, "multipart/signed") == 0;
+    part->is_signed = (part->parent != NULL && part->parent->is_signed) ||
+                      mime_smime_is_signed(node) || strcmp(part->type, "multipart/signed") == 0;
     part->is_encrypted = (part->parent != NULL && part->parent->is_encrypted) ||
-                         (is_opaque(part) && !is_opaque_signed) ||
+                         mime_smime_is_encrypted(node) ||
                          strcmp(part->type, "multipart/encrypted") == 0;
 }
 

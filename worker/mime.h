@@ -43,6 +43,7 @@ struct mime_part {
     const char *filename;    /* the name a mail reader would show; NULL */
     const char **filenames;  /* every name some reader could derive */
     uint32_t n_filenames;
+    bool lacks_names; /* there may be more: a limit was reached where they are looked for */
     const struct mime_param *params;
     uint32_t n_params;
     struct slice header;  /* its header block, as received */

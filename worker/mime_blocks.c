@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "common/text.h"
+
 enum kind { KIND_NONE = 0, KIND_UU, KIND_BASE64, KIND_YENC };
 
 struct block {
@@ -28,23 +30,18 @@ static bool starts(struct slice s, const char *text)
     return s.len >= len && memcmp(s.data, text, len) == 0;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* "644 name" behind "begin ": blanks may be more, and some readers do without the mode. */
 static struct slice uu_name(struct slice line, size_t at)
 {
     size_t i = at;
-    while (i < line.len && is_blank(line.data[i]))
+    while (i < line.len && text_is_blank(line.data[i]))
         i++;
     size_t digits = i;
     while (i < line.len && line.data[i] >= '0' && line.data[i] <= '7')
         i++;
-    if (i == digits || i == line.len || !is_blank(line.data[i]))
+    if (i == digits || i == line.len || !text_is_blank(line.data[i]))
         return slice_of(NULL, 0);
-    return mime_trim(slice_of(line.data + i, line.len - i));
+    return text_trim(slice_of(line.data + i, line.len - i));
 }
 
 static struct slice yenc_name(struct slice line)
@@ -52,7 +49,7 @@ static struct slice yenc_name(struct slice line)
     const char *name = memmem(line.data, line.len, " name=", 6);
     if (name == NULL)
         return slice_of("", 0);
-    return mime_trim(slice_of(name + 6, (size_t)(line.data + line.len - name - 6)));
+    return text_trim(slice_of(name + 6, (size_t)(line.data + line.len - name - 6)));
 }
 
 /* What a line begins. */

@@ -66,22 +66,6 @@ static size_t put_utf8(uint32_t c, char *out)
     return 3;
 }
 
-static bool is_ascii(struct slice s)
-{
-    size_t i = 0;
-    for (; i + 8 <= s.len; i += 8) {
-        uint64_t word;
-        memcpy(&word, s.data + i, 8);
-        if (word & UINT64_C(0x8080808080808080))
-            return false;
-    }
-    for (; i < s.len; i++) {
-        if ((uint8_t)s.data[i] >= 128)
-            return false;
-    }
-    return true;
-}
-
 struct slice mime_cut_utf8(struct slice s, size_t max)
 {
     if (s.len <= max)
@@ -93,7 +77,7 @@ struct slice mime_cut_utf8(struct slice s, size_t max)
 
 struct slice mime_windows1252(struct slice bytes, size_t max, struct arena *arena)
 {
-    if (is_ascii(bytes))
+    if (text_is_ascii(bytes))
         return mime_cut_utf8(bytes, max);
     if (bytes.len > max)
         bytes.len = max;
@@ -137,7 +121,7 @@ static struct slice repaired_utf8(struct slice bytes, size_t max, struct arena *
 
 struct slice mime_guess_utf8(struct slice bytes, struct arena *arena)
 {
-    if (is_ascii(bytes) || text_is_utf8(bytes))
+    if (text_is_ascii(bytes) || text_is_utf8(bytes))
         return bytes;
     return mime_windows1252(bytes, bytes.len * 3, arena);
 }

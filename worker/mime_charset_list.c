@@ -126,7 +126,7 @@ static void add_of_html(struct mime *mime, struct mime_node *node)
     struct slice head = mime_content_head(mime, node, HEAD_BYTES);
     head.len = head.len < HEAD_BYTES ? head.len : HEAD_BYTES;
     add_of_attributes(mime, head, "charset");
-    if (mime_begins_with(mime_trim(head), "<?xml"))
+    if (mime_begins_with(text_trim(head), "<?xml"))
         add_of_attributes(mime, head, "encoding");
 }
 

@@ -4,21 +4,15 @@
 
 #include <gmime/gmime.h>
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "common/text.h"
 
 size_t mime_word_q_decode(const char *text, size_t n, uint8_t *out)
 {
     const uint8_t *in = (const uint8_t *)text;
     size_t len = 0;
     for (size_t i = 0; i < n; i++) {
-        int high = in[i] == '=' && i + 2 < n ? hex_digit(in[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(in[i + 2]) : -1;
+        int high = in[i] == '=' && i + 2 < n ? text_hex_digit(text[i + 1]) : -1;
+        int low = high >= 0 ? text_hex_digit(text[i + 2]) : -1;
         if (low >= 0) {
             out[len++] = (uint8_t)(high << 4 | low);
             i += 2;

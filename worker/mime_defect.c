@@ -17,6 +17,13 @@ static const struct {
 
 static_assert(MIME_DEFECT_COUNT <= 64, "kinds are kept as bits");
 
+/* Those after which nobody knows all names of the part. One that is too long has kept its end. */
+static bool hides_names(enum mime_defect_kind kind)
+{
+    return kind == MIME_DEFECT_TOO_MANY_NAMES || kind == MIME_DEFECT_TOO_MANY_PARAMETERS ||
+           kind == MIME_DEFECT_TOO_MANY_HEADERS || kind == MIME_DEFECT_HEADER_TOO_LONG;
+}
+
 static bool is_reported(const struct mime *mime, const struct mime_node *node, uint64_t bit)
 {
     if (node != NULL)
@@ -44,6 +51,8 @@ void mime_defect_add(
     struct mime *mime, struct mime_node *node, enum mime_defect_kind kind, const char *detail)
 {
     uint64_t bit = UINT64_C(1) << kind;
+    if (node != NULL && hides_names(kind))
+        node->part.lacks_names = true;
     if (mime->is_muted || is_reported(mime, node, bit))
         return;
     if (node != NULL)

@@ -2,6 +2,7 @@
  * The boundaries of the multiparts that are open: which of them a line is, what else could pass for
  * one, and the one that a multipart without any seems to have (RFC 2046 section 5.1.1).
  */
+#include "common/text.h"
 #include "worker/mime_region.h"
 
 static void load_key(struct slice s, uint64_t *key, uint64_t *mask)
@@ -27,7 +28,7 @@ static enum tail tail_of(const struct mime_delimiter *delimiter, struct slice li
     if (mime_is_blank(rest))
         return TAIL_BLANK;
     if (rest.len < 2 || memcmp(rest.data, "--", 2) != 0) {
-        rest = mime_trim(rest);
+        rest = text_trim(rest);
         return rest.len == 2 && memcmp(rest.data, "--", 2) == 0 ? TAIL_OTHER_END : TAIL_OTHER;
     }
     return mime_is_blank(slice_of(rest.data + 2, rest.len - 2)) ? TAIL_END : TAIL_OTHER_END;
@@ -90,7 +91,7 @@ void mime_delimiter_check_indented(struct mime_region_scan *scan, size_t at)
 {
     const char *data = scan->bytes.data;
     size_t start = at, pos = at;
-    while (start > 0 && mime_is_indent(data[start - 1]))
+    while (start > 0 && text_is_blank(data[start - 1]))
         start--;
     if (start == at || (start > 0 && data[start - 1] != '\n'))
         return;
@@ -140,7 +141,7 @@ static struct slice guess_boundary(struct mime_region_scan *scan)
             continue;
         if (mime_is_delimiter(scan, line, &match))
             break;
-        struct slice text = mime_trim(slice_of(line.data + 2, line.len - 2));
+        struct slice text = text_trim(slice_of(line.data + 2, line.len - 2));
         return slice_of(text.data, text.len < MIME_BOUNDARY_BYTES ? text.len : 0);
     }
     return slice_of(NULL, 0);

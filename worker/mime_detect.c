@@ -2,6 +2,8 @@
  * know, libmagic is asked. */
 #include "worker/mime_impl.h"
 
+#include "common/text.h"
+
 enum { HEAD_BYTES = 1024, TAR_MAGIC_AT = 257, LAST_MAGIC_END = 0x8001 + 5 };
 
 static const struct {
@@ -85,7 +87,7 @@ static const char *by_text(struct slice head)
         head = slice_of(head.data + 3, head.len - 3);
     if (mime_begins_as_message(head))
         return "message/rfc822";
-    head = mime_trim(head);
+    head = text_trim(head);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (mime_begins_with(head, texts[i].start))
             return texts[i].type;

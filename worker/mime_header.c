@@ -11,14 +11,9 @@ enum {
     OUTPUT_FACTOR = 4,
 };
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 struct slice mime_unfold(struct slice value, struct arena *arena)
 {
-    value = mime_trim(value);
+    value = text_trim(value);
     if (value.len == 0 || (memchr(value.data, '\n', value.len) == NULL &&
                               memchr(value.data, '\r', value.len) == NULL))
         return value;
@@ -27,7 +22,7 @@ struct slice mime_unfold(struct slice value, struct arena *arena)
     for (size_t i = 0; i < value.len; i++) {
         if (value.data[i] != '\r' && value.data[i] != '\n')
             out[n++] = value.data[i];
-        else if (i + 1 == value.len || !is_space(value.data[i + 1]))
+        else if (i + 1 == value.len || !text_is_space(value.data[i + 1]))
             out[n++] = ' '; /* a bare CR: not folding, but no line break in decoded text either */
     }
     return slice_of(out, n);
@@ -55,7 +50,7 @@ bool mime_word_next(struct slice value, size_t *pos, struct mime_word *out)
         out->start = (size_t)(start - value.data);
         size_t i = out->start + 2, limit = i + MIME_CHARSET_BYTES + 8;
         size_t charset = i;
-        while (i < value.len && i < limit && value.data[i] != '?' && !is_space(value.data[i]))
+        while (i < value.len && i < limit && value.data[i] != '?' && !text_is_space(value.data[i]))
             i++;
         *pos = out->start + 2;
         if (i + 2 >= value.len || value.data[i] != '?' || value.data[i + 2] != '?')
@@ -196,15 +191,6 @@ static void fold(struct encoder *e)
     e->column = 1;
 }
 
-static bool is_plain(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((uint8_t)s.data[i] >= 128)
-            return false;
-    }
-    return true;
-}
-
 static size_t blanks_at(struct slice s, size_t i)
 {
     size_t n = 0;
@@ -216,7 +202,7 @@ static size_t blanks_at(struct slice s, size_t i)
 static size_t word_at(struct slice s, size_t i)
 {
     size_t n = 0;
-    while (i + n < s.len && !is_space(s.data[i + n]))
+    while (i + n < s.len && !text_is_space(s.data[i + n]))
         n++;
     return n;
 }
@@ -275,7 +261,7 @@ static size_t run_at(struct slice s, size_t i)
     size_t end = i;
     while (i < s.len) {
         size_t word = word_at(s, i);
-        if (word == 0 || is_plain(slice_of(s.data + i, word)))
+        if (word == 0 || text_is_ascii(slice_of(s.data + i, word)))
             break;
         end = i + word;
         i = end + blanks_at(s, end);

@@ -1,8 +1,8 @@
 /*
  * What the files of the MIME reader share; nobody else includes it. Calls go down this list: mime.c
  * (life cycle) → mime_tree.c (parts) → mime_region.h (one reading) → mime_merge.c (two readings) →
- * mime_entity.c (what one part's header says) → mime_name.c, mime_param.c (readings of values) →
- * mime_header.c, mime_charset.c; mime_content.c and mime_text.c decode on demand.
+ * mime_entity.c (what one part's header says) → mime_name.c, mime_param.c, mime_value.c (readings
+ * of values) → mime_header.c, mime_charset.c; mime_content.c and mime_text.c decode on demand.
  */
 #ifndef POSTERN_WORKER_MIME_IMPL_H
 #define POSTERN_WORKER_MIME_IMPL_H
@@ -14,6 +14,7 @@
 #include "worker/mime.h"
 #include "worker/mime_base64.h"
 #include "worker/mime_bytes.h"
+#include "worker/mime_cms.h"
 #include "worker/mime_quoted.h"
 
 enum mime_defect_kind {
@@ -25,7 +26,7 @@ enum mime_defect_kind {
 
 enum {
     MIME_NAMES_MAX = 64,        /* candidate names of one part */
-    MIME_NAME_BYTES = 1024,     /* of one name */
+    MIME_NAME_BYTES = 3072,     /* of one name: 255 characters of 3 bytes, each written as %XX */
     MIME_VALUE_BYTES = 4096,    /* of one parameter's value looked at */
     MIME_PARAMS_MAX = 256,      /* parameters of one field, occurrences of one searched for */
     MIME_BOUNDARIES_MAX = 8,    /* readings of one boundary */
@@ -68,13 +69,16 @@ struct mime_node {
     bool is_digest;      /* some says multipart/digest: parts are messages when they do not say */
     bool is_message;     /* holds a whole message */
     bool is_indirect;    /* it does for some programs only */
-    bool is_carried;     /* found by mime_inside.c */
+    bool is_carried;     /* found in the content of a part that is no container */
+    bool is_tnef_text;   /* the text of a message in TNEF */
+    bool is_unread;      /* its content was not yet looked through for parts */
     bool has_end;        /* its end boundary was seen */
     const char *other_type;     /* a further Content-Type that is no container; NULL */
     struct mime_others *others; /* NULL: none */
     const char *gap;            /* bytes from here on are in none of its parts yet; NULL: in one */
     uint32_t n_strays;          /* boundaries taken from what stands outside its parts */
     uint64_t defects;           /* bits of those reported */
+    enum mime_cms_kind cms;     /* what its content is, of S/MIME */
     uint8_t *room;              /* for the decoded content; NULL: nothing was decoded yet */
     size_t n_read;              /* encoded bytes that were decoded */
     struct slice decoded;       /* so far */
@@ -147,8 +151,7 @@ bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_
 /* Counts what is wrong with the bytes of the message and reports it. */
 void mime_scan_bytes(struct mime *mime);
 void mime_scan_lines(struct mime *mime);
-bool mime_is_blank(struct slice s); /* spaces, tabs, line ends only */
-struct slice mime_trim(struct slice s);
+bool mime_is_blank(struct slice s);                       /* spaces, tabs, line ends only */
 bool mime_name_is(struct slice name, const char *lower);  /* caseless */
 bool mime_begins_with(struct slice s, const char *lower); /* caseless */
 
@@ -156,6 +159,7 @@ bool mime_begins_with(struct slice s, const char *lower); /* caseless */
 /* Behind a comment that starts at i (they nest; RFC 5322 section 3.2.2); the end when it does not
  * end. */
 size_t mime_skip_comment(struct slice s, size_t i);
+size_t mime_skip_spaces(struct slice s, size_t i);
 size_t mime_skip_comments(struct slice s, size_t i); /* behind blanks and comments */
 /* Reads "type/subtype" or "attachment" (lower case, blanks and comments removed) from the front of
  * a value; *rest_out is what follows. */
@@ -176,7 +180,24 @@ bool mime_extended_split(struct slice value, struct slice *charset_out, struct s
 /* charset'language'text to UTF-8; a value without quotes is taken as text. */
 struct slice mime_extended_decode(struct slice value, struct arena *arena);
 
-/* mime_value.c: the readings of one value. */
+/* mime_reading.c: the readings of one value. */
+/* Calls cb with each reading of the value at the front of rest: quoted, unquoted, cut, escaped …
+ * The usual one first. */
+typedef void (*mime_reading_cb)(struct slice reading, void *context);
+void mime_readings_each(struct slice rest, struct arena *arena, mime_reading_cb cb, void *context);
+/* The first of them; *used_out: bytes that it takes. */
+struct slice mime_usual_reading(struct slice rest, struct arena *arena, size_t *used_out);
+struct slice mime_value_bounded(struct slice s); /* its first MIME_VALUE_BYTES */
+/* What stands before the first of these characters, or all. */
+struct slice mime_before(struct slice s, const char *stops);
+bool mime_has_one_of(struct slice s, const char *chars);
+struct slice mime_without_byte(struct slice s, char unwanted, struct arena *arena);
+struct slice mime_without_comments(struct slice s, struct arena *arena);
+bool mime_is_control(char c); /* but for tab, CR and LF */
+bool mime_has_control(struct slice s);
+struct slice mime_without_controls(struct slice s, struct arena *arena);
+
+/* mime_occurrence.c: where a parameter's values are. */
 /* One occurrence of a parameter in a value, however it got there. */
 struct mime_occurrence {
     struct slice rest; /* from the first byte of the value */
@@ -188,21 +209,23 @@ struct mime_occurrence {
 /* Finds the next place at or after *pos where word, an optional *N*, and "=" follow each other. */
 bool mime_occurrence_next(
     struct slice value, size_t *pos, const char *word, struct mime_occurrence *out);
-/* Calls cb with each reading of the value at the front of rest: quoted, unquoted, cut, escaped …
- * The usual one first. */
-typedef void (*mime_reading_cb)(struct slice reading, void *context);
-void mime_readings_each(struct slice rest, struct arena *arena, mime_reading_cb cb, void *context);
-/* The first of them; *used_out: bytes that it takes. */
-struct slice mime_usual_reading(struct slice rest, struct arena *arena, size_t *used_out);
 /* "*", "*N" or "*N*" at i into out; returns what follows. */
 size_t mime_section_read(struct slice s, size_t i, struct mime_occurrence *out);
+/* A piece of a value (RFC 2231 section 3). */
+struct mime_section {
+    struct slice value; /* in its usual reading */
+    int32_t number;
+    uint32_t place; /* order of appearance */
+    bool is_extended, has_prefix;
+};
+struct mime_section mime_section_make(
+    const struct mime_occurrence *occurrence, uint32_t place, struct arena *arena);
+void mime_sections_sort(struct mime_section *sections, uint32_t n); /* by number, then place */
+
+/* mime_value.c */
 /* Calls cb with each reading of each value that the parameter has in a field, sections joined. */
 void mime_values_each(
     struct slice field, const char *word, struct arena *arena, mime_reading_cb cb, void *context);
-struct slice mime_without_byte(struct slice s, char unwanted, struct arena *arena);
-struct slice mime_without_comments(struct slice s, struct arena *arena);
-bool mime_is_control(char c); /* but for tab, CR and LF */
-struct slice mime_without_controls(struct slice s, struct arena *arena);
 
 /* mime_name.c: a collector of candidate names. */
 struct mime_names {
@@ -213,6 +236,14 @@ struct mime_names {
     uint32_t n_occurrences;
     bool is_variant; /* what is added comes of a name that is there */
 };
+static inline struct arena *mime_names_arena(const struct mime_names *names)
+{
+    return names->mime->arena;
+}
+static inline void mime_names_report(struct mime_names *names, enum mime_defect_kind kind)
+{
+    mime_defect_add(names->mime, names->node, kind, NULL);
+}
 void mime_names_add(struct mime_names *names, struct slice utf8);
 /* Bytes over 127: UTF-8, or windows-1252, or left out. */
 void mime_names_add_raw(struct mime_names *names, struct slice bytes);
@@ -233,8 +264,9 @@ void mime_names_add_uu(struct mime *mime, struct mime_node *node);
 void mime_names_add_title(struct mime_names *names, struct slice value, bool is_address);
 
 /* mime_name_variant.c: what becomes of a name (UTF-8), and what is odd about it. */
-/* Calls cb with the name without folders, unseen characters, codes … where that is another. */
-void mime_name_variants_each(
+/* Calls cb with the name without folders, unseen characters, codes … where that is another. False
+ * when there are more of these than are told. */
+bool mime_name_variants_each(
     struct slice name, struct arena *arena, mime_reading_cb cb, void *context);
 /* Letters and digits behind the last dot, with a letter among them; else empty. */
 struct slice mime_name_extension(struct slice name);
@@ -283,8 +315,10 @@ struct mime_inside {
     struct mime_found *found;
     struct mime_node *carrier;
 };
-/* Adds to found the parts in the content of a carrier, whose header has been read. */
-void mime_inside_read(struct mime *mime, struct mime_found *found, struct mime_node *carrier);
+/* Adds to found the parts in the content of a carrier, whose header has been read. Returns the
+ * entity, header and content, that is to be read below it as well; empty: none. */
+struct slice mime_inside_read(
+    struct mime *mime, struct mime_found *found, struct mime_node *carrier);
 /* A new child of the carrier, with its content still encoded; NULL when there are too many parts.
  * type, encoding: static or in the arena. */
 struct mime_node *mime_inside_add(
@@ -296,9 +330,20 @@ bool mime_begins_as_message(struct slice content);
 /* Whether an attachment of another type is a message to those who open it: by its names, or by how
  * it begins. */
 bool mime_is_letter(const struct mime_node *node);
+/* mime_smime.c: parts that are S/MIME objects. */
+/* head: the first decoded bytes. May know by them what the carrier is. */
+bool mime_smime_is_at(struct mime_node *carrier, struct slice head);
+/* What mime_inside_read returns. */
+struct slice mime_smime_read(struct mime_inside *inside, struct slice content);
+/* What the part says of itself, where its content does not. */
+bool mime_smime_is_signed(const struct mime_node *node);
+bool mime_smime_is_encrypted(const struct mime_node *node);
 /* mime_tnef.c */
 bool mime_tnef_is_at(struct slice bytes);
 void mime_tnef_read(struct mime_inside *inside, struct slice bytes);
+/* mime_rtf.c: at most so many bytes of a document, in the arena. False: it is broken; out is what
+ * there is. */
+bool mime_rtf_unpack(struct slice packed, size_t most, struct arena *arena, struct slice *out);
 /* mime_blocks.c: uuencode and yEnc in a text. */
 bool mime_blocks_are_in(struct slice text);
 void mime_blocks_read(struct mime_inside *inside, struct slice text);

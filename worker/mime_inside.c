@@ -1,8 +1,8 @@
 /*
  * Parts in the content of a part that is no container: attachments in TNEF (winmail.dat),
- * uuencoded and yEnc blocks in texts, which mail readers show as attachments, and messages attached
- * under another type. The carrier keeps its content and stays a leaf; what it carries are its
- * children.
+ * uuencoded and yEnc blocks in texts, which mail readers show as attachments, messages attached
+ * under another type, and what an S/MIME object has signed. The carrier keeps its content and stays
+ * a leaf; what it carries are its children.
  */
 #include "worker/mime_impl.h"
 
@@ -28,7 +28,7 @@ struct mime_node *mime_inside_add(
         .content_id = "",
         .header = slice_of(NULL, 0), /* none */
         .content = content};
-    node->is_carried = true;
+    node->is_carried = node->is_unread = true;
     node->is_message = strcmp(type, "message/rfc822") == 0;
     mime_child_append(carrier, node);
     mime_found_append(inside->found, node);
@@ -47,13 +47,10 @@ void mime_inside_name(struct mime *mime, struct mime_node *node, struct slice ut
         node->part.filename = names.items[0];
 }
 
-static bool is_tnef(const struct mime_node *node)
+static bool is_tnef(const struct mime_node *node, struct slice head)
 {
-    uint8_t head[MIME_PEEK_BYTES];
-    size_t n = mime_content_peek(node, head);
     return strcmp(node->part.type, "application/ms-tnef") == 0 ||
-           strcmp(node->part.type, "application/vnd.ms-tnef") == 0 ||
-           mime_tnef_is_at(slice_of(head, n));
+           strcmp(node->part.type, "application/vnd.ms-tnef") == 0 || mime_tnef_is_at(head);
 }
 
 static bool is_encoded(const struct mime_node *node)
@@ -131,12 +128,16 @@ static bool may_begin_block(const struct mime_node *node)
 }
 
 /* What is in a part. */
-enum carried { CARRIED_NOTHING = 0, CARRIED_TNEF, CARRIED_LETTER, CARRIED_BLOCKS };
+enum carried { CARRIED_NOTHING = 0, CARRIED_TNEF, CARRIED_SMIME, CARRIED_LETTER, CARRIED_BLOCKS };
 
-static enum carried look_for(const struct mime_node *carrier)
+static enum carried look_for(struct mime_node *carrier)
 {
-    if (is_tnef(carrier))
+    uint8_t bytes[MIME_PEEK_BYTES];
+    const struct slice head = slice_of(bytes, mime_content_peek(carrier, bytes));
+    if (is_tnef(carrier, head))
         return CARRIED_TNEF;
+    if (mime_smime_is_at(carrier, head))
+        return CARRIED_SMIME;
     if (mime_is_letter(carrier))
         return CARRIED_LETTER;
     const bool may = may_have_blocks(carrier) && (!is_encoded(carrier) || may_begin_block(carrier));
@@ -150,24 +151,29 @@ static void add_letter(struct mime_inside *inside, struct slice content)
     (void)mime_inside_add(inside, "message/rfc822", "", content);
 }
 
-void mime_inside_read(struct mime *mime, struct mime_found *found, struct mime_node *carrier)
+struct slice mime_inside_read(
+    struct mime *mime, struct mime_found *found, struct mime_node *carrier)
 {
     struct mime_inside inside = {.mime = mime, .found = found, .carrier = carrier};
+    const struct slice none = slice_of(NULL, 0);
     if (carrier->part.is_container || carrier->part.content.len == 0)
-        return;
+        return none;
     const enum carried what = look_for(carrier);
     if (what == CARRIED_NOTHING)
-        return;
+        return none;
     struct slice content = mime_node_content(mime, carrier);
     if (carrier->part.depth >= (uint32_t)mime->conf->worker.max_depth) {
         if (what != CARRIED_BLOCKS || mime_blocks_are_in(content))
             mime_defect_add(mime, carrier, MIME_DEFECT_TOO_DEEP, NULL);
-        return;
+        return none;
     }
+    if (what == CARRIED_SMIME)
+        return mime_smime_read(&inside, content);
     if (what == CARRIED_TNEF)
         mime_tnef_read(&inside, content);
     else if (what == CARRIED_LETTER)
         add_letter(&inside, content);
     else
         mime_blocks_read(&inside, content);
+    return none;
 }

@@ -82,6 +82,7 @@ static void take_names(struct mime *mime, struct mime_part *into, const struct m
 {
     uint32_t n = into->n_filenames;
     const char **names = NULL;
+    into->lacks_names = into->lacks_names || other->lacks_names;
     for (uint32_t i = 0; i < other->n_filenames; i++) {
         if (has_name(into, other->filenames[i]))
             continue;

@@ -9,16 +9,6 @@
 
 #include "common/text.h"
 
-static void report(struct mime_names *names, enum mime_defect_kind kind)
-{
-    mime_defect_add(names->mime, names->node, kind, NULL);
-}
-
-static struct arena *arena_of(const struct mime_names *names)
-{
-    return names->mime->arena;
-}
-
 static bool has_words(struct slice s)
 {
     return s.len > 2 && memmem(s.data, s.len, "=?", 2) != NULL;
@@ -29,8 +19,8 @@ static struct slice shortened(struct mime_names *names, struct slice name)
 {
     if (name.len <= MIME_NAME_BYTES)
         return name;
-    report(names, MIME_DEFECT_NAME_TOO_LONG);
-    char *out = arena_alloc(arena_of(names), MIME_NAME_BYTES);
+    mime_names_report(names, MIME_DEFECT_NAME_TOO_LONG);
+    char *out = arena_alloc(mime_names_arena(names), MIME_NAME_BYTES);
     size_t half = MIME_NAME_BYTES / 2;
     memcpy(out, name.data, half);
     memcpy(out + half, name.data + name.len - half, half);
@@ -44,7 +34,7 @@ static struct slice repaired(struct mime_names *names, struct slice name)
     struct buf buf;
     buf_init(&buf, name.len * 3 + 16);
     (void)text_to_utf8(&buf, name);
-    struct slice out = slice_of(arena_memdup0(arena_of(names), buf.data, buf.len), buf.len);
+    struct slice out = slice_of(arena_memdup0(mime_names_arena(names), buf.data, buf.len), buf.len);
     buf_clear(&buf);
     return out;
 }
@@ -62,18 +52,19 @@ static void add_variants(struct mime_names *names, struct slice name)
 {
     if (has_words(name))
         return;
-    if (mime_name_is_deceptive(name, arena_of(names)))
-        report(names, MIME_DEFECT_DECEPTIVE_NAME);
+    if (mime_name_is_deceptive(name, mime_names_arena(names)))
+        mime_names_report(names, MIME_DEFECT_DECEPTIVE_NAME);
     if (mime_name_has_path(name))
-        report(names, MIME_DEFECT_PATH_IN_NAME);
+        mime_names_report(names, MIME_DEFECT_PATH_IN_NAME);
     names->is_variant = true;
-    mime_name_variants_each(name, arena_of(names), on_variant, names);
+    if (!mime_name_variants_each(name, mime_names_arena(names), on_variant, names))
+        mime_names_report(names, MIME_DEFECT_TOO_MANY_NAMES);
     names->is_variant = false;
 }
 
 static void add_one(struct mime_names *names, struct slice name)
 {
-    name = repaired(names, shortened(names, mime_trim(name)));
+    name = repaired(names, shortened(names, text_trim(name)));
     if (name.len == 0)
         return;
     for (uint32_t i = 0; i < names->n; i++) {
@@ -82,12 +73,12 @@ static void add_one(struct mime_names *names, struct slice name)
             return;
     }
     if (names->n == MIME_NAMES_MAX) {
-        report(names, MIME_DEFECT_TOO_MANY_NAMES);
+        mime_names_report(names, MIME_DEFECT_TOO_MANY_NAMES);
         return;
     }
     if (names->items == NULL)
-        names->items = arena_calloc(arena_of(names), MIME_NAMES_MAX, sizeof(*names->items));
-    const char *kept = arena_memdup0(arena_of(names), name.data, name.len);
+        names->items = arena_calloc(mime_names_arena(names), MIME_NAMES_MAX, sizeof(*names->items));
+    const char *kept = arena_memdup0(mime_names_arena(names), name.data, name.len);
     names->items[names->n++] = kept;
     if (!names->is_variant)
         add_variants(names, slice_of(kept, name.len));
@@ -95,7 +86,7 @@ static void add_one(struct mime_names *names, struct slice name)
 
 static struct slice without(struct mime_names *names, struct slice s, const char *chars)
 {
-    char *out = arena_alloc(arena_of(names), s.len + 1);
+    char *out = arena_alloc(mime_names_arena(names), s.len + 1);
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
         if (s.data[i] == '\0' ? *chars != '\0' : strchr(chars, s.data[i]) == NULL)
@@ -145,8 +136,8 @@ static void add_by_folding(struct mime_names *names, struct slice name)
     if (!is_folding(name))
         add_by_nul(names, name);
     add_by_nul(names, without(names, name, "\r\n"));
-    add_by_nul(names, mime_unfold(name, arena_of(names)));
-    char *out = arena_alloc(arena_of(names), name.len);
+    add_by_nul(names, mime_unfold(name, mime_names_arena(names)));
+    char *out = arena_alloc(mime_names_arena(names), name.len);
     size_t n = 0;
     for (size_t i = 0; i < name.len; i++) {
         if (name.data[i] != '\r' && name.data[i] != '\n')
@@ -157,8 +148,9 @@ static void add_by_folding(struct mime_names *names, struct slice name)
                 i++;
     }
     add_by_nul(names, slice_of(out, n));
-    add_by_nul(names,
-        slice_of(name.data, strcspn(arena_memdup0(arena_of(names), name.data, name.len), "\r\n")));
+    add_by_nul(
+        names, slice_of(name.data,
+                   strcspn(arena_memdup0(mime_names_arena(names), name.data, name.len), "\r\n")));
 }
 
 void mime_names_add(struct mime_names *names, struct slice utf8)
@@ -166,18 +158,9 @@ void mime_names_add(struct mime_names *names, struct slice utf8)
     add_by_folding(names, utf8);
 }
 
-static bool is_high(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((uint8_t)s.data[i] >= 128)
-            return true;
-    }
-    return false;
-}
-
 static struct slice without_high(struct mime_names *names, struct slice s)
 {
-    char *out = arena_alloc(arena_of(names), s.len + 1);
+    char *out = arena_alloc(mime_names_arena(names), s.len + 1);
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
         if ((uint8_t)s.data[i] < 128)
@@ -189,37 +172,49 @@ static struct slice without_high(struct mime_names *names, struct slice s)
 void mime_names_add_raw(struct mime_names *names, struct slice bytes)
 {
     mime_names_add(names, bytes);
-    if (!is_high(bytes))
+    if (text_is_ascii(bytes))
         return;
-    mime_names_add(names, mime_windows1252(bytes, 3 * bytes.len, arena_of(names)));
+    mime_names_add(names, mime_windows1252(bytes, 3 * bytes.len, mime_names_arena(names)));
     if (text_is_utf8(bytes))
         return;
     if (mime_has_overlong(bytes)) {
-        report(names, MIME_DEFECT_OVERLONG_UTF8);
-        mime_names_add(names, mime_overlong_decode(bytes, arena_of(names)));
+        mime_names_report(names, MIME_DEFECT_OVERLONG_UTF8);
+        mime_names_add(names, mime_overlong_decode(bytes, mime_names_arena(names)));
     }
-    mime_names_add(names, mime_latin1(bytes, arena_of(names)));
+    mime_names_add(names, mime_latin1(bytes, mime_names_arena(names)));
     mime_names_add(names, without_high(names, bytes));
 }
 
+static bool is_printable(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] < ' ' || s.data[i] >= 0x7f)
+            return false;
+    }
+    return true;
+}
+
 /* The bytes of encoded words, whatever charset they name: a reader that knows better than UTF-8
- * what overlong forms stand for. */
+ * what overlong forms stand for, or one that takes the other half of UTF-16 for the first. */
 static void add_words_bytes(struct mime_names *names, struct slice value)
 {
-    struct slice bytes = mime_words_bytes(value, arena_of(names));
+    struct slice bytes = mime_words_bytes(value, mime_names_arena(names));
     if (mime_has_overlong(bytes))
         mime_names_add_raw(names, bytes);
+    const struct slice letters = has(bytes, '\0') ? without(names, bytes, "") : bytes;
+    if (letters.len < bytes.len && is_printable(letters))
+        mime_names_add(names, letters);
 }
 
 static void add_decoded_words(struct mime_names *names, struct slice value)
 {
-    struct slice decoded = mime_words_decode(value, arena_of(names));
+    struct slice decoded = mime_words_decode(value, mime_names_arena(names));
     mime_names_add(names, decoded);
     if (has_words(decoded)) /* encoded twice */
-        mime_names_add(names, mime_words_decode(decoded, arena_of(names)));
+        mime_names_add(names, mime_words_decode(decoded, mime_names_arena(names)));
     add_words_bytes(names, value);
     char *text = g_mime_utils_header_decode_text(
-        NULL, arena_memdup0(arena_of(names), value.data, value.len));
+        NULL, arena_memdup0(mime_names_arena(names), value.data, value.len));
     if (text != NULL)
         mime_names_add(names, slice_text(text));
     g_free(text);
@@ -230,7 +225,7 @@ static void add_unended_word(struct mime_names *names, struct slice value)
 {
     while (value.len > 0 && (value.data[value.len - 1] == '?' || value.data[value.len - 1] == '='))
         value.len--;
-    const char *ended = arena_printf(arena_of(names), "%.*s?=", (int)value.len, value.data);
+    const char *ended = arena_printf(mime_names_arena(names), "%.*s?=", (int)value.len, value.data);
     add_decoded_words(names, slice_text(ended));
 }
 
@@ -256,13 +251,14 @@ static void add_unknown_word(struct mime_names *names, struct slice value)
 static void add_with_words(struct mime_names *names, struct slice bytes)
 {
     if (has_words(bytes)) {
-        struct slice unfolded = mime_unfold(bytes, arena_of(names));
+        struct slice unfolded = mime_unfold(bytes, mime_names_arena(names));
         struct mime_word word;
         size_t pos = 0;
         add_decoded_words(names, unfolded);
-        mime_names_add(names, mime_words_decode(without(names, bytes, " \t\r\n"), arena_of(names)));
+        mime_names_add(
+            names, mime_words_decode(without(names, bytes, " \t\r\n"), mime_names_arena(names)));
         if (mime_word_next(unfolded, &pos, &word)) {
-            report(names, MIME_DEFECT_ENCODED_WORD_IN_PARAMETER);
+            mime_names_report(names, MIME_DEFECT_ENCODED_WORD_IN_PARAMETER);
         } else {
             add_unended_word(names, unfolded);
             add_unknown_word(names, unfolded);
@@ -276,27 +272,28 @@ void mime_names_add_value(struct mime_names *names, struct slice value, bool is_
     struct slice charset, text;
     bool is_split = mime_extended_split(value, &charset, &text);
     if (is_extended) {
-        mime_names_add(names, mime_extended_decode(value, arena_of(names)));
+        mime_names_add(names, mime_extended_decode(value, mime_names_arena(names)));
         if (is_split) {
-            mime_names_add_raw(names, mime_percent_decode(text, arena_of(names)));
+            mime_names_add_raw(names, mime_percent_decode(text, mime_names_arena(names)));
             add_with_words(names, text);
         } else if (has(value, '\'')) { /* the language left out */
             const char *quote = memrchr(value.data, '\'', value.len);
             struct slice rest = slice_of(quote + 1, (size_t)(value.data + value.len - quote - 1));
-            mime_names_add_raw(names, mime_percent_decode(rest, arena_of(names)));
+            mime_names_add_raw(names, mime_percent_decode(rest, mime_names_arena(names)));
         }
     }
     add_with_words(names, value);
     if (has(value, '%'))
-        mime_names_add_raw(names, mime_percent_decode(value, arena_of(names)));
+        mime_names_add_raw(names, mime_percent_decode(value, mime_names_arena(names)));
 }
 
 static void add_joined(struct mime_names *names, struct slice decoded)
 {
     struct slice charset, text;
     if (mime_extended_split(decoded, &charset, &text) && charset.len <= MIME_CHARSET_BYTES) {
-        const char *name = arena_memdup0(arena_of(names), charset.data, charset.len);
-        mime_names_add(names, mime_to_utf8(text, name, MIME_VALUE_BYTES, arena_of(names), NULL));
+        const char *name = arena_memdup0(mime_names_arena(names), charset.data, charset.len);
+        mime_names_add(
+            names, mime_to_utf8(text, name, MIME_VALUE_BYTES, mime_names_arena(names), NULL));
         mime_names_add_raw(names, text);
     }
     add_with_words(names, decoded);
@@ -319,6 +316,6 @@ void mime_names_check(struct mime_names *names)
         if (first.len == 0)
             first = extension;
         else if (!slice_equal_nocase(first, extension))
-            report(names, MIME_DEFECT_CONFLICTING_NAMES);
+            mime_names_report(names, MIME_DEFECT_CONFLICTING_NAMES);
     }
 }

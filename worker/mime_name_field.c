@@ -11,42 +11,23 @@
 
 enum { GMIME_VALUE_MAX = 16384 }; /* longer ones are read by us alone */
 
-static void report(struct mime_names *names, enum mime_defect_kind kind)
+/* Of a value that goes on where reading ended: what it ends with is not known. */
+static void report_cut(struct mime_names *names)
 {
-    mime_defect_add(names->mime, names->node, kind, NULL);
-}
-
-static struct arena *arena_of(const struct mime_names *names)
-{
-    return names->mime->arena;
-}
-
-static bool is_high(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((uint8_t)s.data[i] >= 128)
-            return true;
-    }
-    return false;
+    names->node->part.lacks_names = true;
+    mime_names_report(names, MIME_DEFECT_NAME_TOO_LONG);
 }
 
 /* ---- RFC 2231 sections ---- */
 
-struct section {
-    struct slice value;
-    int32_t number;
-    uint32_t place; /* order of appearance */
-    bool is_extended, has_prefix;
-};
-
 struct sections {
-    struct section items[MIME_PARAMS_MAX];
+    struct mime_section items[MIME_PARAMS_MAX];
     uint32_t n;
 };
 
 enum duplicates { DUPLICATES_ALL = 0, DUPLICATES_FIRST, DUPLICATES_LAST };
 
-static bool is_skipped(const struct section *s, uint32_t n, uint32_t i, enum duplicates which)
+static bool is_skipped(const struct mime_section *s, uint32_t n, uint32_t i, enum duplicates which)
 {
     if (which == DUPLICATES_FIRST)
         return i > 0 && s[i].number == s[i - 1].number;
@@ -55,19 +36,19 @@ static bool is_skipped(const struct section *s, uint32_t n, uint32_t i, enum dup
 
 /* Joined values, percent-decoded where their names say so (the charset prefix of the first kept),
  * or as they are. */
-static struct slice joined(struct mime_names *names, const struct section *s, uint32_t n,
+static struct slice joined(struct mime_names *names, const struct mime_section *s, uint32_t n,
     enum duplicates which, bool is_decoded)
 {
-    char *out = arena_alloc(arena_of(names), MIME_VALUE_BYTES);
+    char *out = arena_alloc(mime_names_arena(names), MIME_VALUE_BYTES);
     size_t len = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (is_skipped(s, n, i, which))
             continue;
         struct slice value = is_decoded && s[i].is_extended
-                                 ? mime_percent_decode(s[i].value, arena_of(names))
+                                 ? mime_percent_decode(s[i].value, mime_names_arena(names))
                                  : s[i].value;
         if (len + value.len > MIME_VALUE_BYTES) {
-            report(names, MIME_DEFECT_NAME_TOO_LONG);
+            report_cut(names);
             break;
         }
         if (value.len > 0)
@@ -78,22 +59,14 @@ static struct slice joined(struct mime_names *names, const struct section *s, ui
 }
 
 static void add_joined(
-    struct mime_names *names, const struct section *s, uint32_t n, enum duplicates which)
+    struct mime_names *names, const struct mime_section *s, uint32_t n, enum duplicates which)
 {
     mime_names_add_joined(
         names, joined(names, s, n, which, true), joined(names, s, n, which, false));
 }
 
-static int by_number(const void *a, const void *b)
-{
-    const struct section *x = a, *y = b;
-    if (x->number != y->number)
-        return x->number < y->number ? -1 : 1;
-    return x->place < y->place ? -1 : x->place > y->place;
-}
-
 /* Those up to the first gap: what a strict reader joins. */
-static uint32_t unbroken(const struct section *s, uint32_t n)
+static uint32_t unbroken(const struct mime_section *s, uint32_t n)
 {
     uint32_t i = 0;
     for (int32_t expected = 0; i < n && (s[i].number == expected || s[i].number == expected - 1);
@@ -105,7 +78,7 @@ static uint32_t unbroken(const struct section *s, uint32_t n)
 }
 
 /* Whether they are not 0, 1, 2 … as every program writes them. */
-static bool are_odd(const struct section *s, uint32_t n)
+static bool are_odd(const struct mime_section *s, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         if (s[i].number != (int32_t)i)
@@ -116,7 +89,7 @@ static bool are_odd(const struct section *s, uint32_t n)
 
 static void add_sections(struct mime_names *names, const struct sections *all, bool has_prefix)
 {
-    struct section s[MIME_PARAMS_MAX];
+    struct mime_section s[MIME_PARAMS_MAX];
     uint32_t n = 0;
     for (uint32_t i = 0; i < all->n; i++) {
         if (all->items[i].has_prefix == has_prefix)
@@ -125,10 +98,10 @@ static void add_sections(struct mime_names *names, const struct sections *all, b
     if (n == 0)
         return;
     if (are_odd(s, n))
-        report(names, MIME_DEFECT_ODD_SECTIONS);
-    struct section sorted[MIME_PARAMS_MAX];
+        mime_names_report(names, MIME_DEFECT_ODD_SECTIONS);
+    struct mime_section sorted[MIME_PARAMS_MAX];
     memcpy(sorted, s, n * sizeof(*s));
-    qsort(sorted, n, sizeof(*sorted), by_number);
+    mime_sections_sort(sorted, n);
     uint32_t strict = unbroken(sorted, n);
     add_joined(names, sorted, strict > 0 ? strict : n, DUPLICATES_FIRST);
     add_joined(names, sorted, n, DUPLICATES_FIRST);
@@ -137,32 +110,14 @@ static void add_sections(struct mime_names *names, const struct sections *all, b
     add_joined(names, s, n, DUPLICATES_ALL);
 }
 
-struct first_reading {
-    struct slice value;
-    bool has_value;
-};
-
-static void keep_first(struct slice reading, void *context)
-{
-    struct first_reading *first = context;
-    if (!first->has_value)
-        *first = (struct first_reading){reading, true};
-}
-
 static void note_section(
     struct mime_names *names, struct sections *sections, const struct mime_occurrence *place)
 {
     if (sections->n == MIME_PARAMS_MAX) {
-        report(names, MIME_DEFECT_TOO_MANY_PARAMETERS);
+        mime_names_report(names, MIME_DEFECT_TOO_MANY_PARAMETERS);
         return;
     }
-    struct first_reading first = {0};
-    mime_readings_each(place->rest, arena_of(names), keep_first, &first);
-    sections->items[sections->n] = (struct section){.value = first.value,
-        .number = place->section,
-        .place = sections->n,
-        .is_extended = place->is_extended,
-        .has_prefix = place->has_prefix};
+    sections->items[sections->n] = mime_section_make(place, sections->n, mime_names_arena(names));
     sections->n++;
 }
 
@@ -177,7 +132,7 @@ static void on_reading(struct slice reading, void *context)
 {
     struct reader *reader = context;
     if (reading.len + 2 >= MIME_VALUE_BYTES)
-        report(reader->names, MIME_DEFECT_NAME_TOO_LONG);
+        report_cut(reader->names);
     mime_names_add_value(reader->names, reading, reader->is_extended);
 }
 
@@ -199,8 +154,8 @@ static void add_gmime(struct mime_names *names, struct slice value)
     if (semicolon == NULL || value.len > GMIME_VALUE_MAX)
         return;
     struct slice params = slice_of(semicolon + 1, (size_t)(value.data + value.len - semicolon - 1));
-    params = mime_unfold(params, arena_of(names));
-    const char *text = arena_memdup0(arena_of(names), params.data, params.len);
+    params = mime_unfold(params, mime_names_arena(names));
+    const char *text = arena_memdup0(mime_names_arena(names), params.data, params.len);
     GMimeParamList *list = g_mime_param_list_parse(NULL, text);
     if (list == NULL)
         return;
@@ -220,35 +175,26 @@ static void search_field(struct mime_names *names, struct slice value)
     sections.n = 0;
     for (size_t pos = 0; mime_occurrence_next(value, &pos, "name", &place);) {
         if (names->n_occurrences++ >= MIME_PARAMS_MAX) {
-            report(names, MIME_DEFECT_TOO_MANY_PARAMETERS);
+            mime_names_report(names, MIME_DEFECT_TOO_MANY_PARAMETERS);
             break;
         }
         if (names->n == MIME_NAMES_MAX) {
-            report(names, MIME_DEFECT_TOO_MANY_NAMES);
+            mime_names_report(names, MIME_DEFECT_TOO_MANY_NAMES);
             break;
         }
         if (place.is_odd)
-            report(names, MIME_DEFECT_ODD_SECTIONS);
+            mime_names_report(names, MIME_DEFECT_ODD_SECTIONS);
         if (place.section >= 0) {
             note_section(names, &sections, &place);
             continue;
         }
         struct reader reader = {names, place.is_extended};
-        mime_readings_each(place.rest, arena_of(names), on_reading, &reader);
+        mime_readings_each(place.rest, mime_names_arena(names), on_reading, &reader);
     }
     add_sections(names, &sections, true);
     add_sections(names, &sections, false);
     if (is_odd(value))
         add_gmime(names, value);
-}
-
-static bool has_control(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (mime_is_control(s.data[i]))
-            return true;
-    }
-    return false;
 }
 
 /* The field as programs have it that decode words, or take out comments or control characters,
@@ -258,23 +204,23 @@ static void search_prepared(struct mime_names *names, struct slice value)
     if (value.len == 0)
         return;
     if (memmem(value.data, value.len, "=?", 2) != NULL)
-        search_field(
-            names, mime_words_decode(mime_unfold(value, arena_of(names)), arena_of(names)));
+        search_field(names, mime_words_decode(mime_unfold(value, mime_names_arena(names)),
+                                mime_names_arena(names)));
     if (memchr(value.data, '(', value.len) != NULL)
-        search_field(names, mime_without_comments(value, arena_of(names)));
-    if (has_control(value))
-        search_field(names, mime_without_controls(value, arena_of(names)));
+        search_field(names, mime_without_comments(value, mime_names_arena(names)));
+    if (mime_has_control(value))
+        search_field(names, mime_without_controls(value, mime_names_arena(names)));
 }
 
 void mime_names_add_field(struct mime_names *names, struct slice value)
 {
     search_field(names, value);
     search_prepared(names, value);
-    if (!is_high(value) || text_is_utf8(value))
+    if (text_is_ascii(value) || text_is_utf8(value))
         return;
     /* Some convert the field before they take it apart. */
-    search_field(names, mime_windows1252(value, 3 * value.len, arena_of(names)));
-    search_field(names, mime_latin1(value, arena_of(names)));
+    search_field(names, mime_windows1252(value, 3 * value.len, mime_names_arena(names)));
+    search_field(names, mime_latin1(value, mime_names_arena(names)));
 }
 
 void mime_names_add_uu(struct mime *mime, struct mime_node *node)

@@ -1,11 +1,14 @@
 /*
  * A name for a part that has none in its type and disposition: some mail readers take it from
  * Content-Description or Content-Location. Few parts mean it so, so only what looks like a file
- * name counts, and nothing that is odd about it is a defect.
+ * name counts, a description only of what is an attachment, and nothing that is odd about it is a
+ * defect.
  */
 #include "worker/mime_impl.h"
 
 #include <string.h>
+
+#include "common/text.h"
 
 enum { EXTENSION_MAX = 10 };
 
@@ -38,7 +41,7 @@ static struct slice path_of(struct slice address)
 
 static void add_if_name(struct mime_names *names, struct slice value)
 {
-    const struct slice name = mime_trim(last_piece(mime_trim(value)));
+    const struct slice name = text_trim(last_piece(text_trim(value)));
     const struct slice extension = mime_name_extension(name);
     if (extension.len > 0 && extension.len <= EXTENSION_MAX && name.len > extension.len + 1)
         mime_names_add_raw(names, name);
@@ -53,8 +56,8 @@ void mime_names_add_title(struct mime_names *names, struct slice value, bool is_
     value = mime_unfold(value, mime->arena);
     mime->is_muted = true;
     const struct slice decoded = mime_words_decode(value, mime->arena);
-    add_if_name(names, is_address ? path_of(mime_trim(decoded)) : decoded);
+    add_if_name(names, is_address ? path_of(text_trim(decoded)) : decoded);
     if (is_address) /* folders may be written as codes, too */
-        add_if_name(names, mime_percent_decode(path_of(mime_trim(decoded)), mime->arena));
+        add_if_name(names, mime_percent_decode(path_of(text_trim(decoded)), mime->arena));
     mime->is_muted = was_muted;
 }

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "common/text.h"
+
 /* Characters that are not shown, or turn those around them (Unicode TR 36; RFC 3454 table B.1). */
 static const struct {
     uint32_t first, last;
@@ -137,14 +139,6 @@ static struct slice plain(struct slice name, struct arena *arena)
     return slice_of(out, n);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* "&#46;" and "&#x2e;" of ASCII characters at i; 0: none. */
 static char entity_at(struct slice s, size_t i, size_t *end_out)
 {
@@ -154,7 +148,7 @@ static char entity_at(struct slice s, size_t i, size_t *end_out)
     bool is_hex = (s.data[at] | 0x20) == 'x';
     uint32_t c = 0;
     for (at += is_hex; at < s.len && at < i + 9; at++) {
-        int digit = hex_digit(s.data[at]);
+        int digit = text_hex_digit(s.data[at]);
         if (digit < 0 || (!is_hex && digit > 9))
             break;
         c = c * (is_hex ? 16u : 10u) + (uint32_t)digit;
@@ -185,17 +179,47 @@ static struct slice without_stream(struct slice name, struct arena *arena)
     return colons != NULL ? slice_of(name.data, (size_t)(colons - name.data)) : name;
 }
 
+/* Characters that no file name has on Windows: some programs leave them out. */
+static bool is_forbidden(char c)
+{
+    return c == '<' || c == '>' || c == ':' || c == '"' || c == '|' || c == '?' || c == '*';
+}
+
+static struct slice without_forbidden(struct slice name, struct arena *arena)
+{
+    char *out = arena_alloc(arena, name.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < name.len; i++) {
+        if (!is_forbidden(name.data[i]))
+            out[n++] = name.data[i];
+    }
+    return slice_of(out, n);
+}
+
 static bool is_separator(char c)
 {
     return c == '/' || c == '\\';
+}
+
+/* "/" and "/." lead nowhere. */
+static struct slice without_empty_folders(struct slice name)
+{
+    for (;;) {
+        const char *end = name.data + name.len;
+        if (name.len > 0 && is_separator(end[-1]))
+            name.len--;
+        else if (name.len > 1 && end[-1] == '.' && is_separator(end[-2]))
+            name.len -= 2;
+        else
+            return name;
+    }
 }
 
 /* Behind the last folder, and behind a drive's letter. */
 static struct slice without_folders(struct slice name, struct arena *arena)
 {
     (void)arena;
-    while (name.len > 0 && is_separator(name.data[name.len - 1]))
-        name.len--;
+    name = without_empty_folders(name);
     size_t start = name.len;
     while (start > 0 && !is_separator(name.data[start - 1]))
         start--;
@@ -203,6 +227,23 @@ static struct slice without_folders(struct slice name, struct arena *arena)
         (name.data[0] | 0x20) <= 'z')
         start = 2;
     return slice_of(name.data + start, name.len - start);
+}
+
+/* Bytes of the blank outside ASCII that ends there (Unicode category Zs), or 0. */
+static size_t wide_blank_before(const char *end, size_t n)
+{
+    if (n >= 2 && memcmp(end - 2, "\xc2\xa0", 2) == 0) /* no-break space */
+        return 2;
+    if (n < 3)
+        return 0;
+    const uint8_t last = (uint8_t)end[-1];
+    const bool is_general = memcmp(end - 3, "\xe2\x80", 2) == 0 &&
+                            ((last >= 0x80 && last <= 0x8a) || last == 0xaf); /* U+2000 …, U+202F */
+    return is_general || memcmp(end - 3, "\xe3\x80\x80", 3) == 0 ||
+                   memcmp(end - 3, "\xe2\x81\x9f", 3) == 0 ||
+                   memcmp(end - 3, "\xe1\x9a\x80", 3) == 0
+               ? 3
+               : 0;
 }
 
 /* Windows drops dots and blanks at the end of a name. */
@@ -214,8 +255,8 @@ static struct slice without_tail(struct slice name, struct arena *arena)
         const char *end = name.data + n;
         if (n > 0 && (end[-1] == '.' || (uint8_t)end[-1] <= ' ' || end[-1] == 0x7f))
             name.len--;
-        else if (n > 1 && memcmp(end - 2, "\xc2\xa0", 2) == 0) /* no-break space */
-            name.len -= 2;
+        else if (wide_blank_before(end, n) > 0)
+            name.len -= wide_blank_before(end, n);
         else
             return name;
     }
@@ -226,34 +267,46 @@ static bool is_ordinary(struct slice name)
 {
     for (size_t i = 0; i < name.len; i++) {
         uint8_t c = (uint8_t)name.data[i];
-        if (c < 0x20 || c >= 0x7f || strchr("%&/\\:", c) != NULL)
+        if (c < 0x20 || c >= 0x7f || strchr("%&/\\", c) != NULL || is_forbidden((char)c))
             return false;
     }
     return name.len == 0 || (name.data[name.len - 1] != '.' && name.data[name.len - 1] != ' ');
 }
 
-enum { VARIANTS_MAX = 12 };
+enum { VARIANTS_MAX = 48 };
 
-void mime_name_variants_each(
+static bool is_found(const struct slice *found, size_t n, struct slice name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (slice_equal(found[i], name))
+            return true;
+    }
+    return false;
+}
+
+bool mime_name_variants_each(
     struct slice name, struct arena *arena, mime_reading_cb cb, void *context)
 {
     static struct slice (*const steps[])(struct slice name, struct arena * arena) = {
         mime_percent_decode, mime_percent_decode, without_entities, plain, without_stream,
-        without_folders, without_tail};
+        without_forbidden, without_folders, without_tail};
     struct slice found[VARIANTS_MAX] = {name};
     size_t n = 1;
     if (is_ordinary(name))
-        return;
+        return true;
     for (size_t step = 0; step < sizeof(steps) / sizeof(steps[0]); step++) {
         size_t before = n;
-        for (size_t i = 0; i < before && n < VARIANTS_MAX; i++) {
+        for (size_t i = 0; i < before; i++) {
             struct slice made = steps[step](found[i], arena);
-            if (made.len == 0 || slice_equal(made, found[i]))
+            if (made.len == 0 || is_found(found, n, made))
                 continue;
+            if (n == VARIANTS_MAX)
+                return false;
             found[n++] = made;
             cb(made, context);
         }
     }
+    return true;
 }
 
 enum { EXTENSION_MAX = 10 };

@@ -1,6 +1,6 @@
 /*
  * Parameters of content fields as RFC 2045 and 2231 have them. Every other way in which programs
- * are known to read a value is mime_value.c's. All searches are bounded by MIME_VALUE_BYTES and
+ * are known to read a value is mime_reading.c's. All searches are bounded by MIME_VALUE_BYTES and
  * MIME_PARAMS_MAX.
  */
 #include "worker/mime_impl.h"
@@ -9,14 +9,9 @@
 
 #include "common/text.h"
 
-static bool is_space(char c)
+size_t mime_skip_spaces(struct slice s, size_t i)
 {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static size_t skip_spaces(struct slice s, size_t i)
-{
-    while (i < s.len && is_space(s.data[i]))
+    while (i < s.len && text_is_space(s.data[i]))
         i++;
     return i;
 }
@@ -41,7 +36,7 @@ size_t mime_skip_comment(struct slice s, size_t i)
 size_t mime_skip_comments(struct slice s, size_t i)
 {
     for (;;) {
-        i = skip_spaces(s, i);
+        i = mime_skip_spaces(s, i);
         if (i >= s.len || s.data[i] != '(')
             return i;
         i = mime_skip_comment(s, i);
@@ -50,7 +45,8 @@ size_t mime_skip_comments(struct slice s, size_t i)
 
 static bool ends_token(char c)
 {
-    return is_space(c) || c == ';' || c == '(' || c == '\0' || c == '"' || c == ',' || c == '=';
+    return text_is_space(c) || c == ';' || c == '(' || c == '\0' || c == '"' || c == ',' ||
+           c == '=';
 }
 
 static char token_char(char c)
@@ -88,14 +84,6 @@ const char *mime_token_read(struct slice value, struct arena *arena, struct slic
     return arena_memdup0(arena, token, n);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 struct slice mime_percent_decode(struct slice in, struct arena *arena)
 {
     if (in.len == 0 || memchr(in.data, '%', in.len) == NULL)
@@ -103,8 +91,8 @@ struct slice mime_percent_decode(struct slice in, struct arena *arena)
     char *out = arena_alloc(arena, in.len);
     size_t n = 0;
     for (size_t i = 0; i < in.len; i++) {
-        int high = i + 2 < in.len && in.data[i] == '%' ? hex_digit(in.data[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(in.data[i + 2]) : -1;
+        int high = i + 2 < in.len && in.data[i] == '%' ? text_hex_digit(in.data[i + 1]) : -1;
+        int low = high >= 0 ? text_hex_digit(in.data[i + 2]) : -1;
         if (low >= 0) {
             out[n++] = (char)(high << 4 | low);
             i += 2;
@@ -177,7 +165,7 @@ static uint32_t read_raw_params(
     uint32_t n = 0;
     *is_cut_out = false;
     for (size_t i = 0;;) {
-        while (i < s.len && (is_space(s.data[i]) || s.data[i] == ';' || s.data[i] == ',' ||
+        while (i < s.len && (text_is_space(s.data[i]) || s.data[i] == ';' || s.data[i] == ',' ||
                                 s.data[i] == '(' || s.data[i] == '"'))
             i = s.data[i] == '(' ? mime_skip_comment(s, i) : i + 1;
         if (i >= s.len)

@@ -2,6 +2,7 @@
  * The beginning of a part: where its header ends, what that says, and whether what follows is a
  * multipart or a message to go into.
  */
+#include "common/text.h"
 #include "worker/mime_region.h"
 
 /* Finds the end of the header that starts at scan->pos, and moves scan->pos to the content. */
@@ -118,7 +119,7 @@ static void rewind_to_boundary(struct mime_region_scan *scan, struct mime_node *
         size_t start = pos;
         struct slice line = mime_line_next(block, &pos, true);
         for (uint32_t i = 0; i < node->n_boundaries && line.len > 2; i++) {
-            struct slice text = mime_trim(slice_of(line.data + 2, line.len - 2));
+            struct slice text = text_trim(slice_of(line.data + 2, line.len - 2));
             if (line.data[0] != '-' || line.data[1] != '-' || node->boundaries[i].len == 0 ||
                 !slice_equal(text, node->boundaries[i]))
                 continue;

@@ -5,6 +5,8 @@
  */
 #include "worker/mime_region.h"
 
+#include "common/text.h"
+
 static bool begins_part(struct slice line)
 {
     return mime_begins_with(line, "content-") && memchr(line.data, ':', line.len) != NULL;
@@ -118,7 +120,7 @@ static void on_stray(struct mime_region_scan *scan, struct slice line, size_t li
     size_t pos = scan->pos;
     bool has_dashes = line.len > 2 && line.data[0] == '-' && line.data[1] == '-';
     if (has_dashes && pos < scan->bytes.len) {
-        struct slice text = mime_trim(slice_of(line.data + 2, line.len - 2));
+        struct slice text = text_trim(slice_of(line.data + 2, line.len - 2));
         if (text.len == 0 || text.len > MIME_BOUNDARY_BYTES ||
             !begins_part(mime_line_next(scan->bytes, &pos, true)))
             return;

@@ -6,6 +6,7 @@
 #ifndef POSTERN_WORKER_MIME_REGION_H
 #define POSTERN_WORKER_MIME_REGION_H
 
+#include "common/text.h"
 #include "worker/mime_impl.h"
 
 /* An open multipart's boundary, compared by its first 8 bytes first. */
@@ -70,26 +71,12 @@ bool mime_delimiter_match(struct mime_region_scan *scan, struct slice line, stru
 /* Dashes at at with blanks before them: whether they are a boundary that only some programs see. */
 void mime_delimiter_check_indented(struct mime_region_scan *scan, size_t at);
 
-static inline bool mime_is_indent(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static inline struct slice mime_without_indent(struct slice line)
-{
-    while (line.len > 0 && mime_is_indent(line.data[0])) {
-        line.data++;
-        line.len--;
-    }
-    return line;
-}
-
 /* Whether a line is a boundary: few lines begin with dashes. */
 static inline bool mime_is_delimiter(
     struct mime_region_scan *scan, struct slice line, struct mime_match *out)
 {
     if (scan->is_second)
-        line = mime_without_indent(line);
+        line = text_after_blanks(line);
     return scan->n_delimiters > 0 && line.len >= 2 && line.data[0] == '-' && line.data[1] == '-' &&
            mime_delimiter_match(scan, line, out);
 }

@@ -4,36 +4,17 @@
 
 #include <strings.h>
 
+#include "common/text.h"
+
 enum { LINE_MAX_BYTES = 998 }; /* RFC 5322 section 2.1.1 */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static bool is_space(char c)
-{
-    return is_blank(c) || c == '\r' || c == '\n';
-}
 
 bool mime_is_blank(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (!is_space(s.data[i]))
+        if (!text_is_space(s.data[i]))
             return false;
     }
     return true;
-}
-
-struct slice mime_trim(struct slice s)
-{
-    while (s.len > 0 && is_space(s.data[0])) {
-        s.data++;
-        s.len--;
-    }
-    while (s.len > 0 && is_space(s.data[s.len - 1]))
-        s.len--;
-    return s;
 }
 
 bool mime_name_is(struct slice name, const char *lower)
@@ -111,7 +92,7 @@ struct slice mime_line_next(struct slice bytes, size_t *pos, bool cr_ends)
 static void skip_continuations(
     struct slice block, size_t *pos, bool cr_ends, struct mime_field *out)
 {
-    while (*pos < block.len && is_blank(block.data[*pos])) {
+    while (*pos < block.len && text_is_blank(block.data[*pos])) {
         struct slice line = mime_line_next(block, pos, cr_ends);
         if (mime_is_blank(line))
             out->has_blank_line = true;
@@ -139,8 +120,8 @@ static bool is_field_name(struct slice name)
 
 bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_field *out)
 {
-    while (cr_ends && *pos < block.len && (*pos == 0 || is_blank(block.data[*pos - 1])) &&
-           is_blank(block.data[*pos]))
+    while (cr_ends && *pos < block.len && (*pos == 0 || text_is_blank(block.data[*pos - 1])) &&
+           text_is_blank(block.data[*pos]))
         (*pos)++; /* the second reading takes a block that starts with a blank for a field */
     if (*pos >= block.len)
         return false;
@@ -150,8 +131,9 @@ bool mime_field_next(struct slice block, size_t *pos, bool cr_ends, struct mime_
     skip_continuations(block, pos, cr_ends, out);
     out->raw = slice_of(block.data + start, *pos - start);
     const char *colon = memchr(line.data, ':', line.len);
-    if (colon != NULL && !is_space(line.data[0])) /* behind a CR, it is a field for some only */
-        out->name = mime_trim(slice_of(line.data, (size_t)(colon - line.data)));
+    if (colon != NULL &&
+        !text_is_space(line.data[0])) /* behind a CR, it is a field for some only */
+        out->name = text_trim(slice_of(line.data, (size_t)(colon - line.data)));
     out->has_odd_name = colon != NULL && out->name.len != (size_t)(colon - line.data);
     out->has_colon = is_field_name(out->name);
     if (!out->has_colon) {

@@ -6,6 +6,7 @@
 
 #include "common/hash.h"
 #include "common/text.h"
+#include "worker/charset_out.h"
 #include "worker/html.h"
 #include "worker/url_text.h"
 
@@ -48,7 +49,7 @@ static const char *charset_of_mark(struct slice bytes)
     return "";
 }
 
-/* What the header says; when it says nothing, what the content says of itself. */
+/* What the header says; when it says nothing, or not all, what the content says of itself. */
 static const char *charset_of(struct mime *mime, const struct mime_part *part, struct slice bytes)
 {
     const char *charset = part->charset;
@@ -56,6 +57,8 @@ static const char *charset_of(struct mime *mime, const struct mime_part *part, s
         charset = charset_of_mark(bytes);
     if (charset[0] == '\0' && is_html(part))
         charset = html_meta_charset(bytes, mime->arena);
+    if (strcmp(charset, "utf-16") == 0 && charset_of_mark(bytes)[0] == '\0')
+        charset = charset_utf16_order(bytes);
     return charset;
 }
 
@@ -135,8 +138,9 @@ static bool is_shown(const struct mime_part *part)
     return strcmp(part->disposition, "attachment") != 0;
 }
 
-/* All parts of the type that are shown in line, one below the other. */
-static struct slice joined_text(struct mime *mime, const char *type)
+/* All parts of the type that are shown in line, one below the other; or those that TNEF has, which
+ * a reader shows instead. */
+static struct slice joined_text(struct mime *mime, const char *type, bool of_tnef)
 {
     struct slice one = slice_of("", 0);
     struct buf all;
@@ -144,7 +148,8 @@ static struct slice joined_text(struct mime *mime, const char *type)
     uint32_t n = 0;
     for (uint32_t i = 0; i < mime->n_parts; i++) {
         const struct mime_part *part = mime->parts[i];
-        if (part->is_container || !is_type(part, type) || !is_shown(part))
+        if (part->is_container || !is_type(part, type) || !is_shown(part) ||
+            mime->nodes[i]->is_tnef_text != of_tnef)
             continue;
         struct slice text = mime_text(mime, part);
         if (mime_is_blank(text))
@@ -177,9 +182,9 @@ struct slice mime_message_text(struct mime *mime)
     if (mime->has_message_text)
         return mime->message_text;
     mime->has_message_text = true;
-    mime->message_text = joined_text(mime, "text/plain");
-    if (mime->message_text.len == 0)
-        mime->message_text = joined_text(mime, "text/html");
+    static const char *const types[] = {"text/plain", "text/html"};
+    for (size_t i = 0; i < 4 && mime->message_text.len == 0; i++)
+        mime->message_text = joined_text(mime, types[i % 2], i >= 2);
     return mime->message_text;
 }
 

@@ -53,7 +53,7 @@ static bool needs_decoding(struct mime *mime, const struct mime_node *node)
     bool is_open =
         node->first_child == NULL || mime_encoding_of(&node->part) == MIME_ENCODING_QUOTED;
     return (node->is_multipart || node->is_message) && is_open &&
-           (mime_node_is_encoded(node) || node->is_carried) &&
+           (mime_node_is_encoded(node) || node->is_unread) &&
            node->part.depth < mime_max_depth(mime) && node->part.content.len > 0;
 }
 
@@ -65,6 +65,22 @@ static void keep_region(struct mime_node *node, struct slice bytes)
         return; /* nobody encodes it again */
     node->region = bytes;
     node->region_front = node->is_multipart ? node->part.header.len + 2 : 0;
+}
+
+/* Reads bytes as parts below node; false when there are none. */
+static bool read_below(
+    struct mime *mime, struct mime_found *all, struct mime_node *node, struct slice bytes)
+{
+    struct mime_region_scan scan;
+    mime->needs_second = has_bare_cr(bytes);
+    mime->n_parts = all->n;
+    read_region(mime, bytes, node, &scan);
+    if (scan.found.first == NULL)
+        return false;
+    all->last->all_next = scan.found.first;
+    all->last = scan.found.last;
+    all->n += scan.found.n;
+    return true;
 }
 
 static void read_decoded(struct mime *mime, struct mime_found *all, struct mime_node *node)
@@ -81,17 +97,20 @@ static void read_decoded(struct mime *mime, struct mime_found *all, struct mime_
             memcpy(copy + header + 2, bytes.data, bytes.len);
         bytes = slice_of(copy, header + 2 + bytes.len);
     }
-    struct mime_region_scan scan;
-    mime->needs_second = has_bare_cr(bytes);
-    mime->n_parts = all->n;
-    read_region(mime, bytes, node, &scan);
-    if (scan.found.first == NULL)
+    if (!read_below(mime, all, node, bytes))
         return;
     node->part.is_container = true;
     keep_region(node, bytes);
-    all->last->all_next = scan.found.first;
-    all->last = scan.found.last;
-    all->n += scan.found.n;
+}
+
+/* Parts that a leaf carries, which stays one. */
+static void read_carried(struct mime *mime, struct mime_found *all, struct mime_node *carrier)
+{
+    const struct slice entity = mime_inside_read(mime, all, carrier);
+    if (entity.len == 0 || !read_below(mime, all, carrier, entity))
+        return;
+    for (struct mime_node *child = carrier->first_child; child != NULL; child = child->next)
+        child->is_carried = true;
 }
 
 static void finish_node(struct mime *mime, struct mime_node *node)
@@ -131,7 +150,7 @@ struct mime_node *mime_tree_read(struct mime *mime)
         read_encoded(mime, &all.found, node);
         finish_node(mime, node);
         mime_others_list(mime, &all.found, node);
-        mime_inside_read(mime, &all.found, node);
+        read_carried(mime, &all.found, node);
     }
     mime->n_parts = all.found.n;
     return all.found.first;

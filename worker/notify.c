@@ -54,6 +54,16 @@ static bool begins(struct slice text, const char *with)
     return text.len >= len && strncasecmp(text.data, with, len) == 0;
 }
 
+static bool has(struct slice text, const char *word)
+{
+    const size_t len = strlen(word);
+    for (size_t i = 0; i + len <= text.len; i++) {
+        if (strncasecmp(text.data + i, word, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool ends(struct slice text, const char *with)
 {
     const size_t len = strlen(with);
@@ -66,7 +76,8 @@ static bool is_program(struct slice sender)
     const struct slice local = address_local(sender);
     return slice_equal_nocase(local, slice_text("mailer-daemon")) ||
            slice_equal_nocase(local, slice_text("postmaster")) || begins(local, "owner-") ||
-           ends(local, "-owner") || ends(local, "-request") || ends(local, "-bounces");
+           ends(local, "-owner") || ends(local, "-request") || ends(local, "-bounces") ||
+           has(local, "-bounces+"); /* with the recipient's address behind it */
 }
 
 static struct slice without_blanks(struct slice text)
@@ -169,7 +180,8 @@ static int queue_notice(
     buf_init(&bytes, 4 * NOTIFY_TEXT_MAX);
     int rc = notify_mail_put(&bytes, &mail, (int64_t)time(NULL));
     if (rc == 0)
-        rc = notify_queue_put(&notifier->queue, name, mail.to, buf_slice(&bytes));
+        rc = notify_queue_put(&notifier->queue, name, mail.to, buf_slice(&bytes),
+            notice->is_to_sender ? NOTIFY_QUEUE_SENDERS : NOTIFY_QUEUE_MAX);
     buf_clear(&bytes);
     return rc;
 }

@@ -18,7 +18,13 @@ struct deeds_notice;
 struct job;
 struct tally;
 
-enum { NOTIFY_SUBJECT_MAX = 200, NOTIFY_TEXT_MAX = 65536, NOTIFY_QUEUE_MAX = 1000 };
+enum {
+    NOTIFY_SUBJECT_MAX = 200,
+    NOTIFY_TEXT_MAX = 65536,
+    NOTIFY_QUEUE_MAX = 1000,
+    /* Senders get none while so many wait, so that there is room for the administrator's. */
+    NOTIFY_QUEUE_SENDERS = 500
+};
 
 /* The field by which a notice is known when it comes through the filter, as trap.h has it. */
 #define NOTIFY_MARK_NAME "X-Postern-Notice"

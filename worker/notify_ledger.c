@@ -1,9 +1,10 @@
 /*
  * The file: slots of 16 bytes in the machine's own order, read and written under its lock.
  *
- *   slot 0                    all notices of the present period
+ *   slot 0                    all notices to senders in the present period
  *   N_SENDERS slots           by sender, in buckets
  *   N_NOTICES slots           notices made, in buckets
+ *   a slot                    all notices to the administrator in the present period
  *
  * A slot belongs to a bucket by its key, which is a keyed hash: nobody can choose mail so that the
  * memory of another goes.
@@ -28,6 +29,7 @@ enum {
     N_NOTICES = 65536,
     SENDERS_AT = 1,
     NOTICES_AT = SENDERS_AT + N_SENDERS,
+    ADMIN_AT = NOTICES_AT + N_NOTICES,
     LOCK_WAIT_MS = 2000,
     LOCK_PAUSE_MS = 5,
     NOTICE_SECS = 30 * 86400, /* so long a notice is remembered; MTAs try for five days */
@@ -117,13 +119,14 @@ static int open_locked(int folder, int *fd_out)
 /* ---- claims ---- */
 
 struct places {
-    uint64_t sender_at, notice_at;
+    uint64_t all_at, sender_at, notice_at;
     struct slot all, sender, notice;
 };
 
 static int look_up(int fd, uint64_t notice, uint64_t sender, struct places *out)
 {
-    int rc = read_slots(fd, 0, &out->all, 1);
+    out->all_at = sender != 0 ? 0 : ADMIN_AT;
+    int rc = read_slots(fd, out->all_at, &out->all, 1);
     if (rc == 0 && sender != 0)
         rc = find_slot(fd, SENDERS_AT, N_SENDERS, sender, &out->sender_at, &out->sender);
     if (rc == 0)
@@ -136,7 +139,7 @@ static int write_down(int fd, uint64_t sender, struct places *places, uint32_t n
     places->all.count++;
     places->sender.count++;
     places->notice.time_secs = now;
-    int rc = write_slot(fd, 0, &places->all);
+    int rc = write_slot(fd, places->all_at, &places->all);
     if (rc == 0 && sender != 0)
         rc = write_slot(fd, places->sender_at, &places->sender);
     if (rc == 0)

@@ -1,6 +1,7 @@
 /*
- * What all workers remember about notices: which were made already, and how many of late, for each
- * sender and in all. One file of fixed size; the oldest memory gives way to the newest.
+ * What all workers remember about notices: which were made already, and how many of late: for each
+ * sender, to all senders, and to the administrator, whom mail that makes notices to senders cannot
+ * silence. One file of fixed size; the oldest memory gives way to the newest.
  */
 #ifndef POSTERN_WORKER_NOTIFY_LEDGER_H
 #define POSTERN_WORKER_NOTIFY_LEDGER_H
@@ -11,12 +12,12 @@
 enum notify_claim {
     NOTIFY_CLAIMED = 0,
     NOTIFY_MADE,         /* for this mail there was one before */
-    NOTIFY_OVER_LIMIT,   /* notify.limit in all */
+    NOTIFY_OVER_LIMIT,   /* notify.limit, of its kind */
     NOTIFY_SENDER_LIMIT, /* notify.sender_limit */
 };
 
 struct notify_bounds {
-    int64_t limit, sender_limit; /* in a period */
+    int64_t limit, sender_limit; /* in a period; limit is that of each kind */
     int64_t period_secs;
 };
 

@@ -59,9 +59,8 @@ static bool is_message_id(struct slice id)
 
 static int put_answers(struct buf *out, struct slice id)
 {
-    while (id.len > 0 && (id.data[0] == ' ' || id.data[0] == '\t'))
-        id = slice_of(id.data + 1, id.len - 1);
-    while (id.len > 0 && (id.data[id.len - 1] == ' ' || id.data[id.len - 1] == '\t'))
+    id = text_after_blanks(id);
+    while (id.len > 0 && text_is_blank(id.data[id.len - 1]))
         id.len--;
     if (!is_message_id(id))
         return 0;

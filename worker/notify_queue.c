@@ -163,13 +163,13 @@ static int write_named(struct notify_queue *queue, const char *name, struct slic
 }
 
 int notify_queue_put(
-    struct notify_queue *queue, const char *name, const char *to, struct slice message)
+    struct notify_queue *queue, const char *name, const char *to, struct slice message, size_t most)
 {
     struct names names;
     struct buf bytes;
     int rc = list_names(queue, &names);
     free(names.items);
-    if (rc == 0 && names.n >= NOTIFY_QUEUE_MAX)
+    if (rc == 0 && names.n >= most)
         rc = -ERR_TOOBIG;
     if (rc != 0)
         return rc;

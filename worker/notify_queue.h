@@ -23,9 +23,10 @@ struct notify_sent {
 /* Makes the folders when they are missing. 0, -ERR_DENIED (not ours alone), -ERR_SYSTEM. */
 int notify_queue_open(const struct conf *conf, struct notify_queue *out);
 void notify_queue_close(struct notify_queue *queue);
-/* On the disk when this is 0. -ERR_TOOBIG (NOTIFY_QUEUE_MAX wait already), -ERR_SYSTEM. */
-int notify_queue_put(
-    struct notify_queue *queue, const char *name, const char *to, struct slice message);
+/* On the disk when this is 0. most: of NOTIFY_QUEUE_MAX, how many may wait with this one.
+ * -ERR_TOOBIG (so many wait already), -ERR_SYSTEM. */
+int notify_queue_put(struct notify_queue *queue, const char *name, const char *to,
+    struct slice message, size_t most);
 /*
  * Sends what is there, unless another process does, until deadline_ms (monotonic) or notify.timeout
  * has passed. A server that cannot be reached is left alone for half a minute; a notice that waited

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "common/network.h"
+#include "common/text.h"
 
 /*
  * A reader over one field's value. Words are separated by blanks and line ends; a comment is what
@@ -13,14 +14,9 @@ struct reader {
     const char *at, *end;
 };
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 static void skip_blanks(struct reader *in)
 {
-    while (in->at < in->end && is_blank(*in->at))
+    while (in->at < in->end && text_is_space(*in->at))
         in->at++;
 }
 
@@ -28,7 +24,7 @@ static struct slice take_word(struct reader *in)
 {
     skip_blanks(in);
     const char *start = in->at;
-    while (in->at < in->end && !is_blank(*in->at) && *in->at != '(' && *in->at != ';')
+    while (in->at < in->end && !text_is_space(*in->at) && *in->at != '(' && *in->at != ';')
         in->at++;
     return slice_of(start, (size_t)(in->at - start));
 }
@@ -84,23 +80,12 @@ static bool find_bracketed_ip(struct slice text, char out[INET6_ADDRSTRLEN], siz
     return false;
 }
 
-static struct slice trim(struct slice s)
-{
-    while (s.len > 0 && is_blank(s.data[0])) {
-        s.data++;
-        s.len--;
-    }
-    while (s.len > 0 && is_blank(s.data[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 /* "ident@name" before the address gives the name; "unknown" is none. */
 static struct slice name_before(struct slice text, size_t len)
 {
-    struct slice name = trim(slice_of(text.data, len));
+    struct slice name = text_trim(slice_of(text.data, len));
     for (size_t i = name.len; i > 0; i--) {
-        if (is_blank(name.data[i - 1]) || name.data[i - 1] == '@') {
+        if (text_is_space(name.data[i - 1]) || name.data[i - 1] == '@') {
             name = slice_of(name.data + i, name.len - i);
             break;
         }
@@ -114,7 +99,7 @@ static struct slice name_before(struct slice text, size_t len)
 static void read_helo(struct slice comment, struct received *out)
 {
     for (size_t i = 0; i + 5 < comment.len; i++) {
-        const bool at_word = i == 0 || is_blank(comment.data[i - 1]);
+        const bool at_word = i == 0 || text_is_space(comment.data[i - 1]);
         if (!at_word || strncasecmp(comment.data + i, "helo", 4) != 0)
             continue;
         if (comment.data[i + 4] != '=' && comment.data[i + 4] != ' ')
@@ -135,7 +120,7 @@ static bool read_comment(struct slice comment, struct received *out)
             out->hostname = name;
         return true;
     }
-    return ip_from_slice(trim(comment), out->ip);
+    return ip_from_slice(text_trim(comment), out->ip);
 }
 
 /* Exim without a verified name: "from [192.0.2.1] (helo=name)". */

@@ -3,13 +3,13 @@
  * Nobody else includes this.
  *
  * Who owns what: script.c the life cycle; script_load.c the filter's file; script_run.c one
- * request; script_call.c the call gate; script_task.c the tasks of a hook; script_loop.c what they
- * wait for; script_deadline.c the deadline and the
+ * request, with script_arguments.c and script_result.c; script_call.c the call gate; script_task.c
+ * the tasks of a hook; script_loop.c what they wait for; script_deadline.c the deadline and the
  * functions of Lua that could swallow it; script_alarm.c what it cannot stop; script_alloc.c
  * memory; script_profile.c samples of where the time goes; script_libs.c which libraries a filter
- * sees; script_require.c modules; script_finish.c
- * what ends a hook; script_globals.c strict globals and `config`; script_unknown.c
- * names that nobody defines; script_test.c files of tests.
+ * sees; script_require.c modules; script_finish.c what ends a hook; script_globals.c strict globals
+ * and `config`; script_unknown.c names that nobody defines, by script_lexer.c; script_test.c files
+ * of tests.
  */
 #ifndef POSTERN_WORKER_SCRIPT_INTERNAL_H
 #define POSTERN_WORKER_SCRIPT_INTERNAL_H
@@ -150,7 +150,7 @@ int script_load(struct script *script, int64_t load_ms, char **error_out);
 void script_find_hooks(
     lua_State *L, struct script *script); /* takes the present functions [-0, +0, m] */
 
-/* script_run.c: where the hook that runs is defined, "filter.lua:12", for errors of what it
+/* script_result.c: where the hook that runs is defined, "filter.lua:12", for errors of what it
  * returned; borrowed from the arena. [-0, +0, -] */
 const char *script_hook_place(lua_State *L, struct arena *arena);
 
@@ -204,7 +204,6 @@ int lapi_signature_open(lua_State *L);
 int lapi_store_open(lua_State *L);
 int lapi_system_open(lua_State *L);
 int lapi_url_open(lua_State *L);
-int lapi_log_open(lua_State *L);
 int lapi_log_print(lua_State *L); /* print: as log.info */
 /* lapi_store.c: made at its first use; raises while the filter loads. */
 struct store *script_store(lua_State *L);

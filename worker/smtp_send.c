@@ -110,11 +110,6 @@ static int read_line(struct smtp *smtp, char *line)
 
 /* ---- replies ---- */
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static void take_extension(struct smtp *smtp, const char *text)
 {
     smtp->has_8bitmime = smtp->has_8bitmime || strcasecmp(text, "8BITMIME") == 0;
@@ -139,7 +134,7 @@ static int read_reply(struct smtp *smtp)
         const int rc = read_line(smtp, line);
         if (rc != 0)
             return rc;
-        if (!is_digit(line[0]) || !is_digit(line[1]) || !is_digit(line[2]) ||
+        if (!text_is_digit(line[0]) || !text_is_digit(line[1]) || !text_is_digit(line[2]) ||
             (line[3] != '-' && line[3] != ' ' && line[3] != '\0'))
             return -ERR_BAD;
         const uint16_t code =
@@ -233,15 +228,6 @@ static int send_message(struct smtp *smtp, const struct smtp_send_mail *mail)
     return rc;
 }
 
-static bool is_8bit(struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.data[i] >= 0x80)
-            return true;
-    }
-    return false;
-}
-
 /* ---- the dialogue ---- */
 
 /* Our name is that of the address, which is always right (section 4.1.3). */
@@ -261,14 +247,15 @@ static int say_hello(struct smtp *smtp)
 /* Whether this server can be told this address. */
 static bool can_tell(const struct smtp *smtp, struct slice address, bool may_be_empty)
 {
-    return address_is_valid(address, may_be_empty) && (smtp->has_smtputf8 || !is_8bit(address));
+    return address_is_valid(address, may_be_empty) &&
+           (smtp->has_smtputf8 || text_is_ascii(address));
 }
 
 static bool needs_utf8(const struct smtp_send_mail *mail)
 {
-    bool needs = is_8bit(mail->sender);
+    bool needs = !text_is_ascii(mail->sender);
     for (uint32_t i = 0; i < mail->n_recipients && !needs; i++)
-        needs = is_8bit(mail->recipients[i]);
+        needs = !text_is_ascii(mail->recipients[i]);
     return needs;
 }
 
@@ -281,8 +268,9 @@ static int say_sender(struct smtp *smtp, const struct smtp_send_mail *mail)
     }
     return ask(smtp, "MAIL", "MAIL FROM:<%.*s>%s%s\r\n", (int)mail->sender.len,
         mail->sender.len > 0 ? mail->sender.data : "",
-        smtp->has_8bitmime && (is_8bit(mail->message) || is_8bit(mail->head)) ? " BODY=8BITMIME"
-                                                                              : "",
+        smtp->has_8bitmime && (!text_is_ascii(mail->message) || !text_is_ascii(mail->head))
+            ? " BODY=8BITMIME"
+            : "",
         smtp->has_smtputf8 && needs_utf8(mail) ? " SMTPUTF8" : "");
 }
 

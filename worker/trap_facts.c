@@ -3,9 +3,10 @@
 #include <glib.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/address.h"
+#include "common/clock.h"
+#include "common/text.h"
 #include "worker/client.h"
 #include "worker/json_text.h"
 #include "worker/mime.h"
@@ -75,9 +76,7 @@ static json_t *header_fact(struct job *job, const char *name)
     if (field == NULL)
         return json_string("");
     struct slice value = mime_decode_header(field->value, job->arena);
-    while (value.len > 0 && (value.data[0] == ' ' || value.data[0] == '\t'))
-        value = slice_of(value.data + 1, value.len - 1);
-    return json_text(value);
+    return json_text(text_after_blanks(value));
 }
 
 static json_t *part_facts(struct mime *mime, const struct mime_part *part)
@@ -146,15 +145,12 @@ static void add_verdict(json_t *facts, const struct wire_reply *reply)
 
 json_t *trap_facts_new(struct job *job, const struct trap_facts_more *more)
 {
-    struct timespec now;
     if (job_need_recipients(job) != 0)
         return NULL;
-    clock_gettime(CLOCK_REALTIME, &now);
     json_t *facts = json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "v", 1, "id", more->id,
         "kind", more->part != NULL ? "part" : "message", "mode", trap_mode_name(more->mode),
         "state", more->mode == TRAP_DEFER ? "waiting" : "kept", "time_ms",
-        (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, "reason", c_text(more->reason),
-        "where", c_text(more->where));
+        (json_int_t)clock_wall_ms(), "reason", c_text(more->reason), "where", c_text(more->where));
     if (facts == NULL)
         return NULL;
     add_envelope(job, facts);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/text.h"
 #include "worker/html_scan.h"
 #include "worker/mime_impl.h"
 #include "worker/url_text.h"
@@ -9,15 +10,6 @@
 enum { RAW_LINE_MAX = 998 }; /* RFC 5322 section 2.1.1 */
 
 /* ---- finding ---- */
-
-static bool is_ascii(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((unsigned char)s.data[i] >= 0x80)
-            return false;
-    }
-    return true;
-}
 
 static bool is_whole(const struct html_link *link)
 {
@@ -30,12 +22,12 @@ static bool is_writable(const struct url_rewrite *rewrite, const struct url_plac
 {
     if (!place->is_listed || place->link.place != HTML_LINK_ATTRIBUTE)
         return true;
-    return rewrite->form.form == CHARSET_UTF8 || is_ascii(place->link.value);
+    return rewrite->form.form == CHARSET_UTF8 || text_is_ascii(place->link.value);
 }
 
 static void add(struct url_rewrite *rewrite, struct url_place place)
 {
-    if (!is_ascii(place.url)) {
+    if (!text_is_ascii(place.url)) {
         if (rewrite->form.unit > 1 || rewrite->form.form == CHARSET_SHIFTED)
             return; /* scanned without its other characters */
         place.url =
@@ -57,6 +49,8 @@ static void add(struct url_rewrite *rewrite, struct url_place place)
 static void on_link(const struct html_link *link, void *context)
 {
     struct url_rewrite *rewrite = context;
+    if (link->place == HTML_LINK_PAGE)
+        return;
     struct url_place place = {.is_html = true, .link = *link, .is_listed = !is_whole(link)};
     if (link->place == HTML_LINK_STYLE) { /* a place of its own */
         place.link.to = link->from + link->url_to;

@@ -84,6 +84,12 @@ bool url_text_next(struct slice text, size_t *pos, struct slice *out)
 
 /* ---- attributes ---- */
 
+/* Of a NUL browsers make another character, others nothing: either way the address stays one. */
+static bool is_left_out(char c)
+{
+    return c == '\t' || c == '\r' || c == '\n' || c == '\0';
+}
+
 struct slice url_without_blanks(struct slice value, struct arena *arena)
 {
     while (value.len > 0 && (uint8_t)value.data[0] <= ' ')
@@ -92,13 +98,13 @@ struct slice url_without_blanks(struct slice value, struct arena *arena)
         value.len--;
     size_t n = 0;
     for (size_t i = 0; i < value.len; i++)
-        n += value.data[i] == '\t' || value.data[i] == '\r' || value.data[i] == '\n';
+        n += is_left_out(value.data[i]);
     if (n == 0)
         return value;
     char *out = arena_alloc(arena, value.len);
     size_t len = 0;
     for (size_t i = 0; i < value.len; i++) {
-        if (value.data[i] != '\t' && value.data[i] != '\r' && value.data[i] != '\n')
+        if (!is_left_out(value.data[i]))
             out[len++] = value.data[i];
     }
     return slice_of(out, len);
@@ -129,7 +135,7 @@ struct slice url_of_attribute(struct slice value, struct arena *arena)
     static const struct slice none = {NULL, 0};
     const char *scheme;
     const struct slice url = url_without_blanks(value, arena);
-    if (url.len == 0 || memchr(url.data, '\0', url.len) != NULL)
+    if (url.len == 0)
         return none;
     const size_t usual = url_scheme_length(url);
     if (usual > 0 && (url.data[usual] != '/' || url.data[usual - 1] == ':'))

@@ -57,6 +57,16 @@ for address in (config.charset_senders or ""):lower():gmatch("[^%s,]+") do
     senders[address] = true
 end
 
+-- msg:charsets() tells so many, and a defect when there are more: then nobody knows which.
+local function has_too_many(msg)
+    for _, defect in ipairs(msg.defects) do
+        if defect.kind == "too-many-charsets" then
+            return true
+        end
+    end
+    return false
+end
+
 function filter_message(msg)
     if senders[msg.sender:lower()] or senders["@" .. msg.sender_domain] then
         return
@@ -66,5 +76,9 @@ function filter_message(msg)
             log.info("refused: charset %s", charset)
             return reject("We cannot read mail in the character set " .. charset .. ".\nPlease write in another one, best in UTF-8.")
         end
+    end
+    if has_too_many(msg) then
+        log.info("refused: too many charsets")
+        return reject("This mail is in more character sets than we can look through.\nPlease write in one, best in UTF-8.")
     end
 end

@@ -41,3 +41,10 @@ function test_senders_who_may()
     assert(run{ eml = mail("utf-7"), sender = "Bob@example.org", config = settings }.verdict == "continue")
     assert(run{ eml = mail("utf-7"), sender = "eve@example.org", config = settings }.verdict == "reject")
 end
+
+function test_a_crowd_of_charsets_hides_none()
+    local words = {}
+    for i = 1, 70 do words[i] = "=?x-" .. i .. "?q?a?=" end
+    local result = run{ eml = mail("us-ascii", table.concat(words, "\n ") .. "\n =?koi8-r?q?a?="), config = { blocked_charsets = "cyrillic" } }
+    assert(result.verdict == "reject" and result.log[1]:find("refused: "), result.verdict)
+end

@@ -51,6 +51,8 @@ end
 function test_a_variable_that_nobody_knows()
     local result = run{ eml = PLAIN, macros = OURS, config = { disclaimer_text = "by ${sneder}" } }
     assert(result.error:find("a variable 'sneder' that is not known"), result.error)
+    result = run{ eml = PLAIN, macros = OURS, config = { disclaimer_text = "by ${sender" } }
+    assert(result.error:find("a variable is not closed"), result.error)
 end
 
 function test_signed_mail_is_left_alone()

@@ -3,7 +3,7 @@
 --   1. Mail with NUL bytes or stray carriage returns in its header is thrown away: no honest program writes it.
 --   2. Mail with a virus is thrown away; mail that the scanner could not look at is put off (see virus_scanner).
 --   3. Pieces of mail (message/partial) and pointers to content that lies elsewhere (message/external-body) are refused:
---      what the reader will see is not in the mail.
+--      what the reader will see is not in the mail. So is mail over a limit of the worker: what stands behind it was not seen.
 --   4. Attachments with the name of a program, also within archives, are replaced by a note. So are those called .eml that
 --      are no mail. When it is a whole group of parts, the administrator is told.
 --   5. Spam gets a score in its header and a report as a further part (see spam_checker).
@@ -94,6 +94,21 @@ local function drop(msg, part, fault)
     end
 end
 
+-- Defects of mail that was not read to its end; honest mail has none of them.
+local over_limit = { "too-many-parts", "too-deep", "too-many-headers", "header-too-long", "too-much-decoded" }
+for _, kind in ipairs(over_limit) do
+    over_limit[kind] = true
+end
+
+local function judge_limits(msg)
+    for _, defect in ipairs(msg.defects) do
+        if over_limit[defect.kind] then
+            log.info("refused: %s", defect.kind)
+            return reject("This mail has more parts, or larger ones, than we can look through: please send it in another form")
+        end
+    end
+end
+
 -- The verdict, if a part decides about the whole mail.
 local function judge_parts(msg)
     local gone                             -- the path of the group that was dropped last, with a dot
@@ -137,7 +152,7 @@ function filter_message(msg)
         log.info("discarded: suspicious characters in the header")
         return discard()
     end
-    local verdict = scan_for_virus and judge_virus(msg) or judge_parts(msg)
+    local verdict = scan_for_virus and judge_virus(msg) or judge_parts(msg) or judge_limits(msg)
     if verdict then
         return verdict
     end

@@ -52,7 +52,29 @@ function test_pieces_and_pointers_are_refused()
     assert(run{ eml = mail(pointer), config = { refuse_external_body = false } }.verdict == "continue")
 end
 
+function test_mail_over_a_limit_is_refused()
+    local parts = {}
+    for i = 1, 1000 do parts[i] = "\n\nx" end
+    parts[#parts + 1] = file("evil.exe")
+    local fields = ("X: y\n"):rep(10001)
+    local deep, inside = "", file("evil.exe")
+    for i = 1, 60 do deep = deep .. "Content-Type: multipart/mixed; boundary=x" .. i .. "y\n\n--x" .. i .. "y\n" end
+    local long = 'Content-Type: application/octet-stream\nContent-Disposition: attachment; x=' .. ("a"):rep(300000) .. ";\n name=evil.exe\n\nx\n"
+    for name, eml in pairs{ parts = mail(table.unpack(parts)), fields = mail(fields .. inside), deep = HEAD .. deep .. inside, long = mail(long) } do
+        local result = run{ eml = eml }
+        assert(result.verdict == "reject" and result.reply.code == 550, name .. ": " .. result.verdict)
+    end
+end
+
 -- 4
+function test_a_crowd_of_names_hides_none()
+    local names = {}
+    for i = 1, 70 do names[i] = "filename=a" .. i .. ".txt" end
+    local crowd = "Content-Type: application/pdf\nContent-Disposition: attachment; " .. table.concat(names, ";\n ") .. ";\n filename=evil.exe\n\nx\n"
+    local body = body_of(run{ eml = mail(crowd) })
+    assert(body and not body:find("evil.exe", 1, true), body)
+end
+
 function test_dangerous_names_are_dropped()
     for _, name in ipairs{ "setup.exe", "x.PIF", "y.vbs. ", "picture.jpg.{00021401-0000-0000-c000-000000000046}", "macro.wsf" } do
         local result = run{ eml = mail(file(name)) }

@@ -95,7 +95,14 @@ function filter_message(msg)
         return
     end
     look_again()
-    local phrase = find(msg.subject) or find(msg:text())
+    local body = msg:text()
+    for _, defect in ipairs(msg.defects) do
+        if defect.kind == "text-too-long" then
+            log.info("refused: the text is over worker.max_text")
+            return reject("This mail has more text than we can look through: please attach it, or send less.")
+        end
+    end
+    local phrase = find(msg.subject) or find(body)
     if phrase then
         log.info("refused: the list has %q", phrase)
         return reject(text)

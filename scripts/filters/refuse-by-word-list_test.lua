@@ -45,3 +45,8 @@ function test_without_a_list_the_filter_does_not_load()
     local _, result = verdict("x", "y", { word_list = "/nonexistent/words" })
     assert(result.verdict == "error" and result.error:find("the word list: /nonexistent/words"), result.error)
 end
+
+function test_text_that_is_too_long_to_look_through()
+    local found, result = verdict("x", ("filler word\n"):rep(800000) .. "risk-free investment")
+    assert(found == "reject" and result.log[1]:find("worker.max_text"), found)
+end

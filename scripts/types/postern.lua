@@ -227,8 +227,9 @@ function msg:append_text(text, options) end
 ---@return string? why
 function msg:append_html(html, options) end
 
----Adds a part behind all others; a message that is no multipart/mixed becomes one.
----@param entity postern.entity
+---Adds a part, a message/rfc822 too, behind all others or at its position.
+---A message that is no multipart/mixed becomes one.
+---@param entity postern.added_entity
 function msg:add_part(entity) end
 
 ---Another message instead of this one: its header, but for the order of fields, and its body.
@@ -308,6 +309,9 @@ function msg:charsets() end
 ---@field filename? string
 ---@field inline? boolean Content-Disposition: inline instead of attachment
 
+---@class postern.added_entity: postern.entity
+---@field position? integer before this part of the top multipart, from 1; behind all others by default
+
 ---@class postern.part
 ---@field type string "application/zip"
 ---@field params table<string, string>
@@ -355,7 +359,7 @@ function part:entries() end
 ---@param extensions string|string[]
 ---@param options? postern.name_options
 ---@return boolean
----@return "unreadable"? why
+---@return "unreadable"|"too many names"? why
 function part:has_extension(extensions, options) end
 
 ---Whether a regular expression (PCRE2, caseless) is found in any of the part's names; with archives, those in
@@ -363,7 +367,7 @@ function part:has_extension(extensions, options) end
 ---@param pattern string
 ---@param options? postern.name_options
 ---@return boolean
----@return "unreadable"? why
+---@return "unreadable"|"too many names"? why
 function part:name_matches(pattern, options) end
 
 ---Writes the decoded content into a file, at once.
@@ -431,7 +435,7 @@ function part:filter_through(options) end
 
 ---@class postern.name_options
 ---@field archives? boolean look into archives
----@field unreadable? boolean false: an archive that cannot be listed is no match
+---@field unreadable? boolean false: an archive that cannot be listed, or a part with too many names, is no match
 
 ---An entry of an archive.
 ---@class postern.entry

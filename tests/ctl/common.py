@@ -1,12 +1,12 @@
 """What the tests of posternctl share."""
 
-import json
 import os
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["POSTERN_SOURCE"], "tests"))
 
+from harness.lines import lines_of  # noqa: E402
 from harness.process import BIN, PATIENCE, SOURCE, Folder  # noqa: E402
 
 CTL = os.path.join(BIN, "posternctl")
@@ -27,10 +27,6 @@ def ctl(*words, stdin=None, env=None):
     done = subprocess.run([CTL, *map(str, words)], capture_output=True, timeout=60 * PATIENCE, check=False,
                           input=stdin if stdin is not None else b"", env={**os.environ, **(env or {})})
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
-
-
-def lines_of(text):
-    return [json.loads(line) for line in text.splitlines()]
 
 
 class FilterFolder(Folder):

@@ -204,10 +204,11 @@ class Disclaimer(Content):
             eq(fill("${sender}, ${sender_local}@${sender_domain}"), "ann@mail.example.org, ann@mail.example.org")
             eq(fill("${from} to ${to}: ${subject}"), "ann@mail.example.org to bob@example.net: 1 < 2")
             eq(fill("<p>${subject}</p>", "html"), "<p>1 &lt; 2</p>")
-            eq(fill("$$ $${sender} $ ${subject", "text"), "$ ${sender} $ ${subject")
+            eq(fill("$$ $${sender} $ {subject}", "text"), "$ ${sender} $ {subject}")
             eq(fill("${uid}"), msg.uid) assert(fill("${year}-${date} ${time}"):find("^%d%d%d%d%-%d%d%d%d%-%d%d%-%d%d %d%d:%d%d$"))
             eq(fill("${x}${y}", "html", { x = "<", y = function(m) return m.sender_local .. "\n" end }), "&lt;ann ")
             local ok, err = pcall(fill, "${sneder}") assert(not ok and err:find("'sneder' that is not known", 1, true), err)
+            ok, err = pcall(fill, "${sender} $ ${subject") assert(not ok and err:find("not closed", 1, true), err)
             ok, err = pcall(fill, "x", "pdf") assert(not ok and err:find("the target is", 1, true), err)""")
 
     def test_by_domain(self):

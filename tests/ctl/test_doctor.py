@@ -10,6 +10,7 @@ import unittest
 
 from common import SOURCE, ctl
 from doctor_case import FILTER, Case
+from harness.lines import lines_of
 from harness.mta import Postfix
 
 SAMPLE_UNITS = ("postern-milterd.service", "postern-milterd.socket", "postern-multiplexor.service")
@@ -36,7 +37,7 @@ def forbid(*numbers):
 class Report(Case):
     def test_every_check_of_the_table_is_listed_and_run(self):
         code, out, _ = ctl("doctor", "--list", "--json")
-        listed = [json.loads(line)["check"] for line in out.splitlines()]
+        listed = [row["check"] for row in lines_of(out)]
         self.assertEqual(code, 0)
         with open(os.path.join(SOURCE, "ctl", "doctor_checks.def"), encoding="utf-8") as file:
             self.assertEqual(listed, re.findall(r'^CHECK\("([^"]+)"', file.read(), flags=re.M))

@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 from common import CTL, SOURCE, ctl, sample
+from harness.lines import split_lines
 from harness.mta import Postfix
 from harness.postern import Postern
 from harness.process import BUILD, PATIENCE, wait_until
@@ -235,7 +236,7 @@ class Stage:
         """The id of a message that has killed two workers."""
         if self.deadly is None:
             ctl("send", self.postern.spec, sample("clean"), "--helo", "deadly.example", "--macro", "i=" + DEADLY_ID)
-            rows = wait_until(lambda: self.postern.ctl("poison", "list", "--json", check=True)[1].splitlines(), "the message to be kept")
+            rows = wait_until(lambda: split_lines(self.postern.ctl("poison", "list", "--json", check=True)[1]), "the message to be kept")
             self.deadly = json.loads(rows[0])["id"]
         return self.deadly
 

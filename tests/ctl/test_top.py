@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import pty
-import re
 import subprocess
 import termios
 import unittest
@@ -43,6 +42,10 @@ class Top(unittest.TestCase):
         self.assertEqual(code, 0, err)
         return lines_of(out)
 
+    def messages(self):
+        """Those taken so far, by this test and those before it."""
+        return self.postern.status()["messages"]["continue"]
+
     def test_in_tmux(self):
         screen = self.screen(90, 20)
         screen.wait(r"^postern \d\S+, up .*generation 1")
@@ -52,12 +55,13 @@ class Top(unittest.TestCase):
         self.assertTrue(screen.lines()[-1].startswith("q quit"))
         self.assertNotIn("LUA", "\n".join(screen.lines()))
 
+        before = self.messages()
         slow = subprocess.Popen([CTL, "send", self.postern.spec, sample("clean"), "--helo", "slow.example", "--macro", "i=4QXtop"],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         screen.wait(r"^busy +\d+ +\S+ message +4QXtop +\d+ +\S+[KM] ")
         self.assertRegex("\n".join(screen.lines()), r"(?m)^workers +1 busy, 1 idle")
         self.assertEqual(slow.wait(60 * PATIENCE), 0)
-        screen.wait(r"^messages continue 1")
+        screen.wait(rf"^messages continue {before + 1}\b")
 
         screen.resize(130, 30)
         screen.wait(r"^STATE.* RSS +PSS +LUA +AGE +GEN$")

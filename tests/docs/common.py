@@ -10,7 +10,6 @@ sys.path.insert(0, os.path.join(os.environ["POSTERN_SOURCE"], "tests"))
 from harness.process import BIN, BUILD, PATIENCE, SOURCE, Folder  # noqa: E402,F401
 
 CTL = os.path.join(BIN, "posternctl")
-MAN = os.path.join(SOURCE, "docs", "man")
 PAGES = ("postern-milterd.8", "postern-multiplexor.8", "postern-worker.8", "posternctl.1", "postern.conf.5", "postern-filter.5",
          "postern-protocol.7")
 

@@ -67,7 +67,7 @@ end
         for name in parts + message:
             self.assertRegex(text, rf"`action_{name}\(", name)
         tried = read("tests", "mta", "test_parts.py")
-        for name in (*parts, "quarantine_entire_message", "add_part"):
+        for name in (*parts, "quarantine_entire_message", "add_part", "add_entity"):
             self.assertIn(f"    {name} = function(", tried, f"{name} is not tried through the mail servers")
 
 

@@ -165,6 +165,7 @@ class FakeMultiplexor:
         self.requests, self.released, self.errors = [], [], []
         self.connections, self.watchers = [], []
         self.lock = threading.Lock()
+        self.telling = threading.Lock()
         self.listener = None
         self.start()
 
@@ -198,11 +199,7 @@ class FakeMultiplexor:
 
     def set_filter(self, hooks, generation):
         """A reload: watchers are told."""
-        self.hooks, self.generation = tuple(hooks), generation
-        with self.lock:
-            watchers = list(self.watchers)
-        for conn in watchers:
-            self._send_needs(conn)
+        self.change(hooks=tuple(hooks), generation=generation)
 
     def of_hook(self, hook):
         with self.lock:
@@ -221,8 +218,16 @@ class FakeMultiplexor:
 
     def set_candidate(self, generation, share, hooks=None):
         """A reload that is tried first, or with 0, 0 its end: watchers are told."""
-        self.candidate = (generation, share, tuple(hooks or self.hooks)) if generation else None
-        self.set_filter(self.hooks, self.generation)
+        self.change(candidate=(generation, share, tuple(hooks or self.hooks)) if generation else None)
+
+    def change(self, **what):
+        """Under one lock with the first answer to a watcher, which else could be sent after a later one."""
+        with self.telling:
+            vars(self).update(what)
+            with self.lock:
+                watchers = list(self.watchers)
+            for conn in watchers:
+                self._send_needs(conn)
 
     def _send_needs(self, conn, ident=0):
         sees, answers = needs_of(self.hooks)
@@ -252,9 +257,10 @@ class FakeMultiplexor:
     def _serve_one(self, conn):
         record = wire.receive(conn)
         if record.name == "WATCH":
-            with self.lock:
-                self.watchers.append(conn)
-            self._send_needs(conn)
+            with self.telling:
+                with self.lock:
+                    self.watchers.append(conn)
+                self._send_needs(conn)
         elif record.name == "ASK_NEEDS":
             self._send_needs(conn, record.id)
         elif record.name == "RELEASE":

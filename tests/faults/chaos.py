@@ -14,6 +14,7 @@ import time
 import unittest
 
 import paths  # noqa: F401
+from harness.lines import split_lines
 from harness.mta import Postfix
 from harness.postern import Postern
 from harness.process import PATIENCE, processes_of, scaled, wait_until
@@ -52,7 +53,7 @@ class Event:
 
 def outcomes(log):
     """{id of a message or connection: what the front end's log says became of it}."""
-    lines = [(re.findall(r"\b(?:uid|conn)=([\w.]+)", line), re.search(r"\boutcome=(\w+)", line)) for line in log.splitlines()]
+    lines = [(re.findall(r"\b(?:uid|conn)=([\w.]+)", line), re.search(r"\boutcome=(\w+)", line)) for line in split_lines(log)]
     return {name: found.group(1) for names, found in lines if found for name in names}
 
 

@@ -1,6 +1,5 @@
 """Both daemons with a filter, and a scripted mail server in front: what the shorter fault tests share."""
 
-import os
 import signal
 import threading
 import time

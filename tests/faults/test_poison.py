@@ -9,6 +9,7 @@ import time
 import unittest
 
 import paths  # noqa: F401
+from harness.lines import lines_of, split_lines
 from harness.process import BIN, BUILD, SANITIZE, Process, wait_until
 from stack import Stack
 
@@ -40,7 +41,7 @@ class Poison(Stack):
         return wait_until(found, lambda: f"{n} kept messages: {self.kept()}\n{self.postern.logs()}")
 
     def rows(self):
-        return [json.loads(line) for line in self.ctl("list", "--json", check=True)[1].splitlines()]
+        return lines_of(self.ctl("list", "--json", check=True)[1])
 
     def ctl(self, *words, **more):
         return self.postern.ctl("poison", *words, **more)
@@ -298,7 +299,7 @@ class Disk(Poison):
         for thread in threads:
             thread.join()
         self.kill_with("exit", client=there[0])
-        wait_until(lambda: len([line for line in second.output().splitlines() if "kept as" in line]) == 7, "the last one")
+        wait_until(lambda: len([line for line in split_lines(second.output()) if "kept as" in line]) == 7, "the last one")
         self.assertLessEqual(len(self.rows()), 4)
         self.assertTrue(all(row["fault"] == "exit status 7, exit status 7" and "error" not in row for row in self.rows()))
         self.assertEqual([name for name in self.kept() if name.startswith(".")], [])

@@ -1,10 +1,10 @@
 """Calls of the kernel that fail while mail is kept: it is kept whole or not accepted, and the next try makes it whole."""
 
-import json
 import os
 import unittest
 
 import paths  # noqa: F401
+from harness.lines import lines_of
 from harness.process import Folder
 from injector import Injector
 from stack import Stack
@@ -53,7 +53,7 @@ class Trap(Stack):
                 self.assertEqual(len(self.names(".json")), number + 1, f"{call} {error} {nth}")
                 self.assertEqual(self.names(".json"), self.names(".eml"), f"{call} {error} {nth}")
         self.assertGreater(n_failed, 20, "calls that failed")
-        rows = [json.loads(line) for line in self.postern.ctl("trap", "list", "--json", check=True)[1].splitlines()]
+        rows = lines_of(self.postern.ctl("trap", "list", "--json", check=True)[1])
         self.assertEqual(sorted(int(row["reason"]) for row in rows), list(range(number + 1)))
 
 

@@ -95,7 +95,7 @@ static bool is_name(struct slice s)
         if ((uint8_t)s.data[i] < ' ' || s.data[i] == 0x7f)
             return false;
     }
-    return s.len > 0 && s.len <= NAME_MAX_BYTES && text_is_utf8(s) && mime_trim(s).len == s.len &&
+    return s.len > 0 && s.len <= NAME_MAX_BYTES && text_is_utf8(s) && text_trim(s).len == s.len &&
            memmem(s.data, s.len, "=?", 2) == NULL;
 }
 

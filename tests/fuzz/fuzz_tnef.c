@@ -1,6 +1,6 @@
-/* What a part may carry that is no container: any bytes as TNEF, or as a text with encoded files in
- * it, in base64 or as they are. The first byte picks which. Never a crash, and what holds for every
- * message. */
+/* What a part may carry that is no container: any bytes as TNEF, as S/MIME, or as a text with
+ * encoded files in it, in base64 or as they are. The first byte picks which. Never a crash, and
+ * what holds for every message. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -9,7 +9,14 @@
 #include "tests/unit/mime_fixture.h"
 #include "worker/mime_impl.h"
 
-enum { IS_TEXT = 1, IS_BASE64 = 2, IS_SMALL = 4 };
+enum { IS_TEXT = 1, IS_BASE64 = 2, IS_SMALL = 4, IS_SMIME = 8 };
+
+static const char *type_of(uint8_t picked)
+{
+    if ((picked & IS_TEXT) != 0)
+        return "text/plain";
+    return (picked & IS_SMIME) != 0 ? "application/pkcs7-mime" : "application/ms-tnef";
+}
 
 static struct mime_fixture *fixture(bool is_small)
 {
@@ -29,8 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     bool is_base64 = (data[0] & IS_BASE64) != 0;
     char header[200];
     int n = snprintf(header, sizeof(header),
-        "Subject: x\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n",
-        (data[0] & IS_TEXT) != 0 ? "text/plain" : "application/ms-tnef",
+        "Subject: x\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n", type_of(data[0]),
         is_base64 ? "base64" : "binary");
     size_t body = len - 1;
     char *mail = malloc((size_t)n + body * 2 + 8);

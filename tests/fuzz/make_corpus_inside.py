@@ -17,7 +17,8 @@ LARGEST = 12000
 LARGE = {"10 GB of zeros in a gz", "10 GB of zeros in a gz in a zip", "zeros called a zip", "as 42.zip", "100,000 files", "100,000 files in a tar",
          "64 MB of zeros", "64 MB of zeros in a gz", "a gz that lies", "1,000,000 local headers", "8 MB of beginnings of nothing",
          "10,000 names for one file", "100,000 beginnings", "300,000 beginnings of nothing", "300,000 blocks of yEnc without end",
-         "TNEF with 5,000 attachments"}
+         "TNEF with 5,000 attachments", "S/MIME, 20 MB of zeros compressed",
+         "S/MIME, 20 MB of zeros compressed, over a limit"}
 NAMES = ["a.zip", "a.tar.gz", "run.exe.gz", "x", "a.iso"]
 
 
@@ -36,7 +37,7 @@ def tnef_seeds():
         head, body = case.make().split(b"\r\n\r\n", 1)
         if b"base64" in head:
             body = base64.b64decode(body)
-        yield name, bytes([1 if b"text/" in head else 0]) + body
+        yield name, bytes([1 if b"text/" in head else 8 if name in inside.SMIME_CASES else 0]) + body
 
 
 def main():

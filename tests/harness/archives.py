@@ -1,10 +1,8 @@
 """Archives made byte by byte: honest ones of formats that Python does not write, and those that say two things."""
 
 import binascii
-import bz2
 import gzip
 import io
-import lzma
 import struct
 import tarfile
 import zipfile
@@ -277,6 +275,3 @@ def yencoded(data, name, last=True):
     lines = b"".join(bytes(out[i:i + 120]) + b"\r\n" for i in range(0, len(out), 120))
     return b"=ybegin line=120 size=%d name=%s\r\n" % (len(data), name.encode()) + lines + (
         b"=yend size=%d\r\n" % len(data) if last else b"")
-
-
-PACKERS = {"gz": gz, "bz2": bz2.compress, "xz": lzma.compress, "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE)}

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 
+from .lines import split_lines
 from .process import BIN, PATIENCE, Folder, Process, processes_of, wait_until
 
 
@@ -110,7 +111,7 @@ class Postern:
 
     def log_lines(self, text=""):
         """Lines of the front end's log that hold the text."""
-        return [line for line in self.milterd.output().splitlines() if text in line]
+        return [line for line in split_lines(self.milterd.output()) if text in line]
 
     def logs(self):
         out = ""

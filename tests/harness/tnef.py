@@ -61,6 +61,42 @@ def attached(data, title=None, *items):
     return out + (properties(*items) if items else b"")
 
 
+def message(*items):
+    """Properties of the message itself: to be given to tnef() among the attachments."""
+    return attribute(0x00069003, struct.pack("<I", len(items)) + b"".join(items), MESSAGE)
+
+
+def number(tag, value_):
+    return struct.pack("<II", tag << 16 | LONG, value_)
+
+
+RTF_START = (b"{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript \\fdecor MS Sans SerifSymbol"
+             b"ArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par \\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx")
+
+
+def rtf(data, ends=True):
+    """Compressed RTF ([MS-OXRTFCP]): the longest reference at each place."""
+    window, at, units = RTF_START, 0, []
+    while at < len(data):
+        recent = window[-4000:]
+        size = next((n for n in range(min(17, len(data) - at), 1, -1) if data[at:at + n] in recent), 0)
+        if size > 1:
+            offset = (len(window) - len(recent) + recent.index(data[at:at + size])) % 4096
+            units.append((True, struct.pack(">H", offset << 4 | size - 2)))
+        else:
+            size = 1
+            units.append((False, data[at:at + 1]))
+        window += data[at:at + size]
+        at += size
+    if ends:
+        units.append((True, struct.pack(">H", len(window) % 4096 << 4)))
+    out = b""
+    for i in range(0, len(units), 8):
+        run = units[i:i + 8]
+        out += bytes([sum(is_reference << bit for bit, (is_reference, _) in enumerate(run))]) + b"".join(unit for _, unit in run)
+    return struct.pack("<II4sI", len(out) + 12, len(data), b"LZFu", 0) + out
+
+
 def tnef(*attachments):
     head = attribute(0x00089006, struct.pack("<I", 0x10000), MESSAGE) + attribute(0x00069007, struct.pack("<II", 1252, 0), MESSAGE)
     subject = attribute(0x00018004, b"hello\0", MESSAGE)

@@ -22,11 +22,22 @@ class Case:
         self.name, self.make, self.see, self.flags, self.error, self.count = name, make, list(see), flags or {}, error, count
 
 
-def wants_memory(size):
+def wants_memory(size, files=PAIR):
     """A 7z in LZMA with a dictionary of that size, which has to be there before the first byte comes out."""
     def pack(data):
         return a.lzma.compress(data, a.lzma.FORMAT_RAW, filters=[{"id": a.lzma.FILTER_LZMA1, "dict_size": 4096}])
-    return a.seven_zip_of(*PAIR, coder=b"\x23\x03\x01\x01\x05\x5d" + size.to_bytes(4, "little"), pack=pack)
+    return a.seven_zip_of(*files, coder=b"\x23\x03\x01\x01\x05\x5d" + size.to_bytes(4, "little"), pack=pack)
+
+
+def unknown_method(name, data):
+    return a.zip_of_records([a.local(name, data, method=77)], [a.central(name, data, method=77)])
+
+
+def broken_deflate(name, data):
+    """Deflated, with a first block of a kind that there is not."""
+    body = bytearray(a.zip_of((name, data), method=8))
+    body[30 + len(name)] |= 6
+    return bytes(body)
 
 
 def two_names(local_name, central_name):
@@ -185,10 +196,27 @@ CASES = {
     "a tar.gz cut off": Case("a.tar.gz", lambda: a.gz(a.tar_of(("run.exe", EXE), ("b", NOISE)))[:-2000], ["a.tar"], error=""),
     "a rar cut off": Case("a.rar", lambda: a.rar4_of(*PAIR)[:-90], ["doc.txt"], error=""),
     "a 7z cut off": Case("a.7z", lambda: a.seven_zip_of(*PAIR)[:-10], error=""),
-    "a 7z that wants 4 GB of memory": Case("a.7z", lambda: wants_memory(0xffffffff), ["doc.txt", "run.exe"]),
+    "a 7z that wants 4 GB of memory": Case("a.7z", lambda: wants_memory(0xffffffff), ["doc.txt", "run.exe"], error=""),
+    # reasons why a file in it was not looked into, each with a name that says nothing
+    "not looked into: memory": Case("a.7z", lambda: wants_memory(0xffffffff, (("a.txt", a.zip_of(*B_PAIR)),)), ["a.txt"], error=""),
+    "not looked into: a method that nobody knows": Case("a.zip", lambda: unknown_method(b"a.txt", a.zip_of(*B_PAIR)), ["a.txt"], error=""),
+    "not looked into: broken": Case("a.zip", lambda: broken_deflate(b"a.txt", a.zip_of(*B_PAIR)), ["a.txt"], error=""),
+    "not looked into: cut off": Case("a.zip", lambda: a.zip_of_records([a.local(b"a.txt", EXE, packed=9999, unpacked=9999)],
+                                                                    [a.central(b"a.txt", EXE, packed=9999, unpacked=9999)]), ["a.txt"], error=""),
+    "not looked into: nested too deep": Case("a.zip", lambda: a.zip_of((b"a.txt", quine_like(5)), method=8), ["a.txt"], error="max_archive_depth"),
+    "not looked into: bytes": Case("a.zip", lambda: a.zip_of((b"a.txt", a.gz_bomb(300 << 20))), ["a.txt"], error="max_archive_bytes"),
+    "not looked into: encrypted": Case("a.zip", lambda: a.zip_of((b"a.txt", a.zip_of(*B_PAIR)), flags=1), flags={"a.txt": "encrypted"}),
+    "not looked into: a zip that only we find": Case(
+        "a.gif", lambda: b"GIF89a" + bytes(300) + a.zip_of((b"a.txt", a.zip_of(*B_PAIR)))[:-2] + (40000).to_bytes(2, "little") + b" " * 40000,
+        ["a.txt"], error=""),
+    "over ratio, and looked into": Case("a.zip", lambda: a.zip_of((b"a.txt", a.zip_of((b"run.exe", EXE), (b"zeros", bytes(8 << 20)), method=0)), method=8),
+                                        ["a.txt/run.exe"], {"a.txt": "over_ratio"}),
+    "a tar before a zip": Case("a.tar", lambda: a.tar_of(("run.exe", EXE)) + a.zip_of((b"doc.txt", b"hi")), ["run.exe", "doc.txt"]),
+    "a gz before a zip": Case("a.gz", lambda: a.gz(a.tar_of(("run.exe", EXE))) + a.zip_of((b"doc.txt", b"hi")), ["run.exe", "doc.txt"]),
+    "iso, a file by one name in two trees": Case("a.iso", lambda: a.iso_of(("A.TXT", b"hi"), joliet=["A.TXT"]), ["A.TXT"]),
     # sizes
     "sizes that lie": Case("a.zip", lambda: a.zip_of_records([a.local(b"run.exe", EXE, packed=0xfffffff0, unpacked=5)],
-                                                            [a.central(b"run.exe", EXE, packed=0xfffffff0, unpacked=5)]), ["run.exe"]),
+                                                            [a.central(b"run.exe", EXE, packed=0xfffffff0, unpacked=5)]), ["run.exe"], error=""),
     "a tar entry of 8 GB": Case("a.tar", huge_tar_entry, ["big.bin"], error=""),
     "64 MB of zeros": Case("a.zip", lambda: a.deflate_bomb(b"zeros.bin", 64 << 20), flags={"zeros.bin": "over_ratio"}, count=1),
     "64 MB of zeros in a gz": Case("zeros.bin.gz", lambda: a.gz_bomb(64 << 20), flags={"zeros.bin": "over_ratio"}, count=1),

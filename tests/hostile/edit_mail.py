@@ -4,7 +4,7 @@ import base64
 import quopri
 
 TOP = b"From: a@example.org\r\nTo: b@example.net\r\nSubject: =?utf-8?q?edit=C3=A9?=\r\n  folded\r\nMIME-Version: 1.0\r\n"
-KINDS = ("drop", "warn", "replace-text", "replace-binary", "set-text", "set-binary", "set-header", "defang", "add", "append")
+KINDS = ("drop", "warn", "replace-text", "replace-binary", "set-text", "set-binary", "set-header", "defang", "add", "append", "add-first", "add-message")
 
 
 class Node:
@@ -103,7 +103,7 @@ def block(node):
 def model(root, script):
     """The leaves after the changes, in order; None when some change has no defined place (a multipart's own content)."""
     nodes = list(root.walk())
-    asked, added = {}, 0
+    asked, first, last = {}, 0, 0
     parents = {id(child): node for node in nodes for child in node.children}
 
     def is_gone(node):
@@ -118,8 +118,10 @@ def model(root, script):
     for kind, number in script:
         node = nodes[number % len(nodes)]
         kind = KINDS[kind % len(KINDS)]
-        if kind == "add":
-            added += 1
+        if kind == "add-first":
+            first += 1
+        elif kind.startswith("add"):
+            last += 1
         elif kind in ("drop", "warn"):
             if not (kind == "drop" and asked.get(id(node)) == "warn"):
                 asked[id(node)] = kind
@@ -137,7 +139,7 @@ def model(root, script):
                     asked[id(node)] = "defang-container"
                 elif not node.children and asked.get(id(node)) is None:
                     asked[id(node)] = "defang"
-    return _leaves(root, asked, True) + [("new", None)] * added
+    return [("new", None)] * first + _leaves(root, asked, True) + [("new", None)] * last
 
 
 def _leaves(node, asked, is_root):

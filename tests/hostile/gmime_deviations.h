@@ -8,15 +8,6 @@ static bool has_bytes(struct slice s, const char *text)
     return s.len > 0 && memmem(s.data, s.len, text, strlen(text)) != NULL;
 }
 
-static bool has_high(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((uint8_t)s.data[i] >= 128)
-            return true;
-    }
-    return false;
-}
-
 /* The part's field as received; data NULL: it has none. */
 static struct slice raw_field(
     const struct difference *d, const struct mime_part *part, const char *name)
@@ -166,7 +157,7 @@ static bool is_high_ascii(const struct difference *d)
 {
     const char *charset = d->ours->charset;
     return (*charset == '\0' || strcmp(charset, "us-ascii") == 0) &&
-           has_high(mime_content(d->f->mime, d->ours));
+           !text_is_ascii(mime_content(d->f->mime, d->ours));
 }
 
 /* ---- header fields ---- */
@@ -180,7 +171,7 @@ static bool is_mbox(const struct difference *d)
 static bool is_raw_8bit(const struct difference *d)
 {
     struct slice value = raw_field(d, d->ours, d->field->name);
-    return has_high(value) && !text_is_utf8(value);
+    return !text_is_ascii(value) && !text_is_utf8(value);
 }
 
 static bool has_word(const struct difference *d)

@@ -108,17 +108,6 @@ ROWS = {
     "4 MB of 'http:'": lambda: TOP + b"\r\n" + b"http:" * (1 << 20) + b"//",
 }
 
-
-def write_all(folder):
-    """Writes each to a file; returns {name: path}."""
-    paths = {}
-    for number, (name, make) in enumerate(ROWS.items()):
-        paths[name] = os.path.join(folder, f"{number:02d}.eml")
-        with open(paths[name], "wb") as file:
-            file.write(make())
-    return paths
-
-
 # Reads everything that a filter may ask about a mail.
 READS_EVERYTHING = r'''
 local log = require "postern.log"

@@ -49,7 +49,8 @@ class Inside(unittest.TestCase):
 
     def run_one(self, case):
         path = self.folder.write("message.eml", case.make())
-        argv = [os.path.join(BIN, "posternctl"), "run", "--json", self.filter, path]
+        options = [word for option in case.options for word in ("-o", option)]
+        argv = [os.path.join(BIN, "posternctl"), "run", "--json", *options, self.filter, path]
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             out = process.stdout.read()
             _, status, usage = os.wait4(process.pid, 0)
@@ -111,7 +112,7 @@ class Changes(unittest.TestCase):
                 b"Content-Type: text/plain\r\n\r\nneighbour\r\n--bb\r\n" + head + b"\r\n\r\n" + body + b"\r\n--bb--\r\n")
 
     def test_drop(self):
-        for name in ("winmail.dat", "uuencode", "yEnc", "TNEF with a mail in it", "TNEF in TNEF, 20 levels"):
+        for name in ("winmail.dat", "uuencode", "yEnc", "TNEF with a mail in it", "TNEF in TNEF, 20 levels", "S/MIME, signed", "a signed file"):
             with self.subTest(name=name):
                 answer, out = self.run_filter("""
                     function filter_message(msg)
@@ -127,7 +128,7 @@ class Changes(unittest.TestCase):
                 self.assertFalse([name for name in names if name.lower().endswith(".exe")], names)
 
     def test_others_leave_carriers_alone(self):
-        for name in ("winmail.dat", "uuencode", "yEnc"):
+        for name in ("winmail.dat", "uuencode", "yEnc", "S/MIME, signed"):
             with self.subTest(name=name):
                 carrier = CASES[name].make()
                 answer, out = self.run_filter("""

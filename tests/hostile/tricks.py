@@ -9,9 +9,10 @@ from trick import TRICKS
 from tricks_clean import clean_mails
 from tricks_content import charset_tricks, encoding_tricks, limit_tricks
 from tricks_names import extended_tricks, field_tricks, name_tricks, title_tricks
+from tricks_smime import smime_tricks
 from tricks_structure import boundary_tricks, structure_tricks, type_tricks
 
-for make in (name_tricks, extended_tricks, field_tricks, title_tricks, type_tricks, boundary_tricks, structure_tricks, encoding_tricks, charset_tricks, limit_tricks, clean_mails):
+for make in (name_tricks, extended_tricks, field_tricks, title_tricks, type_tricks, boundary_tricks, structure_tricks, encoding_tricks, charset_tricks, limit_tricks, smime_tricks, clean_mails):
     make()
 
 

@@ -1,6 +1,7 @@
 """Mail as honest programs write it, which nobody may call ambiguous."""
 
 from trick import END, MULTI, TEXT, TOP, clean, disposition, encode, part, to_bytes
+from tricks_smime import cms
 
 
 def clean_mails():
@@ -8,6 +9,8 @@ def clean_mails():
                    'caf=C3=A9\n--{0}\nContent-Type: text/html; charset="utf-8"\nContent-Transfer-Encoding: base64\n\n' + encode("<p>café</p>") + "--{0}--\n")
     pdf = 'Content-Type: application/pdf; name="{0}"\nContent-Disposition: attachment; filename="{0}"\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQK\n'
     clean("plain text", TOP + "Content-Type: text/plain; charset=us-ascii\n\nhello\n")
+    clean("a name as long as Windows has them", TOP + "Content-Type: multipart/mixed; boundary=b\n\n" + TEXT + "--b\nContent-Type: application/pdf\nContent-Disposition: attachment;\n filename*=utf-8''"
+          + "%E6%8A%A5" * 251 + ".pdf\n\nx\n" + END, ["报" * 251 + ".pdf"])
     clean("no content fields", "From: a@b\nTo: c@d\nSubject: x\n\nhello\n")
     clean("no body", TOP)
     clean("format=flowed", TOP + "Content-Type: text/plain; charset=utf-8; format=flowed; delsp=yes\nContent-Transfer-Encoding: 8bit\n\nhello \nworld é\n-- \nme\n")
@@ -62,7 +65,8 @@ def clean_mails():
           '--Sig_/abc=DEF\nContent-Type: application/pgp-signature\nContent-Description: OpenPGP digital signature\n\n-----BEGIN PGP SIGNATURE-----\n\niQEz\n-----END PGP SIGNATURE-----\n\n--Sig_/abc=DEF--\n')
     clean("PGP/MIME encrypted", TOP + 'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=b\n\n--b\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n\n--b\n'
           'Content-Type: application/octet-stream; name="encrypted.asc"\nContent-Disposition: inline; filename="encrypted.asc"\n\n-----BEGIN PGP MESSAGE-----\n\nhQEM\n-----END PGP MESSAGE-----\n--b--\n')
-    clean("S/MIME", TOP + 'Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"\nContent-Disposition: attachment; filename="smime.p7m"\nContent-Transfer-Encoding: base64\n\nMIAGCSqG\n',
+    clean("S/MIME", TOP + 'Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"\nContent-Disposition: attachment; filename="smime.p7m"\nContent-Transfer-Encoding: base64\n\n' +
+          encode(cms.enveloped()),
           ["smime.p7m"])
     clean("S/MIME signature", TOP + 'Content-Type: multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256; boundary="----ABC"\n\nThis is an S/MIME signed message\n\n------ABC\n\nhi\n------ABC\n'
           'Content-Type: application/pkcs7-signature; name="smime.p7s"\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; filename="smime.p7s"\n\nMIAGCSqG\n\n------ABC--\n\n')

@@ -77,6 +77,12 @@ def name_tricks():
         ("trailing no-break space", UTR36, 'attachment; filename="evil.exe\u00a0"', ["evil.exe"], ["deceptive-name"], True),
         ("many blanks before the extension", "known from worms", 'attachment; filename="good.txt' + " " * 80 + '.exe"', ["good.txt" + " " * 80 + ".exe"], [], False),
         ("two extensions", "known from worms", "attachment; filename=good.pdf.exe", ["good.pdf.exe"], [], False),
+        ("trailing wide blanks", "other programs trim them", 'attachment; filename="evil.exe\u2003\u3000"', ["evil.exe"], ["deceptive-name"], True),
+        ("characters that Windows has in no name", "some programs leave them out", 'attachment; filename="evil.exe?*>"', ["evil.exe"], [], None),
+        ("such characters around the name", "some programs leave them out", 'attachment; filename="<ev|il.exe>"', ["evil.exe"], [], None),
+        ("a folder that is none behind the name", "POSIX", 'attachment; filename="evil.exe/./"', ["evil.exe"], ["path-in-name"], None),
+        ("codes of many kinds before a stream", "NTFS", "attachment; filename*=utf-8''%252541%26%2365%3B%E2%80%8Bevil.exe%E2%80%8B::$DATA", ["AAevil.exe"], ["deceptive-name"], True),
+        ("UTF-16 in the other order", "RFC 2781 4.3", 'attachment; filename="=?utf-16?B?AGUAdgBpAGwALgBlAHgAZQ==?="', ["evil.exe"], ["encoded-word-in-parameter"], None),
         ("alternate data stream", "NTFS", 'attachment; filename="evil.exe::$DATA"', ["evil.exe::$DATA", "evil.exe"], [], False),
         ("folders before the name", "RFC 2183 2.3", 'attachment; filename="../../evil.exe"', ["evil.exe", "../../evil.exe"], ["path-in-name"], False),
         ("Windows folders", "RFC 2183 2.3", r'attachment; filename="C:\\temp\\evil.exe"', ["evil.exe"], ["path-in-name"], False),
@@ -225,6 +231,8 @@ def title_tricks():
     ]
     for name, header, names in rows:
         trick("titles", name, "readers that show it", part("Content-Type: application/octet-stream\n" + header), names, ambiguous=False)
+    trick("titles", "description of an attached text", "readers that show it",
+          part("Content-Type: text/plain\nContent-Disposition: attachment\nContent-Description: evil.bat"), ["evil.bat"], ambiguous=False)
 
 
 def field_tricks():
@@ -274,6 +282,6 @@ def field_tricks():
         trick("fields", name, NISCC if not kinds else INVASION, part(header), names, defects=kinds, ambiguous=is_ambiguous)
     trick("fields", "60 names", NISCC, disposition("attachment" + "".join(f"; filename=n{n}.exe" for n in range(60))), ["n0.exe", "n59.exe"], defects=["duplicate-parameter"])
     trick("fields", "200 names", NISCC, disposition("attachment" + "".join(f"; filename=n{n}.exe" for n in range(200))), ["n0.exe"], defects=["too-many-names"])
-    trick("fields", "name of 2000 letters", "RFC 2045 5.1", disposition('attachment; filename="' + "a" * 2000 + '.exe"'), defects=["name-too-long"])
+    trick("fields", "name of 4000 letters", "RFC 2045 5.1", disposition('attachment; filename="' + "a" * 4000 + '.exe"'), defects=["name-too-long"])
     trick("fields", "50 dispositions", NISCC, part("\n".join(f"Content-Disposition: attachment; filename=n{n}.exe" for n in range(50))), ["n0.exe"],
           defects=["duplicate-content-disposition", "too-many-parameters"])

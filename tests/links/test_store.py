@@ -9,6 +9,7 @@ import threading
 import unittest
 
 from links import BASE_URL, URL, Links, Postern, attachment, mixed, wait_until
+from harness.lines import lines_of
 from harness.process import BIN, Process
 
 FILTER = """
@@ -92,7 +93,7 @@ class Stored(Links):
         self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(file)).st_mode), 0o755)
         self.assertEqual(stat.S_IMODE(os.stat(self.folder("state", "urls")).st_mode), 0o700)
         self.assertEqual(stat.S_IMODE(os.stat(self.folder("state", "urls", "key")).st_mode), 0o600)
-        (entry,) = [json.loads(line) for line in self.urls("list", "--json").splitlines()]
+        (entry,) = lines_of(self.urls("list", "--json"))
         self.assertEqual((entry["size"], entry["type"], entry["has_file"], entry["url"]), (12, "application/pdf", True, f"{BASE_URL}/{path.decode()}"))
         self.assertEqual(entry["sha256"], hashlib.sha256(b"%PDF content").hexdigest())
         self.assertEqual(entry["expires"] - entry["stored"], 30 * 86400)
@@ -103,7 +104,7 @@ class Stored(Links):
         bodies = [self.body_of(self.send("link", mixed(attachment(b"same")), message_id=name)) for name in ("<1@x>", "<1@x>", "<2@x>")]
         self.assertEqual(len({URL.findall(body)[0] for body in bodies}), 1)
         self.assertEqual(len(self.stored()), 1)
-        (entry,) = [json.loads(line) for line in self.urls("list", "--json").splitlines()]
+        (entry,) = lines_of(self.urls("list", "--json"))
         self.assertEqual([use["message_id"] for use in entry["uses"]], ["<1@x>", "<2@x>"])
 
     def test_many_at_once_make_one_file(self):
@@ -118,7 +119,7 @@ class Stored(Links):
             thread.join()
         self.assertEqual([answer.verdict for answer in answers], ["continue"] * 8, self.postern.logs())
         self.assertEqual(len(self.stored()), 1)
-        (entry,) = [json.loads(line) for line in self.urls("list", "--json").splitlines()]
+        (entry,) = lines_of(self.urls("list", "--json"))
         self.assertEqual(sorted(use["message_id"] for use in entry["uses"]), [f"<{n}@x>" for n in range(8)])
 
     def test_only_mail_that_goes_on_leaves_a_file(self):
@@ -138,7 +139,7 @@ class Stored(Links):
         text = body.decode("utf-8", "replace")
         self.assertNotIn("\u202e", text)
         self.assertNotIn("n" * 201, text)
-        listed = {use["filename"] for line in self.urls("list", "--json").splitlines() for use in json.loads(line)["uses"]}
+        listed = {use["filename"] for row in lines_of(self.urls("list", "--json")) for use in row["uses"]}
         self.assertIn("../../../../etc/cron.d/x", listed)
         self.assertEqual(len(listed), len(names))
 
@@ -266,7 +267,7 @@ class FullDisk(Links):
     def test_a_full_disk_defers_and_leaves_nothing(self):
         answer = self.send("link", mixed(attachment(os.urandom(400000))))
         self.assertEqual((answer.verdict, answer.actions), ("tempfail", []), self.postern.logs())
-        self.assertIn("No space left on device", self.postern.logs())
+        self.assertIn("No space left on device, or less than urls.min_free", self.postern.logs())
         self.assertEqual(self.inside(), [])
         (path,) = URL.findall(self.body_of(self.send("link", mixed(attachment(b"small")))))
         self.assertEqual(self.inside(), [path.decode()])

@@ -10,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE, os.path.join(os.path.dirname(HERE), "fakes")]
 
 from fake_multiplexor import FakeMultiplexor  # noqa: E402
+from harness.lines import split_lines  # noqa: E402
 from harness.process import BIN, Folder, Process, wait_until  # noqa: E402
 from milter_client import MilterClient  # noqa: E402
 
@@ -40,7 +41,7 @@ class Milterd:
         return MilterClient(self.spec, **kwargs)
 
     def lines(self, text):
-        return [line for line in self.process.output().splitlines() if text in line]
+        return [line for line in split_lines(self.process.output()) if text in line]
 
     def wait_for_lines(self, text, n=1):
         wait_until(lambda: len(self.lines(text)) >= n, lambda: f"{n} lines with {text!r}:\n{self.process.output()[-3000:]}")

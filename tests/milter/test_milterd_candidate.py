@@ -88,8 +88,7 @@ class Candidate(MilterdTest):
         self.try_out(2, 100)
         client = self.client().start()
         client.mail()
-        self.mux.candidate = None
-        self.mux.set_filter(self.hooks, 2)
+        self.mux.change(candidate=None, generation=2)
         wait_until(lambda: 1 in self.mux.released, "the release of generation 1")
         client.rcpt()
         client.data()

@@ -15,6 +15,7 @@ import unittest
 from email.header import decode_header, make_header
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from harness.lines import lines_of
 from harness.mta import Postfix, Sendmail
 from harness.postern import Postern
 from harness.process import wait_until
@@ -51,6 +52,14 @@ local deeds = {
     quarantine_entire_message = function(msg) msg:trap{ mode = "copy", reason = "looks odd" } end,
     quarantine_and_discard = function(msg) msg:trap{ mode = "copy", reason = "looks odd" } return discard() end,
     add_part = function(msg) msg:add_part(text_note("Added: grüße.\n")) end,
+    add_first = function(msg)
+        local note = text_note("Added: grüße.\n")
+        note.position = 1
+        msg:add_part(note)
+    end,
+    add_entity = function(msg)
+        msg:add_part{ type = "message/rfc822", filename = "note.eml", body = "Subject: a note\n\nAdded: grüße.\n--\n" }
+    end,
     replace_message = function(msg)
         msg:replace_message("Subject: new\nMIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n<p>grüße</p>\n")
     end,
@@ -233,7 +242,7 @@ class Parts(unittest.TestCase):
     def kept(self):
         code, out, err = self.postern.ctl("trap", "list", "--json")
         self.assertEqual(code, 0, err)
-        return [json.loads(line) for line in out.splitlines()]
+        return lines_of(out)
 
     def test_quarantine_of_a_part(self):
         before = len(self.kept())
@@ -291,6 +300,20 @@ class Parts(unittest.TestCase):
     def test_add_part(self):
         found, _ = self.deliver("add_part")
         self.assertEqual(found, {**BEFORE, "1.5": ("text/plain", "note.txt", "Added: grüße.\n")})
+
+    def test_add_part_first(self):
+        found, _ = self.deliver("add_first")
+        self.assertEqual(found["1.1"], ("text/plain", "note.txt", "Added: grüße.\n"))
+        self.assertEqual([leaf for path, leaf in found.items() if path != "1.1"], list(BEFORE.values()))
+
+    def test_add_entity(self):
+        """A message, 8-bit as it is: both mail servers hand it on so to one that takes it."""
+        self.send("add_entity")
+        delivered = self.mta.one()
+        added = delivered.get_payload()[-1]
+        self.assertEqual((added.get_content_type(), added.get_filename()), ("message/rfc822", "note.eml"))
+        inside = added.get_payload()[0]
+        self.assertEqual((inside["Subject"], inside.get_payload(decode=True).replace(b"\r\n", b"\n").decode()), ("a note", "Added: grüße.\n--\n"))
 
     def test_replace_message(self):
         self.send("replace_message")

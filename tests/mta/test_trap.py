@@ -3,12 +3,12 @@
 Usage: test_trap.py sendmail|postfix
 """
 
-import json
 import os
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from harness.lines import lines_of
 from harness.mail import message
 from harness.mta import Postfix, Sendmail
 from harness.postern import Postern
@@ -55,7 +55,7 @@ class Trap(unittest.TestCase):
         return answer
 
     def rows(self):
-        return [json.loads(line) for line in self.postern.ctl("trap", "list", "--json", check=True)[1].splitlines()]
+        return lines_of(self.postern.ctl("trap", "list", "--json", check=True)[1])
 
     def test_copy(self):
         self.assertEqual(self.send("trap copy")[:2], ("end", 250))

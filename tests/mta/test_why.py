@@ -3,13 +3,13 @@
 Usage: test_why.py sendmail|postfix
 """
 
-import json
 import os
 import re
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from harness.lines import lines_of
 from harness.mail import message
 from harness.mta import Postfix, Sendmail
 from harness.postern import Postern
@@ -58,8 +58,8 @@ class Why(unittest.TestCase):
 
     def why(self, name):
         _, out, _ = self.postern.ctl("why", "--json", name, check=True)
-        (line,) = out.splitlines()
-        return json.loads(line)
+        (found,) = lines_of(out)
+        return found
 
     def test_an_accepted_message_by_its_queue_id(self):
         code, text = self.send("hello")

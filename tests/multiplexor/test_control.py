@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from fixture import HOOKS, MultiplexorTest
+from fixture import MultiplexorTest
 from fakes.record_client import outcome
 
 ASK_AS_GROUP = """

@@ -5,7 +5,6 @@ import os
 import struct
 import subprocess
 import sys
-import threading
 import unittest
 import xml.etree.ElementTree as ElementTree
 

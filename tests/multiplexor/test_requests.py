@@ -7,7 +7,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from fixture import HOOKS, PATIENCE, MultiplexorTest, wait_until
+from fixture import PATIENCE, MultiplexorTest, wait_until
 from fakes import postern_wire as wire
 from fakes.record_client import outcome, verdict
 

@@ -103,8 +103,14 @@ READINGS = {
         "", []),
     "smime-opaque": (
         "Signed with S/MIME, opaque",
-        ["1 application/pkcs7-mime - base64 attachment smime.p7m [signed]"],
-        "", []),
+        ["1 application/pkcs7-mime - base64 attachment smime.p7m [signed]", "1.1 multipart/mixed [signed]",
+         "1.1.1 text/plain utf-8 quoted-printable [signed]", "1.1.2 text/plain - base64 attachment contract.txt [signed]"],
+        CONTRACT, ["https://signed.example.org/"]),
+    "smime-pieces": (
+        "Signed with S/MIME, in pieces",
+        ["1 application/pkcs7-mime - base64 attachment smime.p7m [signed]", "1.1 multipart/mixed [signed]",
+         "1.1.1 text/plain utf-8 quoted-printable [signed]", "1.1.2 text/plain - base64 attachment contract.txt [signed]"],
+        CONTRACT, ["https://signed.example.org/"]),
     "smime-signed": (
         "Signed with S/MIME",
         ["1 multipart/signed [signed]", "1.1 multipart/mixed [signed]", "1.1.1 text/plain utf-8 quoted-printable [signed]",

@@ -1,6 +1,5 @@
 """Mail in the style of programs that people use is read as those programs meant it: parts, names, text, addresses."""
 
-import json
 import os
 import quopri
 import re
@@ -9,6 +8,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from harness.lines import lines_of
 from harness.process import BIN, PATIENCE, SOURCE, Folder
 from readings import READINGS
 
@@ -105,7 +105,7 @@ class Programs(unittest.TestCase):
         messages = [os.path.join(PROGRAMS, name + ".eml") for name in READINGS]
         for name in ("block-executables", "charset-block", "minimum-protection", "strict-mime", "tag-ambiguous", "virus-names"):
             code, out = posternctl("run", "--json", os.path.join(SOURCE, "scripts", "filters", name + ".lua"), *messages)
-            answers = [json.loads(line) for line in out.splitlines()]
+            answers = lines_of(out.decode())
             self.assertEqual((code, len(answers)), (0, len(messages)), out)
             for answer in answers:
                 with self.subTest(f"{name}: {os.path.basename(answer['file'])}"):

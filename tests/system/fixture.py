@@ -8,6 +8,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "milter")]
 
+from harness.lines import split_lines  # noqa: E402
 from harness.postern import Postern  # noqa: E402
 from harness.process import PATIENCE, wait_until  # noqa: E402
 from milter_client import MilterClient  # noqa: E402
@@ -52,7 +53,7 @@ class SystemTest(unittest.TestCase):
     def worker_lines(self, text, least=0, seconds=10):
         """Log lines of the workers (they share the multiplexor's) that hold the text; waits for as many as least."""
         def found():
-            return [line for line in self.postern.multiplexor.output().splitlines() if text in line]
+            return [line for line in split_lines(self.postern.multiplexor.output()) if text in line]
         if least:
             wait_until(lambda: len(found()) >= least, lambda: f"{least} lines with {text!r}:\n{self.postern.logs()}", seconds)
         return found()

@@ -104,10 +104,14 @@ class Sent(Notify):
         for number in range(4):
             self.send("sender x", number, sender="<Ann@Example.org>" if number % 2 else "<ann@example.org>")
         self.notices(2)
-        for number in range(4, 9):
-            self.send("admin x", number)
+        for number in range(4, 8):
+            self.send("sender x", number, sender=f"<bob{number}@example.org>")
         self.notices(4)
         self.worker_lines("over notify.sender_limit", least=2)
+        self.worker_lines("over notify.limit", least=2)
+        for number in range(8, 13):
+            self.send("admin x", number)
+        self.notices(8)
         self.worker_lines("over notify.limit", least=3)
         wait_until(lambda: 'notices_total{result="limited"} 5' in self.postern.ctl("metrics")[1], lambda: self.postern.ctl("metrics")[1])
 

@@ -1,11 +1,11 @@
 """log.status_interval: a line in the multiplexor's log about what came since the last one."""
 
-import json
 import os
 import re
 import unittest
 
 from fixture import SystemTest
+from harness.lines import lines_of, split_lines
 from harness.process import SOURCE, wait_until
 
 FILTER = """
@@ -27,7 +27,7 @@ def documented():
 class StatusLine(SystemTest):
     def lines(self):
         found = []
-        for line in self.postern.multiplexor.output().splitlines():
+        for line in split_lines(self.postern.multiplexor.output()):
             match = STATUS.search(line)
             if match:
                 found.append(dict(pair.split("=", 1) for pair in match.group(1).split()))
@@ -66,7 +66,7 @@ class StatusLine(SystemTest):
         self.send_some()
 
         def lines():
-            entries = [json.loads(line) for line in self.postern.multiplexor.output().splitlines()]
+            entries = lines_of(self.postern.multiplexor.output())
             return [entry for entry in entries if entry["message"] == "status"]
         wait_until(lambda: sum(line["requests"] for line in lines()) == 4, "status lines")
         every = {"time", "program", "pid", "level", "message"}

@@ -8,6 +8,7 @@ import subprocess
 import unittest
 
 from fixture import PATIENCE, SystemTest
+from harness.lines import lines_of, split_lines
 from harness.process import BIN, SOURCE, wait_until
 
 FILTER = """
@@ -39,7 +40,7 @@ class Tracer:
             return file.read()
 
     def lines(self):
-        return self.read(self.out).splitlines()
+        return split_lines(self.read(self.out))
 
     def entries(self):
         return [json.loads(line) for line in self.lines()]
@@ -121,7 +122,7 @@ class Trace(SystemTest):
         def ids(*words, n):
             code, out, err = self.postern.ctl("trace", "--json", "--last", "100", "--count", str(n), *words)
             self.assertEqual((code, err), (0, ""))
-            return [(entry["kind"], entry.get("id")) for entry in map(json.loads, out.splitlines())]
+            return [(entry["kind"], entry.get("id")) for entry in lines_of(out)]
         self.assertEqual({found[1] for found in ids("--ip", "198.51.100.0/24", n=6)}, {None, "Q2"})
         self.assertEqual({found[1] for found in ids("--ip", "2001:db8::1", n=5)}, {None, "Q3"})
         self.assertEqual({found[1] for found in ids("--sender", "ann@", n=4)}, {"Q1"})
@@ -136,7 +137,7 @@ class Trace(SystemTest):
             self.send(f"Q{number}")
         code, out, _ = self.postern.ctl("trace", "--json", "--last", "3", "--count", "3", "--hook", "message")
         self.assertEqual(code, 0)
-        self.assertEqual([json.loads(line)["id"] for line in out.splitlines()], ["Q2", "Q3", "Q4"])
+        self.assertEqual([entry["id"] for entry in lines_of(out)], ["Q2", "Q3", "Q4"])
 
     def test_it_goes_on_after_a_restart(self):
         tracer = self.trace("--json", "--hook", "message")

@@ -1,6 +1,5 @@
 """posternctl why: what the front end decided, and who made it do so, from its ring."""
 
-import json
 import os
 import signal
 import stat
@@ -8,6 +7,7 @@ import threading
 import unittest
 
 from fixture import SystemTest, budgets
+from harness.lines import lines_of
 from harness.process import wait_until
 
 FILTER = """
@@ -38,7 +38,7 @@ class WhyTest(SystemTest):
         """What is known of that name: one object for each message."""
         done, out, err = self.postern.ctl("why", "--json", name)
         self.assertEqual(done, code, out + err + self.postern.logs())
-        return [json.loads(line) for line in out.splitlines()]
+        return lines_of(out)
 
     def one(self, name):
         found = self.why(name)

@@ -101,10 +101,20 @@ static const char *append_line(struct edit_play *play, const struct mime_part *p
     return wrong;
 }
 
-static const char *add(struct edit_play *play)
+static const char *add(struct edit_play *play, uint32_t position)
 {
-    const struct edit_entity entity = {
-        .type = slice_text("text/plain"), .body = slice_text("NEW part added\n")};
+    const struct edit_entity entity = {.type = slice_text("text/plain"),
+        .body = slice_text("NEW part added\n"),
+        .position = position};
+    return edit_add_part(&play->job, &entity);
+}
+
+/* One that cannot be encoded, with lines that could be boundaries. */
+static const char *add_message(struct edit_play *play)
+{
+    const struct edit_entity entity = {.type = slice_text("message/rfc822"),
+        .body = slice_text("Subject: added\nContent-Transfer-Encoding: 8bit\n\n"
+                           "NEW \xc3\xa4\n--b\n--b--\n--\n")};
     return edit_add_part(&play->job, &entity);
 }
 
@@ -132,9 +142,13 @@ static const char *change(
     case EDIT_PLAY_DEFANG:
         return edit_defang(job, part, slice_of(NULL, 0));
     case EDIT_PLAY_ADD:
-        return add(play);
+        return add(play, 0);
     case EDIT_PLAY_APPEND:
         return append_line(play, part);
+    case EDIT_PLAY_ADD_FIRST:
+        return add(play, 1);
+    case EDIT_PLAY_ADD_MESSAGE:
+        return add_message(play);
     case EDIT_PLAY_KINDS:
         break;
     }

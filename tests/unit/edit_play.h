@@ -21,6 +21,8 @@ enum edit_play_kind {
     EDIT_PLAY_DEFANG,
     EDIT_PLAY_ADD,    /* of the message */
     EDIT_PLAY_APPEND, /* a line to a part that is not encoded */
+    EDIT_PLAY_ADD_FIRST,
+    EDIT_PLAY_ADD_MESSAGE,
     EDIT_PLAY_KINDS,
 };
 

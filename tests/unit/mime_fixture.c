@@ -188,7 +188,8 @@ static void check_texts(const struct mime_part *part)
     require(is_utf8(part->type) && is_utf8(part->charset) && is_utf8(part->encoding) &&
                 is_utf8(part->disposition) && is_utf8(part->content_id),
         "texts are UTF-8");
-    require((part->filename == NULL) == (part->n_filenames == 0), "a name or none");
+    /* Without: what a description or a location says is among the names. */
+    require(part->filename == NULL || part->n_filenames > 0, "the name is one of the names");
     for (uint32_t i = 0; i < part->n_filenames; i++)
         require(is_utf8(part->filenames[i]) && part->filenames[i][0] != '\0', "names are UTF-8");
     for (uint32_t i = 0; i < part->n_params; i++)

@@ -228,6 +228,23 @@ static void parts_are_added(void **state)
         MIXED "--b\n\none\n--b\n\ntwo\n--b\n\nthree\n--b\n"
               "Content-Type: text/plain; charset=us-ascii\nContent-Transfer-Encoding: 7bit\n\n"
               "four\n\n--b--\n");
+#define FOUR                                                                                       \
+    "Content-Type: text/plain; charset=us-ascii\nContent-Transfer-Encoding: 7bit\n\nfour\n\n"
+    becomes(three, "msg:add_part{ body = 'four\\n', position = 1 }",
+        MIXED "--b\n" FOUR "--b\n\none\n--b\n\ntwo\n--b\n\nthree\n--b--\n");
+    becomes(three,
+        "msg:add_part{ body = 'four\\n', position = 3 } at('1.2'):drop() at('1.3'):drop()",
+        MIXED "--b\n\none\n--b\n" FOUR "--b--\n");
+    becomes(three,
+        "msg:add_part{ body = 'x', position = 2 } msg:add_part{ body = 'four\\n', position = 2 }",
+        MIXED "--b\n\none\n--b\nContent-Type: text/plain; charset=us-ascii\n"
+              "Content-Transfer-Encoding: 7bit\n\nx\n--b\n" FOUR
+              "--b\n\ntwo\n--b\n\nthree\n--b--\n");
+    becomes(three, "msg:add_part{ body = 'four\\n', position = 9 }",
+        MIXED "--b\n\none\n--b\n\ntwo\n--b\n\nthree\n--b\n" FOUR "--b--\n");
+    fails(three, "msg:add_part{ body = 'x', position = 0 }", "whole number from 1");
+    fails(three, "msg:add_part{ body = 'x', position = 1.5 }", "whole number from 1");
+    fails(three, "at('1.1'):replace{ body = 'x', position = 1 }", "position");
     becomes(three, "for p in msg:parts() do p:drop() end msg:add_part{ body = 'alone\\n' }",
         TOP "Content-Type: text/plain; charset=us-ascii\nContent-Transfer-Encoding: 7bit\n\n"
             "alone\n");
@@ -242,6 +259,45 @@ static void parts_are_added(void **state)
                                 "8bit\r\n\r\n<p>\r\n\r\n--=_postern_"));
     assert_non_null(strstr(got, "Content-Disposition: inline;\r\n filename=\"p.png\"\r\n"));
     fixture_close(&f);
+}
+
+/* RFC 2046 section 5.2.1: as they are, so that boundaries around them must not be in them. */
+static void messages_are_added(void **state)
+{
+    (void)state;
+    const char *mixed = TOP "Content-Type: multipart/mixed; boundary=outer\n\n--outer\n\none\n"
+                            "--outer--\n";
+    becomes(mixed, "msg:add_part{ type = 'message/rfc822', body = 'Subject: in\\r\\n\\nhello\\n' }",
+        TOP "Content-Type: multipart/mixed; boundary=outer\n\n--outer\n\none\n--outer\n"
+            "Content-Type: message/rfc822\nContent-Transfer-Encoding: 7bit\n"
+            "Content-Disposition: attachment\n\nSubject: in\n\nhello\n\n--outer--\n");
+    struct worker_fixture f;
+    fixture_open(&f, NULL);
+    fixture_start(&f, mixed);
+    fixture_lua(&f, HOOK_MESSAGE,
+        "msg:add_part{ type = 'Message/RFC822', filename = 'a.eml', position = 1,"
+        " body = 'Subject: in\\n\\n--outer--\\n' }");
+    const char *got = fixture_rendered(&f);
+    assert_non_null(strstr(got, "Content-Type: multipart/mixed; boundary=\"=_postern_"));
+    assert_non_null(strstr(got, "\r\n\r\nSubject: in\r\n\r\n--outer--\r\n\r\n--=_postern_"));
+    assert_null(strstr(got, "Content-Transfer-Encoding: 8bit"));
+    fixture_close(&f);
+    fixture_open(&f, NULL);
+    fixture_start(&f, mixed);
+    fixture_lua(&f, HOOK_MESSAGE,
+        "msg:add_part{ type = 'message/rfc822', body = 'Subject: in\\n\\n\xc3\xa4\\n' }");
+    got = fixture_rendered(&f);
+    assert_non_null(strstr(got, "Content-Type: multipart/mixed; boundary=\"=_postern_"));
+    assert_non_null(strstr(got, "Content-Transfer-Encoding: 8bit\r\n\r\n--=_postern_"));
+    assert_non_null(strstr(got, "message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n"));
+    fixture_close(&f);
+    fails(mixed, "msg:add_part{ type = 'message/rfc822', body = 'hello' }", "its header");
+    fails(mixed, "msg:add_part{ type = 'message/rfc822', body = 'A: b\\n\\n\\0' }",
+        "cannot be encoded");
+    fails(mixed, "msg:add_part{ type = 'message/rfc822', body = 'A: b\\n\\n' .. ('x'):rep(999) }",
+        "cannot be encoded");
+    fails(mixed, "msg:add_part{ type = 'message/partial', body = 'A: b\\n\\n' }", "neither");
+    fails(mixed, "at('1.1'):replace{ type = 'message/rfc822', body = 'A: b\\n\\n' }", "neither");
 }
 
 static void changes_of_what_is_gone_change_nothing(void **state)
@@ -336,6 +392,26 @@ static void the_guard_refuses(void **state)
         VERDICT_TEMPFAIL, false);
 }
 
+/* What is a field for some programs only would be none of the message. */
+static void a_multipart_of_one_stays_where_it_must(void **state)
+{
+    (void)state;
+    becomes(MIXED "--b\n\none\n--b\nContent-Type\x01: application/zip; name=a.zip\n\nPK\n--b--\n",
+        "at('1.1'):drop()",
+        MIXED "--b\nContent-Type\x01: application/zip; name=a.zip\n\nPK\n--b--\n");
+}
+
+static void a_container_that_holds_outer_boundaries_is_encoded(void **state)
+{
+    (void)state;
+    becomes(MIXED "--b\n\none\n--b\nContent-Type: multipart/mixed; boundary=bb\n\n--bb\n\ntwo\n"
+                  "--bb--\n--b--\n",
+        "at('1.2'):defang()",
+        MIXED "--b\n\none\n--b\nContent-Type: application/octet-stream\n"
+              "Content-Disposition: attachment;\n filename=\"attachment-1.2.bin\"\n"
+              "Content-Transfer-Encoding: base64\n\nLS1iYg0KDQp0d28NCi0tYmItLQ==\n\n--b--\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,11 +424,14 @@ int main(void)
         cmocka_unit_test(parts_are_replaced_and_defanged),
         cmocka_unit_test(headers_of_parts_change),
         cmocka_unit_test(parts_are_added),
+        cmocka_unit_test(messages_are_added),
         cmocka_unit_test(changes_of_what_is_gone_change_nothing),
         cmocka_unit_test(the_message_can_be_seen),
         cmocka_unit_test(a_message_is_replaced),
         cmocka_unit_test(decoded_content_is_encoded_again),
         cmocka_unit_test(the_guard_refuses),
+        cmocka_unit_test(a_multipart_of_one_stays_where_it_must),
+        cmocka_unit_test(a_container_that_holds_outer_boundaries_is_encoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

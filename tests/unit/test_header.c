@@ -122,6 +122,8 @@ static void test_block_length(void **state)
         {TEXT("\r\nbody"), 0, 2},
         {TEXT("\nbody"), 0, 1},
         {TEXT("just text\r\n\r\nmore"), 0, 0},
+        {TEXT(" A: b\r\nC: d\r\n\r\nbody"), 0, 0},
+        {TEXT("\tfolded\r\nC: d\r\n\r\nbody"), 0, 0},
         {TEXT("From a@b Sat Jan 1 00:00:00 2000\nA: b\n\n"), 0, 0},
         {TEXT("A: b\r\nodd line\r\n\r\nbody"), 16, 18},
         {TEXT("A: b\r\n\r"), 7, 7},

@@ -237,13 +237,36 @@ static const struct {
     {"<div style='background:url( \"a.png\" ) url(b.png)'>", "a.png b.png"},
     {"<div style=\"background:url(&quot;a.png&quot;)\">", "a.png"},
     {"<style>@import 'a.css'; p { background: URL(b.png) }</style>", "a.css b.png"},
+    {"<p style='a:url(\\68ttp\\3a //a/) url( \"\\000068 ttp:\\/\\/b/\\\n\") \\75 R\\4c(c\\)d)'>",
+        "http://a/ http://b/ c)d"},
+    {"<style>@\\69mport 'a.css'; b{c:url('\\')url(x') url(\\</style>", "a.css ')url(x \\"},
+    {"<p style='a:-webkit-image-set(\"a.png\" type(\"image/png\") 1x, url(\"b\") 2x, \"c\" 3x) "
+     "\"d\"'>",
+        "a.png b c"},
+    {"<param name=movie value=a><param value=b name=' SRC '><param name=flag value=c><param "
+     "value=d>",
+        "a b"},
+    {"<iframe srcdoc='<a href=&quot;http://a/?b&amp;amp;c&quot;></a><p "
+     "style=\"x:url(d)\">http://e/'>",
+        "http://a/?b&c d http://e/"},
+    {"<iframe srcdoc='<iframe srcdoc=&quot;<a href=b>&quot; src=c>' src=d>", "c d"},
+    {"<svg><a xlink:href=a></svg>", "a"},
     {"<meta http-equiv=refresh content='0; url=http://a/'>", "http://a/"},
+    {"<meta http-equiv=refresh content='0;http://a/'>", "http://a/"},
+    {"<meta http-equiv=refresh content=' .5, \"http://a/\" x'>", "http://a/"},
+    {"<meta http-equiv=refresh content='1 http://a/'><meta content='5'><meta content=x>",
+        "http://a/"},
     {"<form action=a><button formaction=b>", "a b"},
     {"<!--[if mso]><a href=a><![endif]-->", "a"},
     {"<script>x = '<a href=a>'</script>", "a"},
     {"http://a/ <a href=b>http://c/</a> http://d/.", "http://a/ b http://d/"},
     {"http://a/&nbsp;http://b/&lt;c http://d/?e&amp;f", "http://a/ http://b/ http://d/?e&f"},
+    {"<p>&#104;ttp://a/?b&amp;c http&colon;//b&sol; x&amp;y ht&#116;p:&#47;/c/&#46;",
+        "http://a/?b&c http://b/ http://c/"},
+    {"http://a/&amp;", "http://a/&"},
     {"<a ping='a b' href=''>", "a b"},
+    {"<a href=a><a href=b></a> http://c/", "a b http://c/"},
+    {"<a name=x>http://a/</a><a href=b>http://c/</b></a>", "http://a/ b"},
 };
 
 static void test_links(void **state)
@@ -297,6 +320,19 @@ static void test_url_of_attribute(void **state)
     }
 }
 
+static void test_nul_hides_no_address(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "http://a\0b", "ht\0tp://ab", "\0http://ab", "http://ab\0\0"};
+    static const size_t sizes[] = {10, 10, 10, 11};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct arena *arena = arena_new();
+        equal(rows[i], url_of_attribute(slice_of(rows[i], sizes[i]), arena), "http://ab");
+        arena_free(arena);
+    }
+}
+
 /* ---- other addresses ---- */
 
 /* Addresses with an "a" become "http://new/&'x", others stay. */
@@ -322,15 +358,26 @@ static const struct {
         "<a href=\"http://new/&amp;&#39;%C3%B6\" title=x>http://a/</a> http://new/&amp;&#39;%C3%B6 "
         "<b>"},
     {"<a href='\thttp://a/&quot;'>", "", "", true, "<a href=\"http://new/&amp;&#39;%C3%B6\">"},
+    {"<p>x&nbsp;&#104;ttp&colon;//&#97;/&amp;y z", "", "", true,
+        "<p>x&nbsp;http://new/&amp;&#39;%C3%B6 z"},
+    {"<a href=http://b/><a href=http://b/></a> http://a/", "", "", true,
+        "<a href=http://b/><a href=http://b/></a> http://new/&amp;&#39;%C3%B6"},
     {"<img srcset='http://a/ 1x, http://b/ 2x'>", "", "", true,
         "<img srcset=\"http://new/&amp;%27%C3%B6 1x, http://b/ 2x\">"},
     {"<p style=\"a:url('http://a/')\">", "", "", true,
         "<p style=\"a:url(&#39;http://new/&amp;%27%C3%B6&#39;)\">"},
     {"<style>a{b:url(http://a/)} c{d:url(http://b/)}</style>", "", "", true,
         "<style>a{b:url(http://new/&%27%C3%B6)} c{d:url(http://b/)}</style>"},
+    {"<style>a{b:url(\\68ttp://a/)}</style><p style='c:url(\\68 ttp://a/) url(d)'>", "", "", true,
+        "<style>a{b:url(http://new/&%27%C3%B6)}</style>"
+        "<p style=\"c:url(http://new/&amp;%27%C3%B6) url(d)\">"},
+    {"<iframe srcdoc='<a href=http://a/>' src=http://a/>", "", "", true,
+        "<iframe srcdoc='<a href=http://a/>' src=\"http://new/&amp;&#39;%C3%B6\">"},
     {"=41 http:=\r\n//a/=20 =41", "utf-8", "quoted-printable", false,
         "=41 http://new/&'%C3%B6=20 =41"},
     {"eCBodHRwOi8vYS8geQ==", "utf-8", "base64", false, "eCBodHRwOi8vbmV3LyYnJUMzJUI2IHk=\r\n"},
+    {"aAB0AHQAcAA6AC8ALwBhAC8A", "utf-16", "base64", false,
+        "aAB0AHQAcAA6AC8ALwBuAGUAdwAvACYAJwAlAEMAMwAlAEIANgA=\r\n"},
     {"aAB0AHQAcAA6AC8ALwBhAC8A", "utf-16le", "base64", false,
         "aAB0AHQAcAA6AC8ALwBuAGUAdwAvACYAJwAlAEMAMwAlAEIANgA=\r\n"},
 };
@@ -363,7 +410,10 @@ static void test_linear(void **state)
     static const char *const units[] = {"<", "<a", "<a ", "<a b=\"", "<a b='x ", "<!--", "<!-- -- ",
         "<script>", "</script", "&", "&#", "http://", "http://a&nbsp;", "<b x=y", "<style>url(",
         "url('", "<title>", "<a href=http://a>", "<p style='url(", "=", "\"", "<template>",
-        "<pre>\n"};
+        "<pre>\n", "<p style='image-set(\"", "<p style='image-set(", "<p style='\\75 \\72 ",
+        "<p style=a:url(\\0>", "@import ", "<style>@import ", "<iframe srcdoc='<a href=b>",
+        "<iframe srcdoc=\"<a href='b' ", "<param name=movie value=a ", "<param name=movie value=a>",
+        "<param "};
     enum { BYTES = 1 << 19 };
     char *html = test_malloc(BYTES);
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
@@ -394,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_escape),
         cmocka_unit_test(test_links),
         cmocka_unit_test(test_url_of_attribute),
+        cmocka_unit_test(test_nul_hides_no_address),
         cmocka_unit_test(test_rewrite),
         cmocka_unit_test(test_linear),
     };

@@ -157,6 +157,40 @@ static void limits_make_unreadable(void **state)
     fixture_close(&f);
 }
 
+/* Crowds of names, of parameters and of fields: the last is never seen. */
+static void unknown_names_count(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *front, *behind;
+    } crowds[] = {
+        {"; filename=a", ".txt"}, {"; x", "=y"}, {";\r\n filename*", "=a"}, {"\r\nX-", ": y"}};
+    for (size_t i = 0; i < sizeof(crowds) / sizeof(crowds[0]); i++) {
+        struct worker_fixture f;
+        struct buf crowd;
+        buf_init(&crowd, 1 << 20);
+        (void)buf_put(&crowd, "Content-Disposition: attachment", 31);
+        for (unsigned k = 0; k < 10100; k++) {
+            char one[64];
+            snprintf(one, sizeof(one), "%s%u%s", crowds[i].front, k, crowds[i].behind);
+            (void)buf_put(&crowd, one, strlen(one));
+        }
+        (void)buf_put(&crowd, "\r\n\r\nx\r\n", 7);
+        (void)buf_put(&crowd, "", 1);
+        fixture_open(&f, NULL);
+        fixture_envelope(&f);
+        fixture_message(&f, (const char *)crowd.data);
+        fixture_lua(&f, HOOK_MESSAGE,
+            "local found, why = msg.root:has_extension('exe') eq(found, true) "
+            "eq(why, 'too many names')"
+            "found, why = msg.root:name_matches('exe$') eq(found, true) eq(why, 'too many names')"
+            "eq(msg.root:has_extension('exe', {unreadable = false}), false)"
+            "eq(msg.ambiguous, true)");
+        fixture_close(&f);
+        buf_clear(&crowd);
+    }
+}
+
 static void misuse_raises(void **state)
 {
     (void)state;
@@ -178,6 +212,10 @@ static void misuse_raises(void **state)
         {"msg.root:has_extension()", "table expected"},
         {"msg.root:has_extension{1}", "must be a string"},
         {"msg.root:has_extension{''}", "must not be empty"},
+        {"msg.root:has_extension'*.exe'", "no pattern, no list"},
+        {"msg.root:has_extension{'exe,scr'}", "no pattern, no list"},
+        {"msg.root:has_extension{'exe', 'sc r'}", "no pattern, no list"},
+        {"msg.root:has_extension{'exe\\0'}", "no pattern, no list"},
         {"msg.root:has_extension{exe = true}", "list of extensions"},
         {"msg.root:has_extension({'exe'}, {archive = true})", "unknown key 'archive'"},
         {"msg.root:has_extension({'exe'}, {archives = 1})", "true or false"},
@@ -260,6 +298,7 @@ int main(void)
         cmocka_unit_test(names_are_asked),
         cmocka_unit_test(archives_are_listed),
         cmocka_unit_test(limits_make_unreadable),
+        cmocka_unit_test(unknown_names_count),
         cmocka_unit_test(misuse_raises),
         cmocka_unit_test(a_part_ends_with_its_hook),
         cmocka_unit_test(save_writes_plain_files_only),

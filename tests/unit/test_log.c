@@ -89,13 +89,7 @@ static void test_lines_are_bounded(void **state)
 static void test_texts(void **state)
 {
     (void)state;
-    enum log_level level;
     int facility;
-    for (int i = LOG_LEVEL_DEBUG; i <= LOG_LEVEL_PANIC; i++) {
-        assert_int_equal(log_level_from_text(log_level_text((enum log_level)i), &level), 0);
-        assert_int_equal(level, i);
-    }
-    assert_int_equal(log_level_from_text("loud", &level), -ERR_BAD);
     assert_int_equal(log_facility_from_text("mail", &facility), 0);
     assert_int_equal(facility, 2 << 3);
     assert_int_equal(log_facility_from_text("post", &facility), -ERR_BAD);

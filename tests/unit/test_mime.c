@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -228,6 +229,92 @@ static void odd_bytes_are_seen(void **state)
     mime_fixture_close(&f);
 }
 
+/* Of what is shown where it stands, nobody takes a description for a name. */
+static void descriptions_name_attachments_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *header;
+        bool is_name;
+    } rows[] = {
+        {"Content-Type: text/plain\n", false},
+        {"Content-Type: text/html\nContent-Disposition: inline\n", false},
+        {"Content-Type: multipart/mixed; boundary=b\n", false},
+        {"Content-Type: message/rfc822\n", false},
+        {"Content-Type: text/plain\nContent-Disposition: attachment\n", true},
+        {"Content-Type: application/octet-stream\n", true},
+        {"Content-Type: application/octet-stream; name=a.txt\n", false},
+    };
+    struct mime_fixture f;
+    mime_fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char mail[200];
+        snprintf(
+            mail, sizeof(mail), "%sContent-Description: see example.com\n\nx\n", rows[i].header);
+        mime_fixture_read_text(&f, mail);
+        assert_int_equal(mime_fixture_has_name(&f, "see example.com"), rows[i].is_name);
+        assert_true(rows[i].is_name || mime_root(f.mime)->n_filenames <= 1);
+    }
+    mime_fixture_close(&f);
+}
+
+/* What an S/MIME object is, its content says; where that cannot be read, the type and parameters.
+ */
+static void smime_is_what_it_holds(void **state)
+{
+    (void)state;
+#define SIGNED                                                                                     \
+    "MGEGCSqGSIb3DQEHAqBUMFICAQExDTALBglghkgBZQMEAgEwLQYJKoZIhvcNAQcBoCAEHkNvbnRlbnQtVHlwZTogdGV4" \
+    "dC9wbGFpbg0KDQpoaaANMAtjZXJ0aWZpY2F0ZTEA"
+#define PIECES                                                                                     \
+    "MIAGCSqGSIb3DQEHAqCAMIACAQExDTALBglghkgBZQMEAgEwgAYJKoZIhvcNAQcBoIAkgAQHQ29udGVudAQHLVR5cGU6" \
+    "IAQHdGV4dC9wbAQHYWluDQoNCgQCaGkAAAAAAACggDALY2VydGlmaWNhdGUAADEAAAAAAAAA"
+#define SEALED "MBIGCSqGSIb3DQEHA6AFMAMCAQE="
+#define DETACHED                                                                                   \
+    "MD8GCSqGSIb3DQEHAqAyMDACAQExDTALBglghkgBZQMEAgEwCwYJKoZIhvcNAQcBoA0wC2NlcnRpZmljYXRlMQA="
+#define COMPRESSED                                                                                 \
+    "MFoGCyqGSIb3DQEJEAEJoEswSQIBATANBgsqhkiG9w0BCRADCDA1BgkqhkiG9w0BBwGgKAQmeNpzzs8rSc0r0Q2pLEi1" \
+    "UihJrSjRL8hJzMzj5eLlysgEAKjrCgw="
+    static const struct {
+        const char *type, *content;
+        bool is_signed, is_encrypted, has_part;
+    } rows[] = {
+        {"application/pkcs7-mime; smime-type=signed-data", SIGNED, true, false, true},
+        {"application/pkcs7-mime; smime-type=enveloped-data", SIGNED, true, false, true},
+        {"application/x-pkcs7-mime", PIECES, true, false, true},
+        {"application/octet-stream", PIECES, true, false, true},
+        {"application/pkcs7-mime; smime-type=enveloped-data", SEALED, false, true, false},
+        {"application/pkcs7-mime; smime-type=signed-data", SEALED, false, true, false},
+        {"application/octet-stream", SEALED, false, true, false},
+        {"application/pkcs7-mime; smime-type=certs-only", DETACHED, false, false, false},
+        {"application/pkcs7-mime; smime-type=compressed-data", COMPRESSED, false, false, true},
+        {"application/pkcs7-mime; smime-type=signed-data", "AAAA", true, false, false},
+        {"application/pkcs7-mime", "AAAA", false, true, false},
+        {"application/octet-stream", "AAAA", false, false, false},
+    };
+    struct mime_fixture f;
+    mime_fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char mail[600];
+        uint32_t n;
+        snprintf(mail, sizeof(mail), "Content-Type: %s\nContent-Transfer-Encoding: base64\n\n%s\n",
+            rows[i].type, rows[i].content);
+        mime_fixture_read_text(&f, mail);
+        mime_fixture_check(&f);
+        const struct mime_part *root = mime_root(f.mime);
+        assert_int_equal(root->is_signed, rows[i].is_signed);
+        assert_int_equal(root->is_encrypted, rows[i].is_encrypted);
+        const struct mime_part *const *parts = mime_parts(f.mime, &n);
+        assert_int_equal(n, 1 + rows[i].has_part);
+        if (!rows[i].has_part)
+            continue;
+        assert_int_equal(parts[1]->is_signed, rows[i].is_signed);
+        assert_true(parts[1]->is_decoded && !root->is_container);
+        assert_true(slice_equal(mime_content(f.mime, parts[1]), slice_text("hi")));
+    }
+    mime_fixture_close(&f);
+}
+
 static void parts_tell_about_themselves(void **state)
 {
     (void)state;
@@ -317,6 +404,8 @@ int main(void)
         cmocka_unit_test(trees_are_read),
         cmocka_unit_test(names_are_read),
         cmocka_unit_test(odd_bytes_are_seen),
+        cmocka_unit_test(descriptions_name_attachments_alone),
+        cmocka_unit_test(smime_is_what_it_holds),
         cmocka_unit_test(parts_tell_about_themselves),
         cmocka_unit_test(limits_hold),
     };

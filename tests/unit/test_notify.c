@@ -15,12 +15,14 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "common/err.h"
 #include "common/landlock.h"
 #include "common/sanitizer.h"
 #include "tests/unit/worker_fixture.h"
 #include "worker/keyed_hash.h"
 #include "worker/notify.h"
 #include "worker/notify_ledger.h"
+#include "worker/notify_queue.h"
 #include "worker/sandbox.h"
 
 #define ON "notify.from=postern@example.net", "notify.admin=admin@example.net"
@@ -44,6 +46,7 @@ static void some_senders_are_told_nothing(void **state)
         {"<x-owner@example.org>", "Subject: x\n", "automatic"},
         {"<x-request@example.org>", "Subject: x\n", "automatic"},
         {"<x-bounces@example.org>", "Subject: x\n", "automatic"},
+        {"<x-Bounces+bob=example.net@example.org>", "Subject: x\n", "automatic"},
         {"<a@example.org>", "Auto-Submitted: auto-replied\n", "automatic"},
         {"<a@example.org>", "AUTO-SUBMITTED:\n auto-generated\n", "automatic"},
         {"<a@example.org>", "List-Id: <x.example.org>\n", "list"},
@@ -233,9 +236,26 @@ static void limits_hold(void **state)
     assert_int_equal(claim(&ledger, 1003, 5, 10, 3), NOTIFY_SENDER_LIMIT);
     assert_int_equal(claim(&ledger, 1000, 5, 10, 3), NOTIFY_MADE);
     for (uint64_t i = 0; i < 7; i++)
-        assert_int_equal(claim(&ledger, 2000 + i, i % 2 == 0 ? 0 : 100 + i, 10, 3), NOTIFY_CLAIMED);
-    assert_int_equal(claim(&ledger, 3000, 0, 10, 3), NOTIFY_OVER_LIMIT);
-    assert_int_equal(claim(&ledger, 3000, 0, 0, 3), NOTIFY_OVER_LIMIT);
+        assert_int_equal(claim(&ledger, 2000 + i, 100 + i, 10, 3), NOTIFY_CLAIMED);
+    assert_int_equal(claim(&ledger, 3000, 200, 10, 3), NOTIFY_OVER_LIMIT);
+    assert_int_equal(claim(&ledger, 3000, 200, 0, 3), NOTIFY_OVER_LIMIT);
+    ledger_close(&ledger);
+}
+
+/* Neither kind of notice uses up what there is for the other. */
+static void each_kind_has_its_own_limit(void **state)
+{
+    (void)state;
+    struct ledger ledger;
+    ledger_open(&ledger);
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(claim(&ledger, 1000 + i, 100 + i, 4, 3), NOTIFY_CLAIMED);
+    assert_int_equal(claim(&ledger, 1004, 104, 4, 3), NOTIFY_OVER_LIMIT);
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(claim(&ledger, 2000 + i, 0, 4, 3), NOTIFY_CLAIMED);
+    assert_int_equal(claim(&ledger, 2004, 0, 4, 3), NOTIFY_OVER_LIMIT);
+    assert_int_equal(claim(&ledger, 1005, 105, 5, 3), NOTIFY_CLAIMED);
+    assert_int_equal(claim(&ledger, 2005, 0, 5, 3), NOTIFY_CLAIMED);
     ledger_close(&ledger);
 }
 
@@ -253,6 +273,30 @@ static void the_ledger_stays_small(void **state)
     assert_true(lseek(fd, 0, SEEK_END) < 2 << 20);
     close(fd);
     ledger_close(&ledger);
+}
+
+/* ---- the queue ---- */
+
+static void the_queue_is_bounded(void **state)
+{
+    (void)state;
+    struct ledger folder;
+    ledger_open(&folder);
+    struct notify_queue queue = {.folder = -1, .queue = folder.folder};
+    static const char *const names[] = {
+        "aaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb", "cccccccccccccccccccccccc"};
+    static const struct {
+        size_t most;
+        int rc;
+    } rows[] = {{2, 0}, {2, 0}, {2, -ERR_TOOBIG}, {3, 0}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int rc = notify_queue_put(&queue, names[i < 2 ? i : 2], "a@example.org",
+            slice_text("Subject: x\r\n\r\n"), rows[i].most);
+        assert_int_equal(rc, rows[i].rc);
+    }
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        assert_int_equal(unlinkat(folder.folder, names[i], 0), 0);
+    ledger_close(&folder);
 }
 
 /* ---- the sandbox ---- */
@@ -339,7 +383,9 @@ int main(void)
         cmocka_unit_test(the_mail_is_well_formed),
         cmocka_unit_test(one_notice_for_a_mail),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(each_kind_has_its_own_limit),
         cmocka_unit_test(the_ledger_stays_small),
+        cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(workers_reach_the_notices_server_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

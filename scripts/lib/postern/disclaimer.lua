@@ -66,6 +66,9 @@ local function read(template, own, level)
             pieces[#pieces + 1] = { name = name }
             at = to + 1
         else
+            if template:find("${", at, true) then
+                error("disclaimer: a variable is not closed: \"${\" without \"}\"", level + 1)
+            end
             pieces[#pieces + 1] = template:sub(at)
             return pieces
         end

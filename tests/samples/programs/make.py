@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MAKERS = (servers.mailman, servers.mailman_digest, servers.dsn_postfix, servers.dsn_exim, servers.newsletter,
           clients.outlook_winmail, clients.apple_mail, clients.thunderbird_flowed, clients.japanese, clients.exchange_related,
           clients.calendar_exchange, clients.calendar_google, clients.forwarded,
-          signed.pgp_signed, signed.pgp_encrypted, signed.smime_signed, signed.smime_opaque, signed.smime_encrypted)
+          signed.pgp_signed, signed.pgp_encrypted, signed.smime_signed, signed.smime_opaque, signed.smime_pieces, signed.smime_encrypted)
 
 
 def main():

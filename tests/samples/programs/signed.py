@@ -162,6 +162,13 @@ def smime_opaque():
     return SMIME_HEADER.format(subject="Signed with S/MIME, opaque", id="smime-opaque") + text
 
 
+def smime_pieces():
+    """The same, written while it was read: in pieces, without lengths, and without the certificate."""
+    text = with_openssl(lambda o: run("openssl", "cms", "-sign", "-nodetach", "-stream", "-nocerts", "-signer", o.certificate, "-inkey", o.key, "-md", "sha256",
+                                      data=crlf(SIGNED_PART)))
+    return SMIME_HEADER.format(subject="Signed with S/MIME, in pieces", id="smime-pieces") + text
+
+
 def smime_encrypted():
     """S/MIME, encrypted."""
     text = with_openssl(lambda o: run("openssl", "cms", "-encrypt", "-aes256", o.certificate, data=crlf(SIGNED_PART)))

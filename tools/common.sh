@@ -101,6 +101,13 @@ unpack_dns() {
     unpack_packages "$POSTERN_CACHE/dns" "${names[@]}"
 }
 
+# unpack_scanners: clamd and spamd, in $POSTERN_CACHE/scan
+unpack_scanners() {
+    local names
+    mapfile -t names < <(packages scan)
+    unpack_packages "$POSTERN_CACHE/scan" "${names[@]}"
+}
+
 # build PRESET [TARGET…]
 build() {
     local preset=$1

@@ -5,6 +5,9 @@
 
 #include "common/clock.h"
 #include "common/conf_value.h"
+#include "worker/lapi_content.h"
+#include "worker/lapi_msg.h"
+#include "worker/lapi_part.h"
 #include "worker/script_internal.h"
 
 enum { VALUE_MAX = 8192 };
@@ -69,8 +72,38 @@ static int module_now(lua_State *L)
     return 1;
 }
 
+/* content(msg or part): "msg" or "part", and how many bytes that are; nil and why they cannot be
+ * looked at as a whole. */
+static int module_content(lua_State *L)
+{
+    const struct mime_part *part = lapi_part_test(L, 1);
+    luaL_argexpected(L, part != NULL || lapi_msg_test(L, 1) != NULL, 1, "msg or part");
+    const struct slice content = lapi_check_content(L, 1);
+    if (part != NULL && mime_is_cut(part->mime)) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "content was cut (worker.max_decoded)");
+        return 2;
+    }
+    lua_pushstring(L, part != NULL ? "part" : "msg");
+    lua_pushinteger(L, (lua_Integer)content.len);
+    return 2;
+}
+
+/* message(): the msg that the hook is about. */
+static int module_message(lua_State *L)
+{
+    struct job *job = script_of(L)->job;
+    if (job == NULL) {
+        return luaL_error(L, "there is no message here");
+    }
+    lapi_push_msg(L, job);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
+    {"content", module_content},
     {"defer", module_defer},
+    {"message", module_message},
     {"now", module_now},
     {"option", module_option},
     {NULL, NULL},

@@ -15,6 +15,12 @@ struct job *lapi_msg_check(lua_State *L)
     return lapi_check(L, 1, &msg_class);
 }
 
+struct job *lapi_msg_test(lua_State *L, int index)
+{
+    return luaL_testudata(L, index, msg_class.name) != NULL ? lapi_check(L, index, &msg_class)
+                                                            : NULL;
+}
+
 struct job *lapi_msg_check_known(lua_State *L, const char *what, enum hook first)
 {
     struct job *job = lapi_msg_check(L);

@@ -17,7 +17,9 @@
 #include "worker/lapi.h"
 
 struct job *lapi_msg_check(lua_State *L); /* [-0, +0, e] */
-/* The same in a hook that knows what hook `first` knows; else raises "WHAT is known from …". */
+/* The one at index; NULL when it is no msg. */
+struct job *lapi_msg_test(lua_State *L, int index);
+/* lapi_msg_check in a hook that knows what hook `first` knows; else raises "WHAT is known from …". */
 struct job *lapi_msg_check_known(lua_State *L, const char *what, enum hook first);
 /* The same in a hook that may ask for changes; `method` is named otherwise. */
 struct job *lapi_msg_check_change(lua_State *L, const char *method);

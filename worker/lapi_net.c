@@ -5,12 +5,13 @@
  *
  *   connect{ path = } or { address =, port = }, with timeout = seconds, what = "clamav"  → stream
  *   stream:timeout(seconds)       for what follows, all together
- *   stream:write(bytes)
+ *   stream:write(bytes)           a string; or a msg or part: its content, which is not copied
+ *   stream:end_write()            nothing more will be written; no TLS
  *   stream:read(n)                so many bytes; "closed" when there are fewer
  *   stream:read_line(max)         without its line end
  *   stream:read_end(max)          all until the peer ends
  *   stream:read_some()            what is there, at least a byte; "" at the end
- *   stream:send_memory(bytes)     a descriptor of a file in memory that holds them
+ *   stream:send_memory(bytes)     a descriptor of a file in memory that holds them; as with write
  *   stream:tls{ name =, ca_file =, verify = }
  *   stream:close()
  */
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "worker/lapi_content.h"
 #include "worker/net_stream.h"
 #include "worker/script_internal.h"
 
@@ -112,7 +114,12 @@ static enum net_status try_connect(lua_State *L, struct net *net)
 
 static enum net_status try_write(lua_State *L, struct net *net)
 {
-    return give_true(L, net_stream_write(&net->stream, lapi_check_slice(L, 2), &net->at));
+    return give_true(L, net_stream_write(&net->stream, lapi_check_content(L, 2), &net->at));
+}
+
+static enum net_status try_end_write(lua_State *L, struct net *net)
+{
+    return give_true(L, net_stream_end(&net->stream));
 }
 
 static enum net_status try_send_memory(lua_State *L, struct net *net)
@@ -218,11 +225,22 @@ static enum net_status try_read_some(lua_State *L, struct net *net)
     return NET_DONE;
 }
 
-enum attempt { CONNECT = 0, WRITE, SEND_MEMORY, TLS, READ, READ_LINE, READ_END, READ_SOME };
+enum attempt {
+    CONNECT = 0,
+    WRITE,
+    END_WRITE,
+    SEND_MEMORY,
+    TLS,
+    READ,
+    READ_LINE,
+    READ_END,
+    READ_SOME
+};
 
 static enum net_status (*const attempts[])(lua_State *L, struct net *net) = {
     [CONNECT] = try_connect,
     [WRITE] = try_write,
+    [END_WRITE] = try_end_write,
     [SEND_MEMORY] = try_send_memory,
     [TLS] = try_tls,
     [READ] = try_read,
@@ -286,8 +304,15 @@ static int begin(lua_State *L, struct net *net, enum attempt attempt)
 static int stream_write(lua_State *L)
 {
     struct net *net = check_net(L);
-    (void)lapi_check_slice(L, 2);
+    (void)lapi_check_content(L, 2);
     return begin(L, net, WRITE);
+}
+
+static int stream_end_write(lua_State *L)
+{
+    struct net *net = check_net(L);
+    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with TLS");
+    return begin(L, net, END_WRITE);
 }
 
 static int read_with_bound(lua_State *L, enum attempt attempt)
@@ -335,7 +360,7 @@ static int make_memory(struct net *net, struct slice bytes)
 static int stream_send_memory(lua_State *L)
 {
     struct net *net = check_net(L);
-    struct slice bytes = lapi_check_slice(L, 2);
+    struct slice bytes = lapi_check_content(L, 2);
     script_wait_check(L);
     if (make_memory(net, bytes) != 0) {
         net_stream_fail(&net->stream, "no memory for the descriptor");
@@ -447,6 +472,7 @@ static int module_connect(lua_State *L)
 static const luaL_Reg fields[] = {{NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"close", stream_close},
+    {"end_write", stream_end_write},
     {"read", stream_read},
     {"read_end", stream_read_end},
     {"read_line", stream_read_line},

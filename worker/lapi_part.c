@@ -20,6 +20,12 @@ const struct mime_part *lapi_part_check(lua_State *L)
     return lapi_check(L, 1, &part_class);
 }
 
+const struct mime_part *lapi_part_test(lua_State *L, int index)
+{
+    return luaL_testudata(L, index, part_class.name) != NULL ? lapi_check(L, index, &part_class)
+                                                             : NULL;
+}
+
 /* ---- fields ---- */
 
 static int push_text(lua_State *L, const char *text)

@@ -7,7 +7,8 @@
 #include "worker/lapi.h"
 #include "worker/mime.h"
 
-const struct mime_part *lapi_part_check(lua_State *L); /* at index 1; raises */
+const struct mime_part *lapi_part_check(lua_State *L);           /* at index 1; raises */
+const struct mime_part *lapi_part_test(lua_State *L, int index); /* NULL: it is no part */
 
 int lapi_part_replace_with_url(lua_State *L); /* lapi_part_link.c */
 int lapi_part_filter_through(lua_State *L);   /* lapi_part_command.c */

@@ -103,6 +103,11 @@ enum net_status net_stream_write(struct net_stream *stream, struct slice data, s
     return NET_DONE;
 }
 
+enum net_status net_stream_end(struct net_stream *stream)
+{
+    return shutdown(stream->fd, SHUT_WR) == 0 ? NET_DONE : fail_with_errno(stream);
+}
+
 static enum net_status read_some(struct net_stream *stream, void *to, size_t max, size_t *n_out)
 {
     if (stream->tls != NULL) {

@@ -41,6 +41,8 @@ enum net_status net_stream_connect(
 enum net_status net_stream_finish_connect(struct net_stream *stream);
 /* Writes from *at on, which moves. */
 enum net_status net_stream_write(struct net_stream *stream, struct slice data, size_t *at);
+/* Tells the peer that nothing more will come (without TLS); what it answers can still be read. */
+enum net_status net_stream_end(struct net_stream *stream);
 /* Reads a piece more into `in`, or notes the end: NET_DONE. */
 enum net_status net_stream_fill(struct net_stream *stream);
 /* Sends one byte and with it a descriptor (SCM_RIGHTS), which stays the caller's. UNIX sockets. */

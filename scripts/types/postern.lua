@@ -973,6 +973,59 @@ function reputation.add(key, score, weight) end
 ---@return number|string weight
 function reputation.get(key) end
 
+---@class postern.scanned
+---@field status "clean"|"infected"|"skipped"|"unscanned"
+---@field name? string of what was found
+---@field error? string why it was not scanned
+
+---require "postern.clamav".
+---@class postern.clamav
+local clamav = {}
+
+---Asks clamd about a message, or the decoded content of a part; nil and why with clamav.on_failure = return.
+---@param content postern.msg|postern.part
+---@return postern.scanned? result
+---@return string? why
+function clamav.scan(content) end
+
+---@class postern.dialogue
+---@field steps {send: string?, content: boolean?, expect: string?}[] in order; send may hold {size}
+---@field infected string Lua pattern of a line; captures the name
+---@field last string of the line that ends the answer
+---@field clean string of that line
+
+---@class postern.line_scanner
+---@field scan fun(self: postern.line_scanner, content: postern.msg|postern.part): postern.scanned?, string?
+
+---require "postern.command".
+---@class postern.command
+local command = {}
+
+---A scanner that speaks in lines.
+---@param options {name: string, sockets: string, dialogue: "savdi"|"fprot"|postern.dialogue, on_failure: string?}
+---@return postern.line_scanner
+function command.server(options) end
+
+---@class postern.spam_checked
+---@field status "spam"|"clean"|"skipped"|"unscanned"
+---@field is_spam? boolean
+---@field score? number
+---@field threshold? number
+---@field report? string "" without one
+---@field tests? string[] names of the rules that fitted
+---@field error? string why it was not checked
+
+---require "postern.spamassassin".
+---@class postern.spamassassin
+local spamassassin = {}
+
+---Asks spamd about a message; nil and why with spamassassin.on_failure = return.
+---@param message postern.msg
+---@param options? {changed: boolean?, report: boolean?, user: string?}
+---@return postern.spam_checked? result
+---@return string? why
+function spamassassin.check(message, options) end
+
 ---require "postern.metrics".
 ---@class postern.metrics
 local metrics = {}
@@ -1008,6 +1061,9 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.greylist"): postern.greylist
 ---@overload fun(name: "postern.ratelimit"): postern.ratelimit
 ---@overload fun(name: "postern.reputation"): postern.reputation
+---@overload fun(name: "postern.clamav"): postern.clamav
+---@overload fun(name: "postern.spamassassin"): postern.spamassassin
+---@overload fun(name: "postern.command"): postern.command
 ---@param name string
 ---@return any
 function require(name) end

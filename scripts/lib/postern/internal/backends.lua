@@ -12,6 +12,8 @@ local store = require "postern.store"
 
 local backends = {}
 
+local NAME_MAX = 200
+
 -- By name: failures (in a row), and when one that is left alone is tried next. A worker's own.
 local breakers = {}
 
@@ -71,7 +73,7 @@ end
 
 -- Mail that nobody looked at is counted, listed and marked.
 local function mark(name, msg, why)
-    metrics.counter("unscanned", "mail that went on though a back end failed"):inc(1, { backend = name })
+    metrics.counter("unscanned", "mail that went on though a back end did not look at it"):inc(1, { backend = name })
     if not msg then
         return
     end
@@ -99,6 +101,31 @@ local function fail(name, options, why)
         return { status = "unscanned", error = why }
     end
     return internal.defer(name .. ": " .. why)
+end
+
+---"msg" or "part", and how many bytes it has; nil and why it cannot be looked at as a whole. Raises, at the filter's line, for anything else.
+function backends.content(what, content)
+    local is_good, kind, size = pcall(internal.content, content)
+    if not is_good then
+        error(what .. ": " .. tostring(kind):gsub("^[^\n]-:%d+: ", ""), 3)
+    end
+    return kind, size
+end
+
+---The msg that the hook is about, for who was given a part of it.
+backends.message = internal.message
+
+---A name out of a stranger's answer: printable ASCII, at most 200 bytes.
+function backends.name(text)
+    return (text:gsub("[^ -~]", "?"):sub(1, NAME_MAX))
+end
+
+---The result for what a back end is not asked about. msg: the mail, marked as unscanned; nil: it is not.
+function backends.skip(name, why, msg)
+    if msg then
+        mark(name, msg, why)
+    end
+    return { status = "skipped", error = why }
 end
 
 ---Calls a back end.

@@ -134,6 +134,17 @@ class Fakes(Asking):
         end"""
         self.assertEqual(self.notes(code, f"clamav.sockets=inet:{server.port}@127.0.0.1"), [{"status": "clean"}] * 3)
 
+    def test_cancelled(self):
+        bad, good = self.server(hang), self.server(answering(b"stream: OK\n"))
+        code = HEAD + """function filter_message(msg)
+            note(msg, async.timeout(0.2, clamav.scan, msg))
+            note(msg, clamav.scan(msg))
+        end"""
+        notes = self.notes(code, f"clamav.sockets=inet:{bad.port}@127.0.0.1 inet:{good.port}@127.0.0.1")
+        self.assertRegex(notes[0]["none"], rf"^timeout: clamav at inet:{bad.port}@127\.0\.0\.1 ")
+        self.assertEqual(notes[1], {"status": "clean"})
+        self.assertEqual((bad.n, good.n), (1, 1), "one that hung is asked last")
+
     def test_declared_answers(self):
         server = self.server(answering(b"nonsense\n"))
         where = f"clamav.sockets=inet:{server.port}@127.0.0.1"

@@ -214,6 +214,9 @@ json_t *play_in_child(struct isolate *isolate, const struct playing *playing)
         if (playing->store != NULL) {
             script_share_store(script, playing->store);
         }
+        if (playing->world != NULL) {
+            script_enter_world(script, playing->world);
+        }
         if (playing->does_deeds) {
             script_do_deeds(script);
         }

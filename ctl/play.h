@@ -22,9 +22,10 @@ struct playing {
     int output_fd;    /* where the message as it would leave goes; -1: nowhere */
     const struct transaction *transaction;
     const struct mail_file *mail;
-    enum hook last_hook; /* nothing is asked after it; HOOK_NONE: all */
-    bool does_deeds;     /* deeds.h: for real; else they are told */
-    struct store *store; /* for the filter's postern.store; NULL: one of its own */
+    enum hook last_hook;     /* nothing is asked after it; HOOK_NONE: all */
+    bool does_deeds;         /* deeds.h: for real; else they are told */
+    struct store *store;     /* for the filter's postern.store; NULL: one of its own */
+    struct lua_State *world; /* of the test that plays it; NULL: the real one */
 };
 
 /* The report (report.h), a new reference. A process that died is told in its error: the step it was

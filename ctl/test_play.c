@@ -25,6 +25,7 @@ struct bench {
     struct store *store; /* of the test and all that it runs */
     struct arena *arena; /* of one run */
     uint32_t n_runs;
+    bool is_playing;    /* a message, so that the test's fakes may be called */
     char *filter_error; /* of the newest run whose filter failed; NULL: none */
     int64_t end_ms;
 };
@@ -257,7 +258,7 @@ static void push_json(lua_State *L, const json_t *value)
 
 /* ---- run ---- */
 
-static json_t *play(struct bench *bench, const struct conf *conf,
+static json_t *play(lua_State *L, struct bench *bench, const struct conf *conf,
     const struct transaction *transaction, const struct mail_file *mail, const char *shown)
 {
     struct playing playing = {.conf = conf,
@@ -267,10 +268,13 @@ static json_t *play(struct bench *bench, const struct conf *conf,
         .transaction = transaction,
         .mail = mail,
         .last_hook = HOOK_NONE,
-        .store = bench->store};
+        .store = bench->store,
+        .world = L};
     json_t *lines = json_array();
     isolate_keep_log(bench->isolate, lines);
+    bench->is_playing = true;
     json_t *report = play_in_child(bench->isolate, &playing);
+    bench->is_playing = false;
     isolate_keep_log(bench->isolate, NULL);
     isolate_say_step(bench->isolate, bench->name, bench->end_ms - clock_now_ms());
     play_add_log(report, lines);
@@ -297,6 +301,9 @@ static int run_message(lua_State *L)
     if (bench->name == NULL) {
         return luaL_error(L, "run is for the functions of a test, not for its top level");
     }
+    if (bench->is_playing) {
+        return luaL_error(L, "run: a message is being played already: a fake cannot play another");
+    }
     check_fields(L);
     arena_reset(bench->arena);
     take_texts(L, bench, &args);
@@ -309,7 +316,7 @@ static int run_message(lua_State *L)
         mail_file_clear(&mail);
         return luaL_error(L, "run: %s", wrong);
     }
-    json_t *report = play(bench, &conf, &transaction, &mail, shown);
+    json_t *report = play(L, bench, &conf, &transaction, &mail, shown);
     mail_file_clear(&mail);
     push_json(L, report);
     json_decref(report);

@@ -100,12 +100,33 @@ static int module_message(lua_State *L)
     return 1;
 }
 
+/* is_simulated(): whether a test answers in place of back ends. */
+static int module_is_simulated(lua_State *L)
+{
+    lua_pushboolean(L, script_world_is_simulated(L));
+    return 1;
+}
+
+/* simulated(name, request): what the test's fake answers, or nil and why there is no answer. */
+static int module_simulated(lua_State *L)
+{
+    luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_argcheck(L, script_world_is_simulated(L), 1, "only in tests");
+    lua_settop(L, 2);
+    script_world_ask(L, "call", 2);
+    lua_pop(L, 1);
+    return 2;
+}
+
 static const luaL_Reg functions[] = {
     {"content", module_content},
     {"defer", module_defer},
+    {"is_simulated", module_is_simulated},
     {"message", module_message},
     {"now", module_now},
     {"option", module_option},
+    {"simulated", module_simulated},
     {NULL, NULL},
 };
 

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "common/clock.h"
 #include "worker/dns.h"
 #include "worker/script_internal.h"
 
@@ -109,6 +110,34 @@ static struct dns *resolver(lua_State *L, char *why, size_t why_bytes)
     return script->dns;
 }
 
+/* ---- in a test ---- */
+
+static int simulated_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    script_wait_result(L);
+    return 2;
+}
+
+/* Stack: name, type. What the test answers, at once or after so many seconds. */
+static int query_simulated(lua_State *L, enum dns_type type)
+{
+    lua_settop(L, 1);
+    lua_pushstring(L, dns_type_text(type));
+    lua_pushfstring(L, "dns %s %s", lua_tostring(L, 2), lua_tostring(L, 1));
+    lua_insert(L, 1);
+    script_world_ask(L, "query", 2);
+    lua_Number secs = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    if (secs <= 0) {
+        return 2;
+    }
+    struct script_wait wait = {
+        .fd = -1, .until_ms = clock_now_ms() + (int64_t)(secs * 1000), .what = lua_tostring(L, 1)};
+    return script_wait(L, &wait, 0, simulated_done);
+}
+
 /* query(name, type) */
 static int module_query(lua_State *L)
 {
@@ -120,6 +149,9 @@ static int module_query(lua_State *L)
         return refuse(L, "formerr: no domain name");
     }
     script_wait_check(L);
+    if (script_world_is_simulated(L)) {
+        return query_simulated(L, type);
+    }
     struct dns *dns = resolver(L, why, sizeof why);
     if (dns == NULL) {
         snprintf(error, sizeof error, "network: %s", why);

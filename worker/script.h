@@ -102,11 +102,16 @@ void script_each_unknown_global(struct script *script, script_unknown_global_cb 
  *   run     play, a C function whose first upvalue is the context as light userdata
  *   assert  which tells file and line
  *   advance_clock  which moves the wall clock on
+ *   dns_answers, fake_backend  which say what the world answers (script_enter_world)
  *
  * Arguments and result as script_new.
  */
 int script_new_test(const struct conf *conf, const char *path, int64_t load_ms,
     int (*play)(struct lua_State *L), void *context, struct script **out, char **error_out);
+
+/* What the script asks of DNS and of back ends, the tests answer to which this thread belongs. It
+ * is inside play, and stays there as long as the script may ask. */
+void script_enter_world(struct script *script, struct lua_State *test);
 
 enum { SCRIPT_TEST_NAME_MAX = 127 };
 

@@ -9,7 +9,7 @@
  * memory; script_profile.c samples of where the time goes; script_libs.c which libraries a filter
  * sees; script_require.c modules; script_finish.c what ends a hook; script_globals.c strict globals
  * and `config`; script_unknown.c names that nobody defines, by script_lexer.c; script_test.c files
- * of tests.
+ * of tests, script_world.c the world that they simulate.
  */
 #ifndef POSTERN_WORKER_SCRIPT_INTERNAL_H
 #define POSTERN_WORKER_SCRIPT_INTERNAL_H
@@ -99,7 +99,9 @@ struct script {
 
     struct store *store; /* NULL until the filter asks it for something */
     bool owns_store;
-    bool does_deeds;     /* deeds.h: for real */
+    lua_State *world; /* of tests, whose answers stand in for the network; NULL: the real one */
+    int world_top;    /* what that thread had on its stack */
+    bool does_deeds;  /* deeds.h: for real */
     uint8_t origin_key[KEYED_HASH_BYTES]; /* origin_mark.h */
     bool has_origin_key;
     struct tally *tally; /* what postern.metrics has counted */
@@ -190,6 +192,17 @@ void script_alarm_clear(const struct script *script);
 void script_finish_add(lua_State *L, int order);
 const char *script_finish_run(lua_State *L, struct script *script);
 void script_finish_forget(struct script *script);
+
+/*
+ * script_world.c. _is_simulated: whether a test answers in place of the network. Then _ask calls a
+ * function of postern.internal.world there: its n arguments are on top of the stack, and
+ * SCRIPT_WORLD_RESULTS results take their place; raises what the test raised. [-n, +3, e] _open:
+ * in the state of the tests, before their file is loaded. [-0, +0, e]
+ */
+enum { SCRIPT_WORLD_RESULTS = 3 };
+bool script_world_is_simulated(lua_State *L);
+void script_world_ask(lua_State *L, const char *function, int n);
+void script_world_open(lua_State *L);
 
 /* lapi_archive.c, lapi_async.c …: push the module. */
 int lapi_address_open(lua_State *L);

@@ -54,6 +54,7 @@ static int add_functions(lua_State *L)
     script_libs_follow_clock(L);
     lua_pushcfunction(L, assert_here);
     lua_setglobal(L, "assert");
+    script_world_open(L);
     return 0;
 }
 

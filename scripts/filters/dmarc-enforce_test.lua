@@ -1,4 +1,4 @@
--- Without a server to ask, every look-up fails: what the answers of one lead to stands in the tests of postern.dmarc.
+-- What all the answers of DNS lead to stands in the tests of postern.dmarc.
 local MAIL = "From: ann@example.org\nAuthentication-Results: mx.example.net; dmarc=pass\nX-DMARC: none\nSubject: lunch\n\nAt noon?\n"
 local HERE = { j = "mx.example.net" }
 
@@ -23,6 +23,21 @@ function test_forged_fields_go_and_ours_comes()
 end
 
 function test_without_dns_mail_can_be_put_off()
+    dns_answers{ ["example.org"] = "timeout", ["_dmarc.example.org"] = "timeout" }
     local result = run{ eml = MAIL, ip = "198.51.100.7", config = { dmarc_temperror = "tempfail" } }
     assert(result.verdict == "tempfail", result.error)
+    assert(run{ eml = MAIL, ip = "198.51.100.7" }.verdict == "continue")
+end
+
+function test_the_policy_of_the_domain()
+    dns_answers{
+        ["example.org"] = { A = { "192.0.2.1" }, TXT = { "v=spf1 ip4:192.0.2.1 -all" } },
+        ["_dmarc.example.org"] = { TXT = { "v=DMARC1; p=reject" } },
+    }
+    local result = run{ eml = MAIL, ip = "198.51.100.7", sender = "ann@example.org" }
+    assert(result.verdict == "reject", result.error)
+    assert(run{ eml = MAIL, ip = "192.0.2.1", sender = "ann@example.org" }.verdict == "continue")
+    dns_answers{ ["_dmarc.example.org"] = { TXT = { "v=DMARC1; p=quarantine" } } }
+    result = run{ eml = MAIL, ip = "198.51.100.7", sender = "ann@example.org" }
+    assert(result.verdict == "continue" and names(result, "set_header") == "X-DMARC", names(result, "set_header"))
 end

@@ -1100,3 +1100,19 @@ function run(message) end
 ---In a file of tests only: the time that os.time and the store see goes on by so much.
 ---@param seconds number
 function advance_clock(seconds) end
+
+---Records by type (A, AAAA, CNAME, MX, NS, PTR, SRV, TXT), as dns.query gives them.
+---@class postern.test_records
+---@field delay? number seconds until the answer comes
+---@field [string] (string|table)[]
+
+---@alias postern.test_failure "nxdomain"|"timeout"|"servfail"|"refused"|"network"
+
+---In a file of tests only: what these names answer from now on. Names that were never listed do not exist.
+---@param answers table<string, postern.test_records|postern.test_failure> an address: the name of its PTR
+function dns_answers(answers) end
+
+---In a file of tests only: what a back end answers from now on: a result, or nil and why there is none.
+---@param name string the section of its options: "clamav"
+---@param fake table|fun(request: table): table?, string?
+function fake_backend(name, fake) end

@@ -90,6 +90,35 @@ local function mark(name, msg, why)
     end
 end
 
+-- What the fake of a test gets to see: what the module says of its request, and what is known of the message by now.
+local function request_of(name, options)
+    local request = {}
+    for key, value in pairs(options.request or {}) do
+        request[key] = value
+    end
+    local msg = options.msg
+    local function add(key, get)
+        local is_known, value = pcall(get)
+        if is_known and request[key] == nil then
+            request[key] = value
+        end
+    end
+    request.backend = name
+    if msg then
+        add("uid", function() return msg.uid end)
+        add("ip", function() return msg.conn.ip end)
+        add("helo", function() return msg.conn.helo end)
+        add("sender", function() return msg.sender end)
+        add("recipients", function()
+            local list = {}
+            for i, rcpt in ipairs(msg.recipients) do list[i] = rcpt.address end
+            return list
+        end)
+        add("message", function() return msg:raw() end)
+    end
+    return request
+end
+
 local function fail(name, options, why)
     local policy = options.on_failure or internal.option(name, "on_failure")
     metrics.counter("backend_failures", "calls of back ends that failed"):inc(1, { backend = name })
@@ -130,9 +159,13 @@ end
 
 ---Calls a back end.
 -- name: its section, for the options on_failure, failures, retry_time, unscanned_header, unscanned_keep (else those of [backend] count).
--- call: returns a result, or nil and why there is none. options: msg, to be marked; on_failure, in place of the section's.
+-- call: returns a result, or nil and why there is none; in a test the test's fake_backend does in its place.
+-- options: msg, to be marked; on_failure, in place of the section's; request, a table of what a fake shall see besides the message.
 function backends.call(name, call, options)
     options = options or {}
+    if internal.is_simulated() then
+        call = function() return internal.simulated(name, request_of(name, options)) end
+    end
     local breaker = breaker_of(name)
     local why = why_not(name, breaker)
     if why then

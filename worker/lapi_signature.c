@@ -1,7 +1,7 @@
 /*
- * require "postern.internal.signature": what the modules dkim and arc need in C: fields and body of
- * a message in canonical form, hashes, keys, signatures. Not for filters: arguments are checked for
- * their types, no more.
+ * require "postern.internal.signature": what the modules dkim, arc and dnsbl need in C: fields and
+ * body of a message in canonical form, hashes, keys, signatures. Not for filters: arguments are
+ * checked for their types, no more.
  */
 #include <openssl/evp.h>
 #include <string.h>
@@ -129,6 +129,21 @@ static int module_hash(lua_State *L)
     uint8_t hash[SIGNING_HASH_BYTES];
     signing_hash(lapi_check_slice(L, 1), hash);
     lua_pushlstring(L, (const char *)hash, sizeof(hash));
+    return 1;
+}
+
+/* digest(kind, bytes) */
+static int module_digest(lua_State *L)
+{
+    static const char *const names[] = {"md5", "sha1", "sha256", NULL};
+    const EVP_MD *const kinds[] = {EVP_md5(), EVP_sha1(), EVP_sha256()};
+    uint8_t out[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    const int which = luaL_checkoption(L, 1, NULL, names);
+    const struct slice bytes = lapi_check_slice(L, 2);
+    if (EVP_Digest(bytes.data, bytes.len, out, &len, kinds[which], NULL) != 1)
+        return luaL_error(L, "%s is not to be had", names[which]);
+    lua_pushlstring(L, (const char *)out, len);
     return 1;
 }
 
@@ -278,6 +293,7 @@ static const luaL_Reg functions[] = {
     {"canon", module_canon},
     {"at_end", module_at_end},
     {"hash", module_hash},
+    {"digest", module_digest},
     {"base64", module_base64},
     {"unbase64", module_unbase64},
     {"verify", module_verify},

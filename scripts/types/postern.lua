@@ -583,6 +583,53 @@ function dns.query(name, kind) end
 ---@return string? error
 function dns.reverse(ip, options) end
 
+---A DNS block list: its name, or this.
+---@class postern.dnsbl_zone
+---@field zone string
+---@field codes? string[] answers that count: "127.0.0.2", "127.0.0.4-11"; else all
+---@field hash? "md5"|"sha1"|"sha256" of lists of hashes
+---@field encoding? "hex"|"base32" of hashes
+
+---require "postern.dnsbl". Needs worker.allow_network. nil and why when a list cannot be asked and no other has it.
+---@class postern.dnsbl
+local dnsbl = {}
+
+---The zones of a line of the configuration: "zen.example=127.0.0.2-11,127.0.0.20 bl.example".
+---@param text string
+---@return postern.dnsbl_zone[]
+function dnsbl.zones(text) end
+
+---Which zone lists an address, or the origin of a message. Private and absent addresses are not asked for.
+---@param ip string|postern.msg|nil
+---@param zone string|postern.dnsbl_zone|(string|postern.dnsbl_zone)[]
+---@param ... string|postern.dnsbl_zone|(string|postern.dnsbl_zone)[]
+---@return string? zone
+---@return string[]|string|nil answers, or why
+function dnsbl.listed(ip, zone, ...) end
+
+---Which zone lists a domain.
+---@param name string
+---@param zone string|postern.dnsbl_zone|(string|postern.dnsbl_zone)[]
+---@param ... string|postern.dnsbl_zone|(string|postern.dnsbl_zone)[]
+---@return string? zone
+---@return string[]|string|nil answers, or why
+function dnsbl.listed_domain(name, zone, ...) end
+
+---Which zone lists the hash of a text; an address of mail counts in lower case.
+---@param text string
+---@param zone string|postern.dnsbl_zone|(string|postern.dnsbl_zone)[]
+---@param ... string|postern.dnsbl_zone|(string|postern.dnsbl_zone)[]
+---@return string? zone
+---@return string[]|string|nil answers, or why
+function dnsbl.listed_hash(text, zone, ...) end
+
+---What a zone says of an address, a domain or, with hash, a text; nil when it says nothing.
+---@param what string|postern.msg
+---@param zone string|postern.dnsbl_zone
+---@return string? text printable ASCII
+---@return string? error
+function dnsbl.reason(what, zone) end
+
 ---require "postern.html".
 ---@class postern.html
 local html = {}
@@ -1048,6 +1095,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.archive"): postern.archive
 ---@overload fun(name: "postern.async"): postern.async
 ---@overload fun(name: "postern.dns"): postern.dns
+---@overload fun(name: "postern.dnsbl"): postern.dnsbl
 ---@overload fun(name: "postern.html"): postern.html
 ---@overload fun(name: "postern.url"): postern.url
 ---@overload fun(name: "postern.disclaimer"): postern.disclaimer

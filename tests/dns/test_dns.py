@@ -71,7 +71,7 @@ class Base(unittest.TestCase):
         result = json.loads(done.stdout)
         self.assertIsNone(result["error"], f"{result['error']}\n{done.stderr.decode()}")
         notes = [line.partition("=")[2] for line in result["log"]]
-        return (notes, done.stderr.decode()) if log else notes
+        return (notes, done.stderr.decode() + "\n".join(result["log"])) if log else notes
 
     def fake(self, handle):
         server = FakeDns(handle)

@@ -146,6 +146,27 @@ class World(unittest.TestCase):
                 assert(result.verdict == "tempfail", result.verdict)
             end""")
 
+    def test_a_scanner_is_asked_about_parts_too(self):
+        text = """
+            local clamav = require "postern.clamav"
+            function filter_message(msg)
+                for part in msg:parts() do msg:log("part", clamav.scan(part).status) end
+                msg:log("whole", clamav.scan(msg).name)
+            end"""
+        with FilterFolder("ctl-world", text) as folder:
+            folder.write("x_test.lua", """
+                function test_x()
+                    fake_backend("clamav", function(request)
+                        if request.content then return { status = request.content == "body\\r\\n" and "clean" or request.content } end
+                        return { status = "infected", name = "whole of " .. #request.message }
+                    end)
+                    local r = run{ eml = "Subject: x\\n\\nbody\\n" }
+                    assert(not r.error and r.log[1] == "part=clean", r.error or r.log[1])
+                    assert(r.log[2] == "whole=whole of 20", r.log[2])
+                end""")
+            code, out, err = ctl("test", "--filter", folder.filter)
+        self.assertEqual(code, 0, out + err)
+
     def test_what_becomes_of_failures_is_as_configured(self):
         self.passes("""
             function test_failure()

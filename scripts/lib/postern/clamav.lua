@@ -87,7 +87,7 @@ function clamav.scan(content)
             return nil, size
         end
         return scan_whole(content, size)
-    end, { msg = msg, on_failure = options.on_failure })
+    end, { msg = msg, content = content, on_failure = options.on_failure })
 end
 
 return clamav

@@ -150,7 +150,7 @@ function server:scan(content)
             return nil, size
         end
         return servers.try(self.pool, function(stream) return ask(stream, self.dialogue, content, size) end)
-    end, { msg = msg, on_failure = self.on_failure })
+    end, { msg = msg, content = content, on_failure = self.on_failure })
 end
 
 local server_types = { name = "string", sockets = "string", on_failure = "string" }

@@ -116,6 +116,9 @@ local function request_of(name, options)
         end)
         add("message", function() return msg:raw() end)
     end
+    if options.content then
+        add("content", function() return options.content:content() end) -- of a part; a message has none
+    end
     return request
 end
 
@@ -160,7 +163,8 @@ end
 ---Calls a back end.
 -- name: its section, for the options on_failure, failures, retry_time, unscanned_header, unscanned_keep (else those of [backend] count).
 -- call: returns a result, or nil and why there is none; in a test the test's fake_backend does in its place.
--- options: msg, to be marked; on_failure, in place of the section's; request, a table of what a fake shall see besides the message.
+-- options: msg, to be marked; on_failure, in place of the section's; for a fake to see: content, the msg or part that is asked about, and
+-- request, a table of what else there is.
 function backends.call(name, call, options)
     options = options or {}
     if internal.is_simulated() then

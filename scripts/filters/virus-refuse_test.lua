@@ -1,8 +1,34 @@
--- There is no clamd here: what clean and infected mail gets is for a server with one. These are the rules for when it is away.
-
 local MAIL = "From: ann@example.org\nSubject: lunch\n\nAt noon?\n"
 
+local function infected()
+    fake_backend("clamav", function(request)
+        assert(request.message:find("At noon", 1, true))
+        return { status = "infected", name = "Test.Virus" }
+    end)
+end
+
+function test_clean_mail_passes()
+    fake_backend("clamav", { status = "clean" })
+    local result = run{ eml = MAIL }
+    assert(result.verdict == "continue" and #result.actions == 0, result.error or result.verdict)
+end
+
+function test_infected_mail_is_refused()
+    infected()
+    local result = run{ eml = MAIL }
+    assert(result.verdict == "reject" and result.reply.code == 554, result.error or result.verdict)
+    assert(result.reply.text == "this mail carries a virus: Test.Virus", result.reply.text)
+end
+
+function test_or_kept_and_discarded()
+    infected()
+    local result = run{ eml = MAIL, config = { virus_action = "trap" } }
+    assert(result.verdict == "discard", result.error or result.verdict)
+    assert(table.concat(result.log, "\n"):find("trap=store: virus: Test.Virus", 1, true))
+end
+
 function test_mail_that_cannot_be_scanned_waits()
+    fake_backend("clamav", function() return nil, "timeout" end)
     for _, action in ipairs{ "refuse", "trap" } do
         local result = run{ eml = MAIL, config = { virus_action = action } }
         assert(result.verdict == "tempfail", result.error or result.verdict)

@@ -30,16 +30,19 @@ static bool load(struct archive_library *out)
         else /* POSIX lets a function's address pass through void *; C has no cast for it */
             memcpy((char *)out + rows[i].offset, &function, sizeof(function));
     }
-    if (handle == NULL)
-        log_error("no archive can be listed: %s", dlerror());
     return handle != NULL;
 }
 
 const struct archive_library *archive_library(void)
 {
     static struct archive_library library;
-    static enum { UNTRIED = 0, LOADED, MISSING } state;
-    if (state == UNTRIED)
-        state = load(&library) ? LOADED : MISSING;
-    return state == LOADED ? &library : NULL;
+    static bool is_loaded, is_told;
+    if (!is_loaded)
+        is_loaded = load(&library);
+    if (!is_loaded && !is_told)
+        log_error("no archive can be listed, since " SONAME " cannot be loaded (package "
+                  "libarchive13; worker.address_space, if there is no memory for it): %s",
+            dlerror());
+    is_told = !is_loaded;
+    return is_loaded ? &library : NULL;
 }

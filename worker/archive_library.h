@@ -57,7 +57,8 @@
     FUNCTION(archive_read_support_format_zip_streamable)                                           \
     FUNCTION(archive_set_error)
 
-/* Under their own names, so that a call reads as in libarchive's manual: libarchive->read_new() …
+/* Under their own names, so that a call reads as in libarchive's manual:
+ * library->archive_read_new()
  */
 struct archive_library {
 #define FUNCTION(name) __typeof__(&name) name;
@@ -65,7 +66,9 @@ struct archive_library {
 #undef FUNCTION
 };
 
-/* Loads it at the first call. NULL when it is not there, or lacks a function; the log says so once.
+/*
+ * Loads it at the first call. NULL when it is not there, lacks a function, or has no memory, which
+ * one mail may have used up: so the next call tries again. The log says so once in a row.
  */
 const struct archive_library *archive_library(void);
 

@@ -1,8 +1,8 @@
 /*
  * What the files of the archive reader share; nobody else includes it. archive.c (what is looked
  * into, nesting) → archive_zip.c (our own look at a zip's directories), archive_read.c (what
- * libarchive finds) → archive_reader.c (libarchive opened) → archive_item.c (entries, names, what
- * may be spent).
+ * libarchive finds) → archive_reader.c (an archive opened by it), archive_library.c (it loaded) →
+ * archive_item.c (entries, names, what may be spent).
  */
 #ifndef POSTERN_WORKER_ARCHIVE_IMPL_H
 #define POSTERN_WORKER_ARCHIVE_IMPL_H
@@ -106,6 +106,7 @@ struct archive_reader {
     const struct archive_place *place;
     enum archive_way way;
     enum archive_adding adding;
+    const struct archive_library *library; /* NULL: missing */
     struct archive *archive;
     size_t pos;
     const char **known; /* names that are listed already, in order; NULL: none */

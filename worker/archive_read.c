@@ -2,13 +2,12 @@
  * What libarchive finds in an archive: names, facts, and the content of its entries, as far as it
  * has to be unpacked to look for archives in it or to count what comes out.
  */
-#include <archive.h>
-#include <archive_entry.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "worker/archive_impl.h"
+#include "worker/archive_library.h"
 
 enum {
     HEAD_BYTES = 1024, /* of an entry looked at to see whether it is an archive */
@@ -40,8 +39,9 @@ static bool is_known(const struct archive_reader *reader, const char *name)
 static void add_names(
     struct archive_reader *reader, struct archive_item *item, struct archive_entry *entry)
 {
-    const char *raw = archive_entry_pathname(entry);
-    const char *utf8 = archive_entry_pathname_utf8(entry);
+    const struct archive_library *library = reader->library;
+    const char *raw = library->archive_entry_pathname(entry);
+    const char *utf8 = library->archive_entry_pathname_utf8(entry);
     if (archive_reader_format(reader) == ARCHIVE_FORMAT_RAW && raw != NULL) {
         archive_item_name_unpacked(
             reader->lister, item, reader->place, slice_text(strcmp(raw, "data") != 0 ? raw : NULL));
@@ -55,14 +55,16 @@ static void add_names(
         archive_fail(reader->lister, "an entry has no name");
 }
 
-static void add_facts(struct archive_item *item, struct archive_entry *entry)
+static void add_facts(
+    const struct archive_reader *reader, struct archive_item *item, struct archive_entry *entry)
 {
-    const char *link = archive_entry_symlink(entry);
-    link = link != NULL ? link : archive_entry_hardlink(entry);
-    if (archive_entry_size_is_set(entry))
-        item->size = archive_entry_size(entry);
-    item->is_directory = archive_entry_filetype(entry) == AE_IFDIR;
-    item->is_encrypted = archive_entry_is_encrypted(entry) != 0;
+    const struct archive_library *library = reader->library;
+    const char *link = library->archive_entry_symlink(entry);
+    link = link != NULL ? link : library->archive_entry_hardlink(entry);
+    if (library->archive_entry_size_is_set(entry))
+        item->size = library->archive_entry_size(entry);
+    item->is_directory = library->archive_entry_filetype(entry) == AE_IFDIR;
+    item->is_encrypted = library->archive_entry_is_encrypted(entry) != 0;
     item->is_absolute = item->is_absolute || (link != NULL && archive_leaves_folder(link));
 }
 
@@ -84,7 +86,8 @@ static bool read_inside(struct archive_reader *reader, size_t n)
             reader->inside = inside;
             reader->inside_cap = cap;
         }
-        la_ssize_t got = archive_read_data(reader->archive, reader->inside + reader->inside_len, n);
+        la_ssize_t got = reader->library->archive_read_data(
+            reader->archive, reader->inside + reader->inside_len, n);
         if (got <= 0)
             return got == 0;
         if (!archive_take_bytes(reader->lister, (size_t)got))
@@ -112,7 +115,8 @@ static bool count_rest(struct archive_reader *reader, struct archive_item *item)
     uint8_t scratch[SCRATCH_BYTES];
     int64_t size = (int64_t)reader->inside_len;
     la_ssize_t n;
-    while ((n = archive_read_data(reader->archive, scratch, sizeof(scratch))) > 0) {
+    while (
+        (n = reader->library->archive_read_data(reader->archive, scratch, sizeof(scratch))) > 0) {
         size += n;
         archive_item_ratio(reader->lister, item, (int64_t)reader->place->bytes.len, size);
         if (!archive_take_bytes(reader->lister, (size_t)n))
@@ -162,7 +166,7 @@ static bool take_entry(struct archive_reader *reader, struct archive_entry *entr
         .name = "", .within = reader->place->within, .depth = reader->place->depth, .size = -1};
     uint32_t at = lister->n;
     add_names(reader, &copy, entry);
-    add_facts(&copy, entry);
+    add_facts(reader, &copy, entry);
     archive_item_ratio(lister, &copy, (int64_t)reader->place->bytes.len, copy.size);
     bool is_added = reader->adding != ARCHIVE_ADD_NONE && !is_known(reader, copy.name);
     if (is_added) {
@@ -188,14 +192,14 @@ static enum archive_read take_entries(struct archive_reader *reader, struct arch
     note_known(reader);
     int result = ARCHIVE_OK;
     while (!reader->lister->is_stopped && take_entry(reader, entry)) {
-        result = archive_read_next_header(reader->archive, &entry);
+        result = reader->library->archive_read_next_header(reader->archive, &entry);
         if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
             break;
     }
     if (result != ARCHIVE_EOF && !reader->lister->is_stopped)
         archive_reader_fail(reader);
-    if (archive_read_has_encrypted_entries(reader->archive) == 1 &&
-        archive_entry_is_metadata_encrypted(entry))
+    if (reader->library->archive_read_has_encrypted_entries(reader->archive) == 1 &&
+        reader->library->archive_entry_is_metadata_encrypted(entry))
         archive_fail(reader->lister, "its names are encrypted");
     return is_iso ? ARCHIVE_READ_ISO : ARCHIVE_READ_DONE;
 }
@@ -206,7 +210,7 @@ static enum archive_read list(struct archive_reader *reader)
     struct archive_entry *entry;
     if (!archive_reader_open(reader))
         return ARCHIVE_READ_NONE;
-    int result = archive_read_next_header(reader->archive, &entry);
+    int result = reader->library->archive_read_next_header(reader->archive, &entry);
     if (result == ARCHIVE_OK && archive_reader_format(reader) == ARCHIVE_FORMAT_RAW &&
         !archive_reader_is_filtered(reader))
         return ARCHIVE_READ_NONE;

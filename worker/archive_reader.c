@@ -3,12 +3,14 @@
  * would start a program never. What it reads is handed out in small pieces, and at each of them the
  * clock is looked at, so that no packed data keeps it busy.
  */
-#include <archive.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/text.h"
 #include "worker/archive_impl.h"
+#include "worker/archive_library.h"
 
 enum {
     PIECE_BYTES = 8192, /* of the archive handed out together */
@@ -17,31 +19,29 @@ enum {
 
 typedef int (*enable)(struct archive *);
 
+/* Which function of the library: its address is known when that is loaded. */
+#define ENABLE(what) offsetof(struct archive_library, archive_read_support_##what)
+
 /* Without lrzip, grzip, lzop and program (they run programs), uu (a part's matter), mtree and warc
  * (no archives that people open), xar (XML from a stranger). */
-static const enable filters[] = {archive_read_support_filter_gzip,
-    archive_read_support_filter_bzip2, archive_read_support_filter_xz,
-    archive_read_support_filter_lzma, archive_read_support_filter_lzip,
-    archive_read_support_filter_zstd, archive_read_support_filter_lz4,
-    archive_read_support_filter_compress, archive_read_support_filter_rpm};
-static const enable unpack_formats[] = {archive_read_support_format_raw};
+static const size_t filters[] = {ENABLE(filter_gzip), ENABLE(filter_bzip2), ENABLE(filter_xz),
+    ENABLE(filter_lzma), ENABLE(filter_lzip), ENABLE(filter_zstd), ENABLE(filter_lz4),
+    ENABLE(filter_compress), ENABLE(filter_rpm)};
+static const size_t unpack_formats[] = {ENABLE(format_raw)};
 /* The last is what the others are without. */
-static const enable formats[] = {archive_read_support_format_tar, archive_read_support_format_7zip,
-    archive_read_support_format_rar, archive_read_support_format_rar5,
-    archive_read_support_format_iso9660, archive_read_support_format_cab,
-    archive_read_support_format_lha, archive_read_support_format_cpio,
-    archive_read_support_format_ar, archive_read_support_format_raw,
-    archive_read_support_format_zip};
-static const enable zip_formats[] = {archive_read_support_format_zip};
-static const enable zip_local_formats[] = {archive_read_support_format_zip_streamable};
-static const enable iso_formats[] = {archive_read_support_format_iso9660};
+static const size_t formats[] = {ENABLE(format_tar), ENABLE(format_7zip), ENABLE(format_rar),
+    ENABLE(format_rar5), ENABLE(format_iso9660), ENABLE(format_cab), ENABLE(format_lha),
+    ENABLE(format_cpio), ENABLE(format_ar), ENABLE(format_raw), ENABLE(format_zip)};
+static const size_t zip_formats[] = {ENABLE(format_zip)};
+static const size_t zip_local_formats[] = {ENABLE(format_zip_streamable)};
+static const size_t iso_formats[] = {ENABLE(format_iso9660)};
 
 #define ROWS(rows) rows, sizeof(rows) / sizeof((rows)[0])
 
 static const struct way {
-    const enable *formats;
+    const size_t *formats;
     size_t n_formats;
-    const enable *filters;
+    const size_t *filters;
     size_t n_filters;
     const char *options;
 } ways[] = {
@@ -60,7 +60,7 @@ static la_ssize_t on_read(struct archive *archive, void *context, const void **o
 {
     struct archive_reader *reader = context;
     if (!archive_has_time(reader->lister)) {
-        archive_set_error(archive, EIO, "the time is over");
+        reader->library->archive_set_error(archive, EIO, "the time is over");
         return -1;
     }
     size_t left = reader->place->bytes.len - reader->pos;
@@ -86,7 +86,7 @@ static la_int64_t on_seek(struct archive *archive, void *context, la_int64_t off
     la_int64_t len = (la_int64_t)reader->place->bytes.len;
     la_int64_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? (la_int64_t)reader->pos : len;
     if (offset < -base || offset > len - base) {
-        archive_set_error(archive, EIO, "it is cut off");
+        reader->library->archive_set_error(archive, EIO, "it is cut off");
         return ARCHIVE_FATAL;
     }
     reader->pos = (size_t)(base + offset);
@@ -96,10 +96,12 @@ static la_int64_t on_seek(struct archive *archive, void *context, la_int64_t off
 /* ---- opening ---- */
 
 /* A row that answers anything but OK would work by a program, or not at all. */
-static bool enable_all(struct archive *archive, const enable *rows, size_t n)
+static bool enable_all(const struct archive_reader *reader, const size_t *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (rows[i](archive) != ARCHIVE_OK)
+        enable enable_one;
+        memcpy(&enable_one, (const char *)reader->library + rows[i], sizeof(enable_one));
+        if (enable_one(reader->archive) != ARCHIVE_OK)
             return false;
     }
     return true;
@@ -108,24 +110,32 @@ static bool enable_all(struct archive *archive, const enable *rows, size_t n)
 bool archive_reader_open(struct archive_reader *reader)
 {
     const struct way *way = &ways[reader->way];
-    reader->archive = archive_read_new();
-    if (reader->archive == NULL || !enable_all(reader->archive, way->filters, way->n_filters) ||
-        !enable_all(reader->archive, way->formats, way->n_formats)) {
+    const struct archive_library *library = archive_library();
+    if (library == NULL) {
+        archive_fail(reader->lister, "libarchive is missing");
+        return false;
+    }
+    reader->library = library;
+    reader->archive = library->archive_read_new();
+    if (reader->archive == NULL || !enable_all(reader, way->filters, way->n_filters) ||
+        !enable_all(reader, way->formats, way->n_formats)) {
         archive_fail(reader->lister, "libarchive cannot read it without help");
         return false;
     }
-    archive_read_set_read_callback(reader->archive, on_read);
-    archive_read_set_skip_callback(reader->archive, on_skip);
-    archive_read_set_seek_callback(reader->archive, on_seek);
-    archive_read_set_callback_data(reader->archive, reader);
-    if (way->options != NULL && archive_read_set_options(reader->archive, way->options) < 0)
+    library->archive_read_set_read_callback(reader->archive, on_read);
+    library->archive_read_set_skip_callback(reader->archive, on_skip);
+    library->archive_read_set_seek_callback(reader->archive, on_seek);
+    library->archive_read_set_callback_data(reader->archive, reader);
+    if (way->options != NULL &&
+        library->archive_read_set_options(reader->archive, way->options) < 0)
         return false;
-    return archive_read_open1(reader->archive) == ARCHIVE_OK;
+    return library->archive_read_open1(reader->archive) == ARCHIVE_OK;
 }
 
 void archive_reader_close(struct archive_reader *reader)
 {
-    archive_read_free(reader->archive);
+    if (reader->library != NULL)
+        reader->library->archive_read_free(reader->archive);
     free(reader->inside);
 }
 
@@ -134,8 +144,9 @@ void archive_reader_fail(struct archive_reader *reader)
 {
     struct text_bounds bounds = {ERROR_BYTES, ERROR_BYTES, 1};
     char text[ERROR_BYTES + 1];
-    const char *words = archive_error_string(reader->archive);
-    if (archive_read_has_encrypted_entries(reader->archive) == 1 && reader->lister->n == 0) {
+    const char *words = reader->library->archive_error_string(reader->archive);
+    if (reader->library->archive_read_has_encrypted_entries(reader->archive) == 1 &&
+        reader->lister->n == 0) {
         archive_fail(reader->lister, "its names are encrypted");
         return;
     }
@@ -147,12 +158,12 @@ void archive_reader_fail(struct archive_reader *reader)
 
 int archive_reader_format(const struct archive_reader *reader)
 {
-    return archive_format(reader->archive) & ARCHIVE_FORMAT_BASE_MASK;
+    return reader->library->archive_format(reader->archive) & ARCHIVE_FORMAT_BASE_MASK;
 }
 
 bool archive_reader_is_filtered(const struct archive_reader *reader)
 {
-    return archive_filter_count(reader->archive) > 1;
+    return reader->library->archive_filter_count(reader->archive) > 1;
 }
 
 bool archive_reader_is_stream(const struct archive_reader *reader)

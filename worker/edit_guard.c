@@ -119,9 +119,9 @@ static struct slice header_of(const struct guard *guard, const struct mime_node 
 static const char *type_kept(const struct guard *guard, const struct mime_node *node)
 {
     const struct slice header = header_of(guard, node);
-    const bool is_in_digest = node->parent != NULL && node->parent->is_digest;
-    return is_in_digest && !edit_header_has(header, "content-type") ? node->part.type
-                                                                    : type_of(guard, header);
+    return edit_is_in_digest(node) && !edit_header_has(header, "content-type")
+               ? node->part.type
+               : type_of(guard, header);
 }
 
 /* A part that stays, though perhaps with changes. */

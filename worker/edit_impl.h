@@ -71,6 +71,9 @@ bool edit_is_alias(const struct mime_node *node);
 /* It is in the content of a part that is no container, or below such a one: edits go to the
  * carrier. */
 bool edit_is_carried(const struct mime_node *node);
+/* RFC 2046 section 5.1.5: to some reader it is a part of a digest, so a message if it does not say
+ * what it is. */
+bool edit_is_in_digest(const struct mime_node *node);
 /* The innermost part in whose decoded content this one was found; NULL. */
 struct mime_node *edit_carrier(const struct mime_node *node);
 /* Whether its bytes, and those of all parts around it, can be changed where they are. */

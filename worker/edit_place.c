@@ -36,6 +36,11 @@ struct mime_node *edit_carrier(const struct mime_node *node)
     return NULL;
 }
 
+bool edit_is_in_digest(const struct mime_node *node)
+{
+    return node->parent != NULL && node->parent->is_digest;
+}
+
 bool edit_is_carried(const struct mime_node *node)
 {
     while (node != NULL && !node->is_carried)

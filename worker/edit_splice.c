@@ -13,11 +13,6 @@ static const struct edit_shape *shape_of(const struct edit_work *work, const str
     return &work->shapes[node->part.number];
 }
 
-static bool is_in_digest(const struct mime_node *node)
-{
-    return node->parent != NULL && strcmp(node->parent->part.type, "multipart/digest") == 0;
-}
-
 /* The header of the part that stands in node's place, without what node's own keeps. */
 static struct slice fields_of(
     const struct edit_work *work, const struct mime_node *node, const struct mime_node *place)
@@ -30,7 +25,7 @@ static struct slice fields_of(
     if (node->parent == NULL)
         block = edit_top_fields(work->edit->job, work->arena);
     block = edit_header_apply(block, asked, line_end, work->arena);
-    if (node != place && is_in_digest(node) && !edit_header_has(block, "content-type"))
+    if (node != place && edit_is_in_digest(node) && !edit_header_has(block, "content-type"))
         block = edit_join(edit_field_line(slice_text("Content-Type"), slice_text("message/rfc822"),
                               line_end, work->arena),
             block, work->arena);

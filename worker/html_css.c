@@ -3,19 +3,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "worker/html_scan.h"
 
 enum { ESCAPE_DIGITS = 6 };
 
 /* ---- escapes ---- */
-
-static int digit_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    const char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
 
 /* A line end at the front of text: its bytes. */
 static size_t line_end(struct slice text)
@@ -38,8 +31,8 @@ static size_t read_escape(struct slice text, char *out, size_t *n_out)
 {
     uint32_t code = 0;
     size_t i = 1;
-    for (int digit; i < text.len && i <= ESCAPE_DIGITS && (digit = digit_of(text.data[i])) >= 0;
-         i++)
+    for (int digit;
+         i < text.len && i <= ESCAPE_DIGITS && (digit = text_hex_digit(text.data[i])) >= 0; i++)
         code = code * 16 + (uint32_t)digit;
     *n_out = 0;
     if (i > 1) {

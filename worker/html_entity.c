@@ -2,6 +2,7 @@
  * are. */
 #include <string.h>
 
+#include "common/text.h"
 #include "worker/html_scan.h"
 
 enum { ENTITY_MAX = 16 };
@@ -149,10 +150,8 @@ static bool is_alnum(char c)
 
 static int digit_of(char c, bool is_hex)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return is_hex && c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    const int digit = text_hex_digit(c);
+    return digit < 10 || is_hex ? digit : -1;
 }
 
 /* windows-1252, which 0x80 to 0x9f mean here (HTML standard, numeric character references). */

@@ -1,4 +1,4 @@
-/* What msg:trap and part:trap keep, what the mail's answer becomes, and the folder behind them. */
+/* What msg:trap and part:trap keep, and what the mail's answer becomes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,91 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <ftw.h>
-#include <utime.h>
 
 #include "common/err.h"
-#include "tests/unit/worker_fixture.h"
-#include "worker/trap.h"
 
-static const char mail[] =
-    "Subject: =?utf-8?Q?caf=C3=A9_=1B=5B31m?=\nMessage-ID: <one@example.org>\n"
-    "Content-Type: multipart/mixed; boundary=b\n\n"
-    "--b\nContent-Type: text/plain\n\nhello\n"
-    "--b\nContent-Type: application/octet-stream; name=\"../../x.exe\"\n"
-    "Content-Transfer-Encoding: base64\n\nTVpoZWxsbw==\n--b--\n";
-
-struct trap_test {
-    struct worker_fixture f;
-    char state[64];
-    struct trap_store *store;
-};
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)kind;
-    (void)at;
-    return remove(path);
-}
-
-/* code: the body of filter_message. more: a further option, or NULL. */
-static void begin(struct trap_test *t, const char *code, const char *more)
-{
-    char state_option[128];
-    *t = (struct trap_test){.store = NULL};
-    snprintf(t->state, sizeof(t->state), "/tmp/postern-trap.XXXXXX");
-    assert_non_null(mkdtemp(t->state));
-    snprintf(state_option, sizeof(state_option), "worker.state_dir=%s", t->state);
-    fixture_open(&t->f, (const char *[]){state_option, "trap.min_free=0", more, NULL});
-    fixture_filter(
-        &t->f, arena_printf(t->f.texts, "function filter_message(msg)\n%s\nend\n", code));
-    script_do_deeds(t->f.script);
-}
-
-static void end(struct trap_test *t)
-{
-    trap_store_close(t->store);
-    fixture_close(&t->f);
-    assert_int_equal(nftw(t->state, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
-}
-
-static void run(struct trap_test *t, const char *message, enum verdict verdict)
-{
-    fixture_start(&t->f, message);
-    fixture_run_ok(&t->f, HOOK_MESSAGE, verdict);
-}
-
-static struct trap_store *store_of(struct trap_test *t)
-{
-    if (t->store == NULL)
-        assert_int_equal(trap_store_open(t->f.conf, false, &t->store), 0);
-    return t->store;
-}
-
-/* The ids of all that is kept, which must be so many. */
-static struct trap_rows rows_of(struct trap_test *t, size_t n)
-{
-    struct trap_rows rows;
-    assert_int_equal(store_of(t)->calls->list(t->store, &rows), 0);
-    assert_int_equal(rows.n, n);
-    return rows;
-}
-
-static json_t *only_facts(struct trap_test *t, char id_out[TRAP_ID_CHARS + 1])
-{
-    struct trap_rows rows = rows_of(t, 1);
-    json_t *facts = NULL;
-    memcpy(id_out, rows.items[0].id, TRAP_ID_CHARS + 1);
-    assert_int_equal(t->store->calls->find(t->store, id_out, &facts), 0);
-    trap_rows_clear(&rows);
-    return facts;
-}
+#include "tests/unit/trap_fixture.h"
 
 static void is_text(const json_t *facts, const char *name, const char *wanted)
 {
@@ -109,7 +32,7 @@ static int set_state(json_t *facts, void *context)
 
 static void decide(struct trap_test *t, const char *state)
 {
-    struct trap_rows rows = rows_of(t, 1);
+    struct trap_rows rows = trap_test_rows(t, 1);
     assert_int_equal(
         t->store->calls->change(t->store, rows.items[0].id, set_state, (void *)(uintptr_t)state),
         0);
@@ -136,10 +59,10 @@ static void a_copy_is_kept_as_received(void **state)
     struct trap_test t;
     struct buf content;
     char id[TRAP_ID_CHARS + 1];
-    begin(&t, "msg:add_header('X-A', 'b') assert(msg:trap{ reason = 'looks\\27 odd\\r\\nX: y' })",
-        NULL);
-    run(&t, mail, VERDICT_CONTINUE);
-    json_t *facts = only_facts(&t, id);
+    trap_test_begin(&t,
+        "msg:add_header('X-A', 'b') assert(msg:trap{ reason = 'looks\\27 odd\\r\\nX: y' })", NULL);
+    trap_test_run(&t, trap_test_mail, VERDICT_CONTINUE);
+    json_t *facts = trap_test_only_facts(&t, id);
     assert_int_equal(t.store->calls->read(t.store, id, &content), 0);
     assert_int_equal(content.len, t.f.message.len);
     assert_memory_equal(content.data, t.f.message.data, content.len);
@@ -165,45 +88,47 @@ static void a_copy_is_kept_as_received(void **state)
     assert_true(t.f.reply.changes.len > 0);
     log_has(&t, id);
     json_decref(facts);
-    end(&t);
+    trap_test_end(&t);
 }
 
 static void the_same_mail_is_kept_once(void **state)
 {
     (void)state;
     struct trap_test t;
-    begin(&t, "msg:trap()", NULL);
-    run(&t, mail, VERDICT_CONTINUE);
-    run(&t, mail, VERDICT_CONTINUE);
+    trap_test_begin(&t, "msg:trap()", NULL);
+    trap_test_run(&t, trap_test_mail, VERDICT_CONTINUE);
+    trap_test_run(&t, trap_test_mail, VERDICT_CONTINUE);
     t.f.request.attempt = 2;
-    run(&t, mail, VERDICT_CONTINUE);
-    struct trap_rows rows = rows_of(&t, 1);
+    trap_test_run(&t, trap_test_mail, VERDICT_CONTINUE);
+    struct trap_rows rows = trap_test_rows(&t, 1);
     trap_rows_clear(&rows);
-    /* Another body, sender or recipient is another mail; another order of recipients is not. */
-    run(&t, "Subject: other\n\nx\n", VERDICT_CONTINUE);
+    /* Another body, sender or recipient is another trap_test_mail; another order of recipients is
+     * not. */
+    trap_test_run(&t, "Subject: other\n\nx\n", VERDICT_CONTINUE);
     for (int i = 0; i < 2; i++) {
-        fixture_start(&t.f, mail);
+        fixture_start(&t.f, trap_test_mail);
         fixture_recipient(&t.f, i == 0 ? "<c@example.net>" : "<d@example.net>", "");
         fixture_recipient(&t.f, i == 0 ? "<d@example.net>" : "<c@example.net>", "");
         fixture_run_ok(&t.f, HOOK_MESSAGE, VERDICT_CONTINUE);
     }
-    rows = rows_of(&t, 3);
+    rows = trap_test_rows(&t, 3);
     trap_rows_clear(&rows);
-    end(&t);
+    trap_test_end(&t);
 }
 
 static void stored_mail_goes_to_nobody(void **state)
 {
     (void)state;
     struct trap_test t;
-    begin(&t, "msg:add_header('X-A', 'b') msg:trap{ mode = 'store' } return accept()", NULL);
-    run(&t, mail, VERDICT_DISCARD);
+    trap_test_begin(
+        &t, "msg:add_header('X-A', 'b') msg:trap{ mode = 'store' } return accept()", NULL);
+    trap_test_run(&t, trap_test_mail, VERDICT_DISCARD);
     assert_int_equal(t.f.reply.changes.len, 0);
     assert_memory_equal(t.f.reply.where.data, "filter.lua:2", t.f.reply.where.len);
-    run(&t, mail, VERDICT_DISCARD);
+    trap_test_run(&t, trap_test_mail, VERDICT_DISCARD);
     decide(&t, "released"); /* its recipients have it from posternctl */
-    run(&t, mail, VERDICT_DISCARD);
-    end(&t);
+    trap_test_run(&t, trap_test_mail, VERDICT_DISCARD);
+    trap_test_end(&t);
 }
 
 static int set_handed_on(json_t *facts, void *context)
@@ -218,24 +143,24 @@ static void deferred_mail_follows_the_decision(void **state)
     (void)state;
     struct trap_test t;
     char id[TRAP_ID_CHARS + 1];
-    begin(&t, "msg:add_header('X-A', 'b') msg:trap{ mode = 'defer' }", NULL);
+    trap_test_begin(&t, "msg:add_header('X-A', 'b') msg:trap{ mode = 'defer' }", NULL);
     for (int i = 0; i < 2; i++) {
-        run(&t, mail, VERDICT_TEMPFAIL);
+        trap_test_run(&t, trap_test_mail, VERDICT_TEMPFAIL);
         reply_has(&t, 451, "Held for review, try again later (CONN1.1)");
         assert_int_equal(t.f.reply.changes.len, 0);
     }
-    json_t *facts = only_facts(&t, id);
+    json_t *facts = trap_test_only_facts(&t, id);
     is_text(facts, "state", "waiting");
     json_decref(facts);
     decide(&t, "refused");
-    run(&t, mail, VERDICT_REJECT);
+    trap_test_run(&t, trap_test_mail, VERDICT_REJECT);
     reply_has(&t, 550, "Refused after review");
     decide(&t, "released");
-    run(&t, mail, VERDICT_CONTINUE);
+    trap_test_run(&t, trap_test_mail, VERDICT_CONTINUE);
     assert_true(t.f.reply.changes.len > 0);
     assert_int_equal(t.store->calls->change(t.store, id, set_handed_on, NULL), 0);
-    run(&t, mail, VERDICT_DISCARD);
-    end(&t);
+    trap_test_run(&t, trap_test_mail, VERDICT_DISCARD);
+    trap_test_end(&t);
 }
 
 static void refused_mail_is_kept_too(void **state)
@@ -255,12 +180,12 @@ static void refused_mail_is_kept_too(void **state)
         char code[200];
         snprintf(code, sizeof(code), "msg:trap{ mode = '%s' } return %s",
             i == 0 ? "defer" : "store", rows[i].verdict);
-        begin(&t, code, NULL);
-        run(&t, mail, rows[i].wanted);
-        json_t *facts = only_facts(&t, id);
+        trap_test_begin(&t, code, NULL);
+        trap_test_run(&t, trap_test_mail, rows[i].wanted);
+        json_t *facts = trap_test_only_facts(&t, id);
         is_text(facts, "verdict", rows[i].name);
         json_decref(facts);
-        end(&t);
+        trap_test_end(&t);
     }
 }
 
@@ -269,16 +194,16 @@ static void the_strictest_of_several_calls_counts(void **state)
     (void)state;
     struct trap_test t;
     char id[TRAP_ID_CHARS + 1];
-    begin(&t,
+    trap_test_begin(&t,
         "msg:trap{ reason = 'one' } msg:trap{ mode = 'store', reason = 'two' } msg:trap() "
         "msg:trap{ reason = 'three' }",
         NULL);
-    run(&t, mail, VERDICT_DISCARD);
-    json_t *facts = only_facts(&t, id);
+    trap_test_run(&t, trap_test_mail, VERDICT_DISCARD);
+    json_t *facts = trap_test_only_facts(&t, id);
     is_text(facts, "mode", "store");
     is_text(facts, "reason", "one; two; three");
     json_decref(facts);
-    end(&t);
+    trap_test_end(&t);
 }
 
 static void another_mode_later_counts(void **state)
@@ -286,7 +211,7 @@ static void another_mode_later_counts(void **state)
     (void)state;
     struct trap_test t;
     char id[TRAP_ID_CHARS + 1];
-    begin(&t, "msg:trap{ mode = msg.subject == 'x' and 'copy' or msg.conn.helo }", NULL);
+    trap_test_begin(&t, "msg:trap{ mode = msg.subject == 'x' and 'copy' or msg.conn.helo }", NULL);
     const char *const modes[] = {"copy", "defer", "store", "copy"};
     const enum verdict verdicts[] = {
         VERDICT_CONTINUE, VERDICT_TEMPFAIL, VERDICT_DISCARD, VERDICT_CONTINUE};
@@ -296,14 +221,14 @@ static void another_mode_later_counts(void **state)
         fixture_helo(&t.f, modes[i]);
         fixture_sender(&t.f, "<a@example.org>", "");
         fixture_recipient(&t.f, "<b@example.net>", "");
-        fixture_message(&t.f, mail);
+        fixture_message(&t.f, trap_test_mail);
         fixture_run_ok(&t.f, HOOK_MESSAGE, verdicts[i]);
-        json_t *facts = only_facts(&t, id);
+        json_t *facts = trap_test_only_facts(&t, id);
         is_text(facts, "mode", modes[i]);
         is_text(facts, "state", i == 1 ? "waiting" : "kept");
         json_decref(facts);
     }
-    end(&t);
+    trap_test_end(&t);
 }
 
 /* ---- parts ---- */
@@ -314,13 +239,13 @@ static void a_part_is_kept_decoded(void **state)
     struct trap_test t;
     char id[TRAP_ID_CHARS + 1];
     struct buf content;
-    begin(&t,
+    trap_test_begin(&t,
         "for part in msg:parts() do if part:has_extension('exe') then part:trap('first') "
         "part:trap('program') end end return reject('no')",
         NULL);
-    run(&t, mail, VERDICT_REJECT);
-    run(&t, mail, VERDICT_REJECT);
-    json_t *facts = only_facts(&t, id);
+    trap_test_run(&t, trap_test_mail, VERDICT_REJECT);
+    trap_test_run(&t, trap_test_mail, VERDICT_REJECT);
+    json_t *facts = trap_test_only_facts(&t, id);
     is_text(facts, "kind", "part");
     is_text(facts, "part", "1.2");
     is_text(facts, "reason", "program");
@@ -330,7 +255,7 @@ static void a_part_is_kept_decoded(void **state)
     assert_memory_equal(content.data, "MZhello", 7);
     buf_clear(&content);
     json_decref(facts);
-    end(&t);
+    trap_test_end(&t);
 }
 
 /* ---- what is not kept ---- */
@@ -339,25 +264,25 @@ static void a_hook_that_fails_keeps_nothing(void **state)
 {
     (void)state;
     struct trap_test t;
-    begin(&t, "msg:trap() msg.root:trap() error('no')", NULL);
-    fixture_start(&t.f, mail);
+    trap_test_begin(&t, "msg:trap() msg.root:trap() error('no')", NULL);
+    fixture_start(&t.f, trap_test_mail);
     fixture_run_error(&t.f, HOOK_MESSAGE, "no");
     assert_int_equal(trap_store_open(t.f.conf, false, &t.store), -ERR_NOTFOUND);
-    end(&t);
+    trap_test_end(&t);
 }
 
 static void without_deeds_it_is_only_told(void **state)
 {
     (void)state;
     struct trap_test t;
-    begin(&t, "msg:trap{ mode = 'store', reason = 'why' }", NULL);
+    trap_test_begin(&t, "msg:trap{ mode = 'store', reason = 'why' }", NULL);
     fixture_filter(&t.f, "function filter_message(msg) msg.root:trap('part') msg:trap{ mode = "
                          "'store', reason = 'why' } end");
-    run(&t, mail, VERDICT_DISCARD);
+    trap_test_run(&t, trap_test_mail, VERDICT_DISCARD);
     log_has(&t, "store: why");
     log_has(&t, "1: part");
     assert_int_equal(trap_store_open(t.f.conf, false, &t.store), -ERR_NOTFOUND);
-    end(&t);
+    trap_test_end(&t);
 }
 
 /* Whatever worker.on_error says, and though the filter catches what it can. */
@@ -368,7 +293,7 @@ static void what_cannot_be_kept_is_not_accepted(void **state)
         "trap.max_bytes=65536", "trap.min_free=1T", "trap.directory=/tmp"};
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
         struct trap_test t;
-        begin(&t,
+        trap_test_begin(&t,
             "pcall(msg.trap, msg) msg:set_header('X-A', ('x'):rep(60000)) "
             "if msg.size > 60000 then return accept() end",
             options[i]);
@@ -378,12 +303,12 @@ static void what_cannot_be_kept_is_not_accepted(void **state)
         memset(big, 'x', 80000);
         memcpy(big, "Subject: x\n\n", 12);
         big[79999] = '\0';
-        run(&t, big, VERDICT_TEMPFAIL);
+        trap_test_run(&t, big, VERDICT_TEMPFAIL);
         free(big);
         reply_has(&t, 451, "CONN1.1");
         assert_int_equal(t.f.reply.changes.len, 0);
         log_has(&t, "failed: ");
-        end(&t);
+        trap_test_end(&t);
     }
 }
 
@@ -391,19 +316,19 @@ static void a_full_folder_takes_no_more(void **state)
 {
     (void)state;
     struct trap_test t;
-    begin(&t, "msg:trap()", "trap.max_files=2");
-    run(&t, "Subject: 1\n\n1\n", VERDICT_CONTINUE);
-    run(&t, "Subject: 2\n\n2\n", VERDICT_CONTINUE);
-    run(&t, "Subject: 3\n\n3\n", VERDICT_TEMPFAIL);
-    run(&t, "Subject: 2\n\n2\n", VERDICT_CONTINUE); /* it is there already */
-    struct trap_rows rows = rows_of(&t, 2);
+    trap_test_begin(&t, "msg:trap()", "trap.max_files=2");
+    trap_test_run(&t, "Subject: 1\n\n1\n", VERDICT_CONTINUE);
+    trap_test_run(&t, "Subject: 2\n\n2\n", VERDICT_CONTINUE);
+    trap_test_run(&t, "Subject: 3\n\n3\n", VERDICT_TEMPFAIL);
+    trap_test_run(&t, "Subject: 2\n\n2\n", VERDICT_CONTINUE); /* it is there already */
+    struct trap_rows rows = trap_test_rows(&t, 2);
     assert_int_equal(t.store->calls->remove(t.store, rows.items[0].id), 0);
     assert_int_equal(t.store->calls->remove(t.store, rows.items[0].id), -ERR_NOTFOUND);
     trap_rows_clear(&rows);
-    run(&t, "Subject: 3\n\n3\n", VERDICT_CONTINUE);
-    rows = rows_of(&t, 2);
+    trap_test_run(&t, "Subject: 3\n\n3\n", VERDICT_CONTINUE);
+    rows = trap_test_rows(&t, 2);
     trap_rows_clear(&rows);
-    end(&t);
+    trap_test_end(&t);
 }
 
 static void misuse_raises(void **state)
@@ -423,10 +348,10 @@ static void misuse_raises(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct trap_test t;
-        begin(&t, rows[i].code, NULL);
-        fixture_start(&t.f, mail);
+        trap_test_begin(&t, rows[i].code, NULL);
+        fixture_start(&t.f, trap_test_mail);
         fixture_run_error(&t.f, HOOK_MESSAGE, rows[i].error);
-        end(&t);
+        trap_test_end(&t);
     }
     struct worker_fixture f;
     fixture_open(&f, NULL);
@@ -469,7 +394,7 @@ static void released_mail_is_not_kept_again(void **state)
         {"hello\r\n", "X-Postern-Released: %s\n\nhello\n", now - 8 * 86400, false},
         {"hello\r\n", "X-Postern-Released: %s\n\nhello\n", now + 3600, false},
     };
-    begin(&t,
+    trap_test_begin(&t,
         "local kept, why = msg:trap{ mode = 'store' } local part, also = msg.root:trap() "
         "assert(why == also) if not kept then assert(why == 'released') return accept() end",
         NULL);
@@ -480,164 +405,11 @@ static void released_mail_is_not_kept_again(void **state)
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(message, sizeof(message), rows[i].format, mark);
 #pragma GCC diagnostic pop
-        run(&t, message, rows[i].is_good ? VERDICT_ACCEPT : VERDICT_DISCARD);
+        trap_test_run(&t, message, rows[i].is_good ? VERDICT_ACCEPT : VERDICT_DISCARD);
         if (rows[i].is_good)
             assert_null(strstr(fixture_rendered(&t.f), "Released"));
     }
-    end(&t);
-}
-
-/* ---- the folder ---- */
-
-static void age(const struct trap_test *t, const char *name, int secs)
-{
-    char path[200];
-    const struct utimbuf times = {.actime = time(NULL) - secs, .modtime = time(NULL) - secs};
-    snprintf(path, sizeof(path), "%s/trap/%s", t->state, name);
-    assert_int_equal(utime(path, &times), 0);
-}
-
-static void make_file(const struct trap_test *t, const char *name, int old_secs)
-{
-    char path[200];
-    snprintf(path, sizeof(path), "%s/trap/%s", t->state, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs("half", file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    age(t, name, old_secs);
-}
-
-static bool has_file(const struct trap_test *t, const char *name)
-{
-    char path[200];
-    snprintf(path, sizeof(path), "%s/trap/%s", t->state, name);
-    return access(path, F_OK) == 0;
-}
-
-static void leftovers_go_and_what_is_not_ours_stays(void **state)
-{
-    (void)state;
-    struct trap_test t;
-    struct trap_usage usage;
-    begin(&t, "msg:trap()", NULL);
-    run(&t, mail, VERDICT_CONTINUE);
-    static const struct {
-        const char *name;
-        int old_secs;
-        bool stays;
-    } rows[] = {
-        {".tmp-0123456789abcdef01234567", 7200, false},
-        {".tmp-young", 10, true},
-        {"abcdefghijklmnopqrstuvwx.eml", 7200, false},
-        {"abcdefghijklmnopqrstuvww.part", 7200, false},
-        {"abcdefghijklmnopqrstuvwy.eml", 10, true},
-        {"notes.txt", 7200, true},
-        {"ABCDEFGHIJKLMNOPQRSTUVWX.eml", 7200, true},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        make_file(&t, rows[i].name, rows[i].old_secs);
-    assert_int_equal(store_of(&t)->calls->mend(t.store, &usage), 0);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        assert_int_equal(has_file(&t, rows[i].name), rows[i].stays);
-    assert_int_equal(usage.n_entries, 1);
-    assert_true(usage.bytes > t.f.message.len);
-    end(&t);
-}
-
-/* One that a dead worker has left half: the next try of the mail makes it whole. */
-static void a_half_entry_is_made_whole(void **state)
-{
-    (void)state;
-    struct trap_test t;
-    char id[TRAP_ID_CHARS + 1], name[200];
-    struct buf content;
-    begin(&t, "msg:trap()", NULL);
-    run(&t, mail, VERDICT_CONTINUE);
-    json_decref(only_facts(&t, id));
-    snprintf(name, sizeof(name), "%s.eml", id);
-    make_file(&t, name, 0);
-    snprintf(name, sizeof(name), "%s/trap/%s.json", t.state, id);
-    assert_int_equal(unlink(name), 0);
-    assert_int_equal(t.store->calls->read(t.store, id, &content), -ERR_NOTFOUND);
-    run(&t, mail, VERDICT_CONTINUE);
-    json_decref(only_facts(&t, id));
-    assert_int_equal(t.store->calls->read(t.store, id, &content), 0);
-    assert_int_equal(content.len, t.f.message.len);
-    buf_clear(&content);
-    end(&t);
-}
-
-static void modes_are_private_or_for_a_group(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *option;
-        mode_t folder, file;
-    } rows[] = {{NULL, 0700, 0600}, {"trap.mode=0750", 0750, 0640}, {"trap.mode=0777", 0750, 0640}};
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct trap_test t;
-        char id[TRAP_ID_CHARS + 1], path[200];
-        struct stat st;
-        begin(&t, "msg:trap()", rows[i].option);
-        run(&t, mail, VERDICT_CONTINUE);
-        json_decref(only_facts(&t, id));
-        snprintf(path, sizeof(path), "%s/trap", t.state);
-        assert_int_equal(stat(path, &st), 0);
-        assert_int_equal(st.st_mode & 07777, rows[i].folder);
-        snprintf(path, sizeof(path), "%s/trap/%s.eml", t.state, id);
-        assert_int_equal(stat(path, &st), 0);
-        assert_int_equal(st.st_mode & 07777, rows[i].file);
-        snprintf(path, sizeof(path), "%s/trap/.secret", t.state);
-        assert_int_equal(stat(path, &st), 0);
-        assert_int_equal(st.st_mode & 07777, 0600);
-        end(&t);
-    }
-}
-
-/* Garbage and links where facts should be: an error, and never followed. */
-static void what_others_put_there_is_not_trusted(void **state)
-{
-    (void)state;
-    struct trap_test t;
-    char id[TRAP_ID_CHARS + 1], path[200], secret[200];
-    json_t *facts;
-    begin(&t, "msg:trap()", NULL);
-    run(&t, mail, VERDICT_CONTINUE);
-    json_decref(only_facts(&t, id));
-    snprintf(path, sizeof(path), "%s/trap/%s.json", t.state, id);
-    static const char *const texts[] = {"", "{", "[]", "null", "\"x\""};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
-        assert_true(fputs(texts[i], file) >= 0);
-        assert_int_equal(fclose(file), 0);
-        assert_int_equal(t.store->calls->find(t.store, id, &facts), -ERR_BAD);
-        run(&t, mail, VERDICT_TEMPFAIL);
-    }
-    snprintf(secret, sizeof(secret), "%s/secret", t.state);
-    FILE *file = fopen(secret, "w");
-    assert_non_null(file);
-    assert_true(fputs("{}", file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(symlink(secret, path), 0);
-    assert_int_equal(t.store->calls->find(t.store, id, &facts), -ERR_BAD);
-    struct trap_rows rows = rows_of(&t, 0);
-    trap_rows_clear(&rows);
-    end(&t);
-}
-
-static void ids_are_checked(void **state)
-{
-    (void)state;
-    static const char *const bad[] = {"", ".", "../../../../etc/passwd0", "abcdefghijklmnopqrstuvw",
-        "abcdefghijklmnopqrstuvwxy", "abcdefghijklmnopqrstuvw/", "abcdefghijklmnopqrstuvw1",
-        "ABCDEFGHIJKLMNOPQRSTUVWX"};
-    assert_true(trap_id_is_good("abcdefghijklmnopqrstuvwx"));
-    assert_true(trap_id_is_good("234567yzabcdefghijklmnop"));
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_false(trap_id_is_good(bad[i]));
+    trap_test_end(&t);
 }
 
 int main(void)
@@ -657,11 +429,6 @@ int main(void)
         cmocka_unit_test(a_full_folder_takes_no_more),
         cmocka_unit_test(misuse_raises),
         cmocka_unit_test(released_mail_is_not_kept_again),
-        cmocka_unit_test(leftovers_go_and_what_is_not_ours_stays),
-        cmocka_unit_test(a_half_entry_is_made_whole),
-        cmocka_unit_test(modes_are_private_or_for_a_group),
-        cmocka_unit_test(what_others_put_there_is_not_trusted),
-        cmocka_unit_test(ids_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@
 #define CONF_TYPE_FORMAT   enum log_format
 #define CONF_TYPE_SANDBOX  enum sandbox_mode
 #define CONF_TYPE_POLICY   enum backend_policy
+#define CONF_TYPE_KEEPER   enum store_place
 
 struct conf_setting { /* of [filter] */
     char *name;

@@ -22,6 +22,7 @@ union value {
     enum log_format format;
     enum sandbox_mode sandbox;
     enum backend_policy policy;
+    enum store_place keeper;
     struct network_list networks;
 };
 
@@ -218,6 +219,8 @@ static const char *const policy_words[] = {[BACKEND_TEMPFAIL] = "tempfail",
     [BACKEND_CONTINUE] = "continue",
     [BACKEND_RETURN] = "return",
     NULL};
+static const char *const keeper_words[] = {
+    [STORE_IN_SQLITE] = "sqlite", [STORE_IN_REDIS] = "redis", NULL};
 static const char *const sandbox_words[] = {[SANDBOX_REQUIRED] = "required",
     [SANDBOX_AVAILABLE] = "available",
     [SANDBOX_OFF] = "off",
@@ -300,6 +303,22 @@ static int set_policy(
         return -ERR_BAD;
     value->policy = (enum backend_policy)found;
     return 0;
+}
+
+static int set_keeper(
+    union value *value, const struct conf_option *option, const char *text, char *why)
+{
+    (void)option;
+    int found = find_word(keeper_words, text, why);
+    if (found < 0)
+        return -ERR_BAD;
+    value->keeper = (enum store_place)found;
+    return 0;
+}
+
+static void keeper_text(const union value *value, char *out, size_t out_bytes)
+{
+    snprintf(out, out_bytes, "%s", keeper_words[value->keeper]);
 }
 
 static void policy_text(const union value *value, char *out, size_t out_bytes)
@@ -417,6 +436,7 @@ static const struct type types[] = {
     {"FORMAT", sizeof(enum log_format), set_format, format_text, NULL, false},
     {"SANDBOX", sizeof(enum sandbox_mode), set_sandbox, sandbox_text, NULL, false},
     {"POLICY", sizeof(enum backend_policy), set_policy, policy_text, NULL, false},
+    {"KEEPER", sizeof(enum store_place), set_keeper, keeper_text, NULL, false},
     {"NETWORKS", sizeof(struct network_list), set_networks, networks_text, clear_networks, false},
 };
 

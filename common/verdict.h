@@ -40,6 +40,9 @@ struct smtp_reply smtp_reply_default(enum verdict verdict);
 /* Whether a hook with this subject may give this verdict (discard of a recipient only with whole_message). */
 bool verdict_is_allowed(enum verdict verdict, enum subject subject, bool whole_message);
 
+/* Where the store keeps its entries. */
+enum store_place { STORE_IN_SQLITE = 0, STORE_IN_REDIS };
+
 /* What is answered when something failed. Same numbers on the wire. */
 /* What becomes of mail that a back end should have judged and could not. */
 enum backend_policy {

@@ -18,7 +18,7 @@ static const struct {
 } words[] = {{"STR", "text"}, {"BOOL", "yes | no"}, {"INT", "number"}, {"BYTES", "bytes"},
     {"MS", "duration"}, {"MODE", "mode"}, {"ANSWER", "answer"}, {"SOCKET", "socket"},
     {"NETWORKS", "networks"}, {"LEVEL", "level"}, {"TARGET", "target"}, {"FORMAT", "format"},
-    {"SANDBOX", "mode"}, {"POLICY", "policy"}};
+    {"SANDBOX", "mode"}, {"POLICY", "policy"}, {"KEEPER", "sqlite | redis"}};
 
 static const char *word_of(const char *type)
 {

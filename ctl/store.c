@@ -257,7 +257,8 @@ int command_store(const struct args *args)
     if (conf == NULL)
         return EXIT_CODE_USAGE;
     int code;
-    if (strcmp(command_argument(args, 0), "import") != 0 && store_path(conf, path) &&
+    if (conf->store.backend == STORE_IN_SQLITE &&
+        strcmp(command_argument(args, 0), "import") != 0 && store_path(conf, path) &&
         access(path, F_OK) != 0 && errno == ENOENT) {
         code = without_file(args);
     } else {

@@ -161,7 +161,7 @@ int store_ctl_import(const struct store_ctl *ctl, const char *path)
         return EXIT_CODE_USAGE;
     }
     int err = -ERR_SYSTEM;
-    if (make_file(ctl->conf)) {
+    if (ctl->conf->store.backend != STORE_IN_SQLITE || make_file(ctl->conf)) {
         import.arena = arena_new();
         err = take_all(&import, file);
         arena_free(import.arena);

@@ -108,6 +108,13 @@ unpack_scanners() {
     unpack_packages "$POSTERN_CACHE/scan" "${names[@]}"
 }
 
+# unpack_redis: redis-server, in $POSTERN_CACHE/redis
+unpack_redis() {
+    local names
+    mapfile -t names < <(packages redis)
+    unpack_packages "$POSTERN_CACHE/redis" "${names[@]}"
+}
+
 # build PRESET [TARGET…]
 build() {
     local preset=$1

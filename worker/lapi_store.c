@@ -9,6 +9,8 @@
 #include "worker/state.h"
 #include "worker/store.h"
 
+#define CALL_NAME "postern.store.call"
+
 enum {
     KEYS_DEFAULT = 1000,
     UPDATE_ROUNDS_MAX = 10000, /* of one update: each that failed means that another's succeeded */
@@ -165,7 +167,18 @@ static struct call *call_new(
     struct call *call = lua_newuserdatauv(L, sizeof *call, 0);
     *call = (struct call){.request.op = op, .finish = finish};
     call->request.deadline_ms = clock_now_ms() + (left_ms < timeout_ms ? left_ms : timeout_ms);
+    luaL_setmetatable(L, CALL_NAME);
     return call;
+}
+
+/* What was waited for when its task was cancelled. */
+static int call_gc(lua_State *L)
+{
+    struct call *call = lua_touserdata(L, 1);
+    struct store *store = script_of(L)->store;
+    if (store != NULL)
+        store_cancel(store, &call->request);
+    return 0;
 }
 
 static bool can_wait(lua_State *L)
@@ -437,6 +450,12 @@ static const luaL_Reg functions[] = {
 
 int lapi_store_open(lua_State *L)
 {
+    luaL_newmetatable(L, CALL_NAME);
+    lua_pushcfunction(L, call_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -136,6 +136,17 @@ static int allow_modules(struct landlock *landlock)
     return err;
 }
 
+/* Read at each connection. */
+static int allow_redis(struct landlock *landlock, const struct conf *conf)
+{
+    const char *const files[] = {
+        conf->redis.password_file, conf->redis.sentinel_password_file, conf->redis.ca_file};
+    int err = 0;
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && err == 0; i++)
+        err = files[i][0] == '/' ? landlock_allow(landlock, files[i], LANDLOCK_READ) : 0;
+    return err;
+}
+
 /* Where part:replace_with_url puts files, with their index and key. */
 static int allow_links(struct landlock *landlock, const struct conf *conf)
 {
@@ -171,6 +182,7 @@ int sandbox_files_allow(struct landlock *landlock, const struct conf *conf)
                    : err;
     if (err == 0 && conf->worker.origin_key[0] == '/')
         err = landlock_allow(landlock, conf->worker.origin_key, LANDLOCK_READ);
+    err = err == 0 ? allow_redis(landlock, conf) : err;
     return err == 0 ? allow_links(landlock, conf) : err;
 }
 

@@ -13,6 +13,7 @@
 #include "common/xalloc.h"
 #include "worker/dns.h"
 #include "worker/origin_mark.h"
+#include "worker/redis.h"
 #include "worker/script_internal.h"
 #include "worker/secret_file.h"
 #include "worker/store.h"
@@ -228,6 +229,7 @@ void script_free(struct script *script)
     script_tasks_free(script);
     dns_free(script->dns);
     script_loop_free(script);
+    redis_free(script->redis);
     if (script->owns_store) {
         store_free(script->store);
     }

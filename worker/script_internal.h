@@ -97,6 +97,7 @@ struct script {
     uint32_t n_unyieldable;   /* coroutines resumed from places that cannot yield */
     int finish_ref;           /* functions of script_finish.c and their orders; LUA_NOREF: none */
 
+    struct redis *redis; /* postern.redis; NULL until something is asked */
     struct store *store; /* NULL until the filter asks it for something */
     bool owns_store;
     lua_State *world; /* of tests, whose answers stand in for the network; NULL: the real one */
@@ -213,6 +214,7 @@ int lapi_dns_open(lua_State *L);
 int lapi_net_open(lua_State *L);
 int lapi_html_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
+int lapi_redis_open(lua_State *L);
 int lapi_signature_open(lua_State *L);
 int lapi_store_open(lua_State *L);
 int lapi_system_open(lua_State *L);

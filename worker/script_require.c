@@ -243,6 +243,7 @@ static const luaL_Reg own_modules[] = {
     {"postern.internal.signature", lapi_signature_open},
     {"postern.internal.system", lapi_system_open},
     {"postern.metrics", lapi_metrics_open},
+    {"postern.redis", lapi_redis_open},
     {"postern.store", lapi_store_open},
     {"postern.url", lapi_url_open},
     {NULL, NULL},

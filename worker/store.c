@@ -20,7 +20,8 @@ struct store {
 struct store *store_new(const struct conf *conf, enum store_use use)
 {
     struct store *store = xcalloc(1, sizeof *store);
-    store->backend = &store_sqlite;
+    store->backend =
+        use == STORE_SHARED && conf->store.backend == STORE_IN_REDIS ? &store_redis : &store_sqlite;
     store->state = store->backend->make(conf, use);
     return store;
 }
@@ -57,10 +58,17 @@ int store_run(struct store *store, struct store_request *request)
     if (err != -ERR_AGAIN)
         request->n_tries = 0; /* it may be used again */
     if (err == -ERR_AGAIN && clock_now_ms() >= request->deadline_ms) {
+        store_cancel(store, request);
         snprintf(store->error, sizeof store->error, "the store is busy: no answer in time");
         return -ERR_TIMEOUT;
     }
     return err;
+}
+
+void store_cancel(struct store *store, struct store_request *request)
+{
+    if (request->pending != NULL)
+        store->backend->cancel(store->state, request);
 }
 
 void store_wait(const struct script_wait *wait)

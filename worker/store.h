@@ -1,8 +1,9 @@
 /*
  * The memory that all workers share: keys with a value and an end, kept by a back end (SQLite:
- * store_sqlite.h). A request is one operation, atomic by itself whatever other processes do; what
- * takes several is built from STORE_SWAP, which changes an entry only if it still is what was read,
- * so that no lock is ever held while a filter's code runs.
+ * store_sqlite.h; Redis, for several machines: store_redis.h). A request is one operation, atomic
+ * by itself whatever other processes do; what takes several is built from STORE_SWAP, which changes
+ * an entry only if it still is what was read, so that no lock is ever held while a filter's code
+ * runs.
  *
  * A back end never blocks for long: when it has to wait, store_run says -ERR_AGAIN and for what,
  * and the caller waits as it can (a coroutine yields) and calls again with the same request.
@@ -54,10 +55,11 @@ enum store_op {
     STORE_SET,     /* key, value, ttl */
     STORE_ADD,     /* the same, only if there is no such entry → is_done */
     STORE_SWAP,    /* key, expected, value (kind STORE_NONE: delete), ttl → is_done */
-    STORE_INCR,    /* key, value (an integer), ttl (of a new entry, else the end stays) → result */
-    STORE_DELETE,  /* key → is_done: there was one */
-    STORE_LIST,    /* key: the prefix; after, limit → on_entry for each, in the order of keys */
-    STORE_EXPIRE,  /* limit: removes so many of those whose end has passed → n_removed */
+    STORE_INCR,   /* key, value (an integer), ttl (of a new entry, else the end stays) → result */
+    STORE_DELETE, /* key → is_done: there was one */
+    STORE_LIST,   /* key: the prefix; after, limit → on_entry for each, in the order of keys */
+    STORE_EXPIRE, /* limit: removes so many of those whose end has passed → n_removed; none where
+                     the back end does that by itself */
 };
 
 struct store_entry {
@@ -89,6 +91,7 @@ struct store_request {
     /* between two calls of store_run */
     struct script_wait wait;
     uint32_t n_tries;
+    void *pending; /* the back end's own; NULL: nothing is under way */
 };
 
 struct store;
@@ -105,14 +108,18 @@ void store_free(struct store *store); /* NULL is fine */
 
 /*
  * Runs a request, or goes on with one. 0; -ERR_AGAIN (wait for request->wait, then call again);
- * -ERR_TIMEOUT (its deadline has passed, others write all the time); -ERR_BAD (STORE_INCR: the
- * entry is no integer, or would leave their range); -ERR_TOOBIG (the store or the disk is full);
- * -ERR_SYSTEM. Every error but -ERR_AGAIN has a text in store_error, and changed nothing.
+ * -ERR_TIMEOUT (its deadline has passed: others write all the time, no answer); -ERR_BAD
+ * (STORE_INCR: the entry is no integer, or would leave their range); -ERR_TOOBIG (the store or the
+ * disk is full); -ERR_SYSTEM. Every error but -ERR_AGAIN has a text in store_error, and changed
+ * nothing; but where a server's answer was lost, nobody knows. After -ERR_AGAIN a request must be
+ * run to its end or cancelled.
  */
 int store_run(struct store *store, struct store_request *request);
 /* The same for callers that may wait where they are. Never -ERR_AGAIN. */
 int store_run_to_end(struct store *store, struct store_request *request);
 const char *store_error(const struct store *store);
+/* Gives up a request that store_run has not ended; nothing when it has. */
+void store_cancel(struct store *store, struct store_request *request);
 /* Waits where it is for what a request asked for. */
 void store_wait(const struct script_wait *wait);
 

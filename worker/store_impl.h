@@ -14,9 +14,11 @@ struct store_backend {
     /* As store_run; error_out has STORE_ERROR_MAX bytes. A request that needs no waiting must not
      * cost any. */
     int (*run)(void *state, struct store_request *request, char *error_out);
+    /* Forgets request->pending, which is not NULL. NULL: no request of this one ever has that. */
+    void (*cancel)(void *state, struct store_request *request);
 };
 
-extern const struct store_backend store_sqlite;
+extern const struct store_backend store_sqlite, store_redis;
 
 /* The end of an entry that is written now; STORE_TTL_KEEP counts as none. */
 int64_t store_end_ms(int64_t ttl_ms, int64_t now_ms);

@@ -747,6 +747,32 @@ function spf.check(message, options) end
 ---@param receiver? string
 ---@return postern.spf_result
 function spf.check_host(ip, domain, sender, helo, receiver) end
+---A list of answers: false for what is not there, and for an error.
+---@class postern.redis_answers
+---@field [integer] string|integer|table|false
+---@field errors table<integer, string>
+
+---require "postern.redis": commands to the server of section [redis]. nil and why when it cannot be asked.
+---@class postern.redis
+local redis = {}
+
+---@param command string
+---@param ... string|number
+---@return string|integer|table|nil answer nil alone: there is no such key
+---@return string? why
+function redis.call(command, ...) end
+
+---@param commands (string|number)[][]
+---@return postern.redis_answers? answers
+---@return string? why
+function redis.pipeline(commands) end
+
+---With no other client's command between them.
+---@param commands (string|number)[][]
+---@return postern.redis_answers? answers
+---@return string? why
+function redis.transaction(commands) end
+
 ---require "postern.store": what all workers share. nil and why when the store cannot be used.
 ---@class postern.store
 local store = {}
@@ -1103,6 +1129,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.spf"): postern.spf
 ---@overload fun(name: "postern.dkim"): postern.dkim
 ---@overload fun(name: "postern.dmarc"): postern.dmarc
+---@overload fun(name: "postern.redis"): postern.redis
 ---@overload fun(name: "postern.store"): postern.store
 ---@overload fun(name: "postern.arc"): postern.arc
 ---@overload fun(name: "postern.authres"): postern.authres

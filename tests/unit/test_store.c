@@ -1,4 +1,7 @@
-/* The store: the same tests on each place that entries are kept, then what only a file can suffer.
+/*
+ * The store: the same tests on each place that entries are kept, then what only a file can suffer.
+ * With POSTERN_TEST_REDIS, the socket of a server that nobody else uses: the same tests there
+ * (tests/store/test_redis.py starts one).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,6 +24,7 @@
 struct fixture {
     enum store_use use;
     char dir[64], path[96];
+    const char *redis; /* its socket; NULL: entries are elsewhere */
     struct conf *conf;
     struct store *store;
 };
@@ -29,35 +33,44 @@ struct fixture {
 
 static int open_fixture(struct fixture *f, const char *option)
 {
-    char state[128];
+    char state[128], server[160], prefix[64];
     char *error = NULL;
     strcpy(f->dir, "/tmp/postern-store-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->path, sizeof f->path, "%s/store.db", f->dir);
     snprintf(state, sizeof state, "worker.state_dir=%s", f->dir);
-    const char *overrides[] = {state, "store.timeout=20s", option};
-    assert_int_equal(conf_load(NULL, overrides, option != NULL ? 3 : 2, &f->conf, &error), 0);
+    snprintf(server, sizeof server, "redis.server=%s", f->redis != NULL ? f->redis : "/none");
+    snprintf(prefix, sizeof prefix, "store.prefix=%.30s*[:", f->dir); /* own keys in each test */
+    const char *overrides[] = {state, server, prefix, "store.timeout=20s",
+        f->redis != NULL ? "store.backend=redis" : "store.backend=sqlite", option};
+    assert_int_equal(conf_load(NULL, overrides, option != NULL ? 6 : 5, &f->conf, &error), 0);
     f->store = store_new(f->conf, f->use);
     return 0;
 }
 
-static int set_up_as(void **state, enum store_use use)
+static int set_up_as(void **state, enum store_use use, const char *redis)
 {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->use = use;
+    f->redis = redis;
     *state = f;
     return open_fixture(f, NULL);
 }
 
 static int set_up_file(void **state)
 {
-    return set_up_as(state, STORE_SHARED);
+    return set_up_as(state, STORE_SHARED, NULL);
 }
 
 static int set_up_memory(void **state)
 {
-    return set_up_as(state, STORE_PRIVATE);
+    return set_up_as(state, STORE_PRIVATE, NULL);
+}
+
+static int set_up_redis(void **state)
+{
+    return set_up_as(state, STORE_SHARED, getenv("POSTERN_TEST_REDIS"));
 }
 
 static int tear_down(void **state)
@@ -295,6 +308,14 @@ static void test_list(void **state)
     assert_string_equal(list(f, &out, "", "b:2", 10), "b;=4 \xff=5 \xff\xff=6 \xff\xff:=7 ");
 }
 
+static void on_number(const struct store_entry *entry, void *context)
+{
+    char *seen = context;
+    assert_in_range(entry->value.integer, 0, 2999);
+    assert_int_equal(seen[entry->value.integer], 0);
+    seen[entry->value.integer] = 1;
+}
+
 static uint32_t expire(struct fixture *f, uint32_t limit)
 {
     struct store_request request = request_of(STORE_EXPIRE, "");
@@ -333,6 +354,72 @@ static void test_writing_removes_what_has_ended(void **state)
     for (int i = 0; i < 300; i++)
         incr(f, "n", 1, STORE_TTL_NONE);
     assert_int_equal(expire(f, 1000), 0);
+}
+
+/* ---- servers ---- */
+
+/* More than one page of what is asked for at once, in order, though Redis has none. */
+static void test_a_long_list(void **state)
+{
+    struct fixture *f = *state;
+    static char seen[3000];
+    char key[16], after[16] = "", wanted[32];
+    struct listing out;
+    for (int i = 0; i < 3000; i++) {
+        snprintf(key, sizeof key, "k%04d", i);
+        put(f, STORE_SET, key, integer(i), STORE_TTL_NONE);
+    }
+    for (int i = 0; i < 3000; i++) {
+        snprintf(wanted, sizeof wanted, "k%04d=%d ", i, i);
+        if (i % 500 == 0 || i > 2990)
+            assert_string_equal(list(f, &out, "k", after, 1), wanted);
+        snprintf(after, sizeof after, "k%04d", i);
+    }
+    struct store_request request = request_of(STORE_LIST, "k");
+    request.limit = STORE_PAGE_MAX;
+    request.on_entry = on_number;
+    request.context = seen;
+    run_ok(f, &request);
+    assert_null(memchr(seen, 0, sizeof seen));
+}
+
+/* A request that is given up takes its link with it, and the next one is answered as ever. */
+static void test_given_up(void **state)
+{
+    struct fixture *f = *state;
+    put(f, STORE_SET, "k", text("v"), STORE_TTL_NONE);
+    for (int i = 0; i < 20; i++) {
+        struct store_request request = request_of(i % 2 == 0 ? STORE_INCR : STORE_LIST, "n");
+        request.value = integer(1);
+        request.limit = 10;
+        request.on_entry = on_entry;
+        int err = store_run(f->store, &request);
+        while (err == -ERR_AGAIN && i % 3 != 0) {
+            store_wait(&request.wait);
+            err = store_run(f->store, &request);
+            if (i % 5 == 0)
+                break;
+        }
+        store_cancel(f->store, &request);
+        assert_null(request.pending);
+        expect(f, "k", text("v"));
+    }
+}
+
+static void test_no_server(void **state)
+{
+    struct fixture *f = *state;
+    tear_down(state);
+    f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    *state = f;
+    f->redis = "/nowhere/redis.sock";
+    open_fixture(f, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct store_request request = request_of(STORE_GET, "k");
+        assert_int_equal(store_run_to_end(f->store, &request), -ERR_SYSTEM);
+        assert_non_null(strstr(store_error(f->store), "redis /nowhere/redis.sock: "));
+    }
 }
 
 /* ---- files ---- */
@@ -574,8 +661,31 @@ static void test_many_processes(void **state)
     }
 #define ON_FILE(name) cmocka_unit_test_setup_teardown(name, set_up_file, tear_down)
 
+#define ON_REDIS(name) cmocka_unit_test_setup_teardown(name, set_up_redis, tear_down)
+
+static int run_on_redis(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_REDIS(test_kinds),
+        ON_REDIS(test_an_end),
+        ON_REDIS(test_add),
+        ON_REDIS(test_incr),
+        ON_REDIS(test_incr_of_something_else),
+        ON_REDIS(test_swap),
+        ON_REDIS(test_list),
+        ON_REDIS(test_two_at_once),
+        ON_REDIS(test_many_processes),
+        ON_REDIS(test_a_long_list),
+        ON_REDIS(test_given_up),
+        ON_REDIS(test_no_server),
+    };
+    return cmocka_run_group_tests_name("redis", tests, NULL, NULL);
+}
+
 int main(void)
 {
+    if (getenv("POSTERN_TEST_REDIS") != NULL)
+        return run_on_redis();
     const struct CMUnitTest tests[] = {
         ON_EACH(test_kinds),
         ON_EACH(test_an_end),

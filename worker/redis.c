@@ -116,6 +116,14 @@ static void note_failure(struct redis *redis, const struct redis_call *call)
     snprintf(redis->down_error, sizeof redis->down_error, "%s", call->error);
 }
 
+/* It may hold a password. */
+static void clear_greeting(struct redis_call *call)
+{
+    if (call->greeting.len > 0)
+        explicit_bzero(call->greeting.data, call->greeting.len);
+    buf_clear(&call->greeting);
+}
+
 static void drop_link(struct redis_call *call)
 {
     redis_link_free(call->link);
@@ -157,9 +165,9 @@ static void ask(struct redis *redis, struct redis_call *call)
 static int open_link(struct redis *redis, struct redis_call *call, enum redis_phase phase,
     const struct redis_place *place)
 {
-    char why[160];
+    char why[160] = "";
     size_t n_replies = 0;
-    buf_clear(&call->greeting);
+    clear_greeting(call);
     buf_init(&call->greeting, REDIS_GREETING_MAX);
     int err = phase == REDIS_SENTINEL ? redis_greeting_sentinel(redis->conf, &call->greeting,
                                             &n_replies, why, sizeof why)
@@ -214,7 +222,7 @@ static int next_sentinel(struct redis *redis, struct redis_call *call, int err, 
 
 static int take_sentinel(struct redis *redis, struct redis_call *call)
 {
-    char why[160];
+    char why[160] = "";
     struct redis_place master;
     int err = redis_greeting_take_sentinel(
         redis->conf, redis_link_reply(call->link), &master, why, sizeof why);
@@ -229,7 +237,7 @@ static int take_sentinel(struct redis *redis, struct redis_call *call)
 
 static int take_greeting(struct redis *redis, struct redis_call *call)
 {
-    char why[160];
+    char why[160] = "";
     int err = redis_greeting_take_master(redis_link_reply(call->link), why, sizeof why);
     if (err == 0 && !redis_link_finish(call->link)) {
         snprintf(why, sizeof why, "no RESP2");
@@ -313,7 +321,7 @@ void redis_end(struct redis *redis, struct redis_call *call)
     struct redis_link *link = call->link;
     call->link = NULL;
     call->reply = slice_of(NULL, 0);
-    buf_clear(&call->greeting);
+    clear_greeting(call);
     if (link == NULL)
         return;
     bool is_whole = call->phase == REDIS_DONE && redis_link_finish(link);

@@ -29,7 +29,8 @@ int redis_place_from_parts(struct slice host, struct slice port, struct redis_pl
     *out = (struct redis_place){.len = 0};
     if (host.len == 0 || host.len >= sizeof out->host || text_has_line_break_or_nul(host))
         return -ERR_BAD;
-    text_copy(out->host, sizeof out->host, host);
+    bool is_here = slice_equal_nocase(host, slice_text("localhost")); /* RFC 6761, 6.3 */
+    text_copy(out->host, sizeof out->host, is_here ? slice_text("127.0.0.1") : host);
     if (inet_pton(AF_INET, out->host, &out->address.in.sin_addr) == 1) {
         out->address.in.sin_family = AF_INET;
         out->len = sizeof out->address.in;

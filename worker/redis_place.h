@@ -1,5 +1,5 @@
-/* Where a server is: ADDRESS:PORT, [ADDRESS]:PORT or the path of a UNIX socket. No names: they
- * would have to be looked up, where nobody may wait. */
+/* Where a server is: ADDRESS:PORT, [ADDRESS]:PORT or the path of a UNIX socket. No names but
+ * localhost: they would have to be looked up, where nobody may wait. */
 #ifndef POSTERN_WORKER_REDIS_PLACE_H
 #define POSTERN_WORKER_REDIS_PLACE_H
 
@@ -18,7 +18,7 @@ struct redis_place {
         struct sockaddr_in6 in6;
     } address;
     socklen_t len;
-    char text[128]; /* as given: in logs and errors */
+    char text[128]; /* "127.0.0.1:6379", "[::1]:6379", the path: in logs and errors */
     char host[64];  /* the address alone, for its certificate; "": a UNIX socket */
 };
 

@@ -49,6 +49,8 @@ static void test_parts(void **state)
 {
     struct redis_place a, b;
     (void)state;
+    assert_int_equal(redis_place_from_text(slice_text("localhost:6379"), &a), 0);
+    assert_string_equal(a.text, "127.0.0.1:6379");
     assert_int_equal(redis_place_from_parts(slice_text("::1"), slice_text("7"), &a), 0);
     assert_int_equal(redis_place_from_text(slice_text("[::1]:7"), &b), 0);
     assert_true(redis_place_equal(&a, &b));

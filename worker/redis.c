@@ -295,7 +295,8 @@ static int wait_for(struct redis_call *call, enum net_status wanted)
     call->wait = (struct script_wait){.fd = call->link->stream.fd,
         .events = wanted == NET_READ ? POLLIN : POLLOUT,
         .until_ms = call->step_ms,
-        .what = "redis"};
+        .what = call->what};
+    snprintf(call->what, sizeof call->what, "redis %s", call->link->place.text);
     return -ERR_AGAIN;
 }
 

@@ -51,6 +51,7 @@ struct redis_call {
 
     /* redis.c's own */
     enum redis_phase phase;
+    char what[140]; /* wait.what */
     struct redis_link *link;
     struct buf greeting;   /* what is asked before the request */
     int64_t step_ms;       /* monotonic clock: the end of the phase */

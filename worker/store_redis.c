@@ -244,7 +244,7 @@ static int go_on(struct store_redis_run *run, struct store_request *request, cha
         int err = redis_run(run->store->redis, &run->call);
         request->wait = run->call.wait;
         if (err != 0) {
-            snprintf(error_out, STORE_ERROR_MAX, "the store: %s", run->call.error);
+            snprintf(error_out, STORE_ERROR_MAX, "the store: %.280s", run->call.error);
             return err == -ERR_AGAIN || err == -ERR_TIMEOUT ? err : -ERR_SYSTEM;
         }
         err = take(run, request, error_out);

@@ -5,15 +5,16 @@
 
 #include "common/err.h"
 
-/* Reads digits; *rest points behind them. -ERR_BAD without a digit, -ERR_RANGE past INT64_MAX. */
-static int parse_digits(const char *text, int64_t *out, const char **rest)
+/* Reads digits of a number with that sign, 1 or -1; *rest points behind them. -ERR_BAD without a
+ * digit, -ERR_RANGE past INT64_MAX or INT64_MIN. */
+static int parse_digits(const char *text, int sign, int64_t *out, const char **rest)
 {
     int64_t value = 0;
     bool overflows = false;
     const char *p = text;
     for (; *p >= '0' && *p <= '9'; p++) {
         overflows |= __builtin_mul_overflow(value, (int64_t)10, &value);
-        overflows |= __builtin_add_overflow(value, (int64_t)(*p - '0'), &value);
+        overflows |= __builtin_add_overflow(value, (int64_t)(sign * (*p - '0')), &value);
     }
     if (p == text)
         return -ERR_BAD;
@@ -27,13 +28,11 @@ int text_to_i64(const char *text, int64_t min, int64_t max, int64_t *out)
     bool is_negative = *text == '-';
     const char *rest;
     int64_t value;
-    int rc = parse_digits(text + (is_negative ? 1 : 0), &value, &rest);
+    int rc = parse_digits(text + is_negative, is_negative ? -1 : 1, &value, &rest);
     if (rc == -ERR_BAD || *rest != '\0')
         return -ERR_BAD;
     if (rc != 0)
         return rc;
-    if (is_negative)
-        value = -value;
     if (value < min || value > max)
         return -ERR_RANGE;
     *out = value;
@@ -49,7 +48,7 @@ static int parse_with_unit(const char *text, const struct unit *units, size_t n_
 {
     const char *rest;
     int64_t value;
-    int rc = parse_digits(text, &value, &rest);
+    int rc = parse_digits(text, 1, &value, &rest);
     if (rc == -ERR_BAD)
         return rc;
     for (size_t i = 0; i < n_units; i++) {

@@ -15,7 +15,7 @@ static void test_writing(void **state)
 {
     struct buf out;
     (void)state;
-    buf_init(&out, 100);
+    buf_init(&out, 60);
     assert_int_equal(resp_put_head(&out, 3), 0);
     assert_int_equal(resp_put_text(&out, "SET"), 0);
     assert_int_equal(resp_put_word(&out, slice_of("a\r\n\0b", 5)), 0);

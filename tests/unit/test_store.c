@@ -387,12 +387,15 @@ static void test_a_long_list(void **state)
 static void test_given_up(void **state)
 {
     struct fixture *f = *state;
+    struct listing out;
     put(f, STORE_SET, "k", text("v"), STORE_TTL_NONE);
     for (int i = 0; i < 20; i++) {
         struct store_request request = request_of(i % 2 == 0 ? STORE_INCR : STORE_LIST, "n");
         request.value = integer(1);
         request.limit = 10;
         request.on_entry = on_entry;
+        request.context = &out;
+        out.text[0] = '\0';
         int err = store_run(f->store, &request);
         while (err == -ERR_AGAIN && i % 3 != 0) {
             store_wait(&request.wait);

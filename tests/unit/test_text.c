@@ -43,6 +43,10 @@ static void test_i64(void **state)
         assert_int_equal(text_to_i64(rows[i].text, -5, 100, &value), rows[i].rc);
         assert_true(value == rows[i].value);
     }
+    int64_t value = 0;
+    assert_int_equal(text_to_i64("-9223372036854775808", INT64_MIN, INT64_MAX, &value), 0);
+    assert_true(value == INT64_MIN);
+    assert_int_equal(text_to_i64("-9223372036854775809", INT64_MIN, INT64_MAX, &value), -ERR_RANGE);
 }
 
 static void test_bytes(void **state)

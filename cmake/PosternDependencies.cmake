@@ -13,6 +13,7 @@ find_file(POSTERN_MAGIC_FILE magic.mgc PATHS /usr/share/misc /usr/share/file /us
 pkg_check_modules(MILTER REQUIRED IMPORTED_TARGET milter)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(CARES REQUIRED IMPORTED_TARGET libcares)
+pkg_check_modules(CURL REQUIRED libcurl>=7.85) # its header; the library is loaded at run time
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto>=3)
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(SSL REQUIRED IMPORTED_TARGET libssl>=3)

@@ -180,6 +180,8 @@ int sandbox_files_allow(struct landlock *landlock, const struct conf *conf)
               : err;
     err = err == 0 ? landlock_allow(landlock, conf->trap.directory, LANDLOCK_READ | LANDLOCK_WRITE)
                    : err;
+    if (err == 0 && conf->http.ca_file[0] == '/')
+        err = landlock_allow(landlock, conf->http.ca_file, LANDLOCK_READ);
     if (err == 0 && conf->worker.origin_key[0] == '/')
         err = landlock_allow(landlock, conf->worker.origin_key, LANDLOCK_READ);
     err = err == 0 ? allow_redis(landlock, conf) : err;

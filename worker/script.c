@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/xalloc.h"
 #include "worker/dns.h"
+#include "worker/http.h"
 #include "worker/origin_mark.h"
 #include "worker/redis.h"
 #include "worker/script_internal.h"
@@ -227,6 +228,7 @@ void script_free(struct script *script)
         lua_close(script->L);
     }
     script_tasks_free(script);
+    http_free(script->http);
     dns_free(script->dns);
     script_loop_free(script);
     redis_free(script->redis);

@@ -94,6 +94,7 @@ struct script {
     size_t n_tasks;           /* besides the root */
     struct script_loop *loop; /* NULL until something waits */
     struct dns *dns;          /* NULL until something is asked */
+    struct http *http;        /* NULL until a filter wants postern.http */
     uint32_t n_unyieldable;   /* coroutines resumed from places that cannot yield */
     int finish_ref;           /* functions of script_finish.c and their orders; LUA_NOREF: none */
 
@@ -213,6 +214,7 @@ int lapi_backend_open(lua_State *L);
 int lapi_dns_open(lua_State *L);
 int lapi_net_open(lua_State *L);
 int lapi_html_open(lua_State *L);
+int lapi_http_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
 int lapi_redis_open(lua_State *L);
 int lapi_signature_open(lua_State *L);

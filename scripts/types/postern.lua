@@ -630,6 +630,75 @@ function dnsbl.listed_hash(text, zone, ...) end
 ---@return string? error
 function dnsbl.reason(what, zone) end
 
+---@class postern.http_options
+---@field headers? table<string, string|string[]>
+---@field body? string of http.request and http.delete
+---@field timeout? number seconds, in all
+---@field connect_timeout? number seconds
+---@field max_header? integer bytes
+---@field max_body? integer bytes
+---@field redirects? integer how many are followed: 0 (default) to 20
+---@field ca_file? string PEM file of authorities
+---@field verify? boolean false: any certificate
+---@field user? string
+---@field password? string
+
+---@class postern.http_answer
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field body string bytes
+---@field url string where it came from
+---@field redirects integer how many were followed
+
+---require "postern.http". Needs worker.allow_network.
+---@class postern.http
+local http = {}
+
+---Asks for a page; or nil and "timeout", "refused", "closed", "too long", "tls…", "dns…", ….
+---@param address string
+---@param options? postern.http_options
+---@return postern.http_answer?
+---@return string? error
+function http.get(address, options) end
+
+---The same without the body.
+---@param address string
+---@param options? postern.http_options
+---@return postern.http_answer?
+---@return string? error
+function http.head(address, options) end
+
+---Sends a body.
+---@param address string
+---@param body string
+---@param options? postern.http_options
+---@return postern.http_answer?
+---@return string? error
+function http.post(address, body, options) end
+
+---Sends a body with PUT.
+---@param address string
+---@param body string
+---@param options? postern.http_options
+---@return postern.http_answer?
+---@return string? error
+function http.put(address, body, options) end
+
+---A DELETE.
+---@param address string
+---@param options? postern.http_options
+---@return postern.http_answer?
+---@return string? error
+function http.delete(address, options) end
+
+---Any of them.
+---@param method "GET"|"HEAD"|"POST"|"PUT"|"DELETE"
+---@param address string
+---@param options? postern.http_options
+---@return postern.http_answer?
+---@return string? error
+function http.request(method, address, options) end
+
 ---require "postern.html".
 ---@class postern.html
 local html = {}
@@ -1123,6 +1192,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.dns"): postern.dns
 ---@overload fun(name: "postern.dnsbl"): postern.dnsbl
 ---@overload fun(name: "postern.html"): postern.html
+---@overload fun(name: "postern.http"): postern.http
 ---@overload fun(name: "postern.url"): postern.url
 ---@overload fun(name: "postern.disclaimer"): postern.disclaimer
 ---@overload fun(name: "postern.metrics"): postern.metrics

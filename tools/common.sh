@@ -115,6 +115,14 @@ unpack_redis() {
     unpack_packages "$POSTERN_CACHE/redis" "${names[@]}"
 }
 
+# unpack_rspamd: rspamd, in $POSTERN_CACHE/peers/rspamd, where tests/bench/run has it as well
+unpack_rspamd() {
+    local names
+    mapfile -t names < <(packages peer-rspamd)
+    mkdir -p "$POSTERN_CACHE/peers"
+    unpack_packages "$POSTERN_CACHE/peers/rspamd" "${names[@]}"
+}
+
 # build PRESET [TARGET…]
 build() {
     local preset=$1

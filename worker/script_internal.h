@@ -215,6 +215,7 @@ int lapi_dns_open(lua_State *L);
 int lapi_net_open(lua_State *L);
 int lapi_html_open(lua_State *L);
 int lapi_http_open(lua_State *L);
+int lapi_json_open(lua_State *L);
 int lapi_metrics_open(lua_State *L);
 int lapi_redis_open(lua_State *L);
 int lapi_signature_open(lua_State *L);

@@ -240,6 +240,7 @@ static const luaL_Reg own_modules[] = {
     {"postern.internal.backend", lapi_backend_open},
     {"postern.internal.dns", lapi_dns_open},
     {"postern.internal.http", lapi_http_open},
+    {"postern.internal.json", lapi_json_open},
     {"postern.internal.net", lapi_net_open},
     {"postern.internal.signature", lapi_signature_open},
     {"postern.internal.system", lapi_system_open},

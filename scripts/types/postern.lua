@@ -699,6 +699,49 @@ function http.delete(address, options) end
 ---@return string? error
 function http.request(method, address, options) end
 
+---@class postern.rspamd_symbol
+---@field score number
+---@field description? string
+---@field options string[]
+
+---@class postern.rspamd_result
+---@field status "clean"|"spam"|"skipped"|"unscanned"
+---@field is_spam boolean
+---@field score number
+---@field threshold number
+---@field action "no action"|"greylist"|"add header"|"rewrite subject"|"soft reject"|"reject"|string
+---@field symbols table<string, postern.rspamd_symbol>
+---@field tests string[] names of the symbols
+---@field report string
+---@field subject? string
+---@field messages table<string, any>
+---@field milter table what rspamd.apply does
+
+---@class postern.rspamd_options
+---@field changed? boolean the mail as it would leave
+---@field deliver_to? string
+---@field user? string
+---@field headers? table<string, string|string[]> further ones for rspamd
+---@field url? string
+---@field timeout? number seconds
+---@field on_failure? "tempfail"|"continue"|"return"
+
+---require "postern.rspamd". Needs worker.allow_network.
+---@class postern.rspamd
+local rspamd = {}
+
+---Asks rspamd.
+---@param message postern.msg
+---@param options? postern.rspamd_options
+---@return postern.rspamd_result
+---@return string? error
+function rspamd.check(message, options) end
+
+---Changes the header as it asks for.
+---@param message postern.msg
+---@param result postern.rspamd_result
+function rspamd.apply(message, result) end
+
 ---require "postern.html".
 ---@class postern.html
 local html = {}
@@ -1193,6 +1236,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.dnsbl"): postern.dnsbl
 ---@overload fun(name: "postern.html"): postern.html
 ---@overload fun(name: "postern.http"): postern.http
+---@overload fun(name: "postern.rspamd"): postern.rspamd
 ---@overload fun(name: "postern.url"): postern.url
 ---@overload fun(name: "postern.disclaimer"): postern.disclaimer
 ---@overload fun(name: "postern.metrics"): postern.metrics

@@ -87,6 +87,8 @@ static int set_socket(
     union value *value, const struct conf_option *option, const char *text, char *why)
 {
     struct sock_spec spec;
+    if (text[0] == '\0' && option->default_text[0] == '\0')
+        return set_str(value, option, text, why);
     int rc = sock_spec_from_text(text, &spec);
     if (rc == -ERR_TOOBIG)
         return refuse(

@@ -7,6 +7,7 @@
 #include "common/address.h"
 #include "worker/client.h"
 #include "worker/lapi_part_edit.h"
+#include "worker/split_mark.h"
 
 static const struct lapi_class msg_class;
 
@@ -98,9 +99,15 @@ static int msg_sender_args(lua_State *L)
     return 1;
 }
 
+/* A copy that msg:split has made comes from this machine: it goes where the mail did. */
 static int msg_direction(lua_State *L)
 {
-    lua_pushstring(L, client_is_trusted(lapi_msg_check(L)) ? "out" : "in");
+    struct split_mark mark;
+    struct job *job = lapi_msg_check(L);
+    bool is_out = client_is_trusted(job);
+    if (is_out && job_knows(job, HOOK_HEADERS) && split_mark_get(job, &mark))
+        is_out = mark.is_out;
+    lua_pushstring(L, is_out ? "out" : "in");
     return 1;
 }
 
@@ -148,6 +155,7 @@ static const luaL_Reg fields[] = {
     {"sender_local", msg_sender_local},
     {"sender_args", msg_sender_args},
     {"direction", msg_direction},
+    {"is_split", lapi_msg_is_split},
     {"recipients", lapi_msg_recipients},
     {"macros", msg_macros},
     {"state", msg_state},
@@ -174,6 +182,7 @@ static const luaL_Reg methods[] = {
     {"delete_recipient", lapi_msg_delete_recipient},
     {"hold", lapi_msg_hold},
     {"mark_origin", lapi_msg_mark_origin},
+    {"split", lapi_msg_split},
     {"replace_body", lapi_msg_replace_body},
     {"append_text", lapi_msg_append_text},
     {"add_part", lapi_msg_add_part},

@@ -3,7 +3,7 @@
  * index 1. Everything raises with file and line of the filter.
  *
  * lapi_msg.c fields · lapi_msg_header.c header · lapi_msg_envelope.c sender and recipients ·
- * lapi_msg_origin.c mark_origin · lapi_msg_body.c body, hold, log · lapi_msg_append.c append_text, append_html · lapi_trap.c trap ·
+ * lapi_msg_origin.c mark_origin · lapi_msg_split.c split · lapi_msg_body.c body, hold, log · lapi_msg_append.c append_text, append_html · lapi_trap.c trap ·
  * lapi_msg_content.c what MIME reading gives · lapi_macros.c ·
  * lapi_args.c.
  */
@@ -70,6 +70,8 @@ int lapi_msg_append_text(lua_State *L);
 int lapi_msg_append_html(lua_State *L);
 int lapi_msg_log(lua_State *L);
 int lapi_msg_trap(lua_State *L);
+int lapi_msg_split(lua_State *L); /* lapi_msg_split.c */
+int lapi_msg_is_split(lua_State *L);
 int lapi_msg_notify_admin(lua_State *L); /* lapi_notify.c */
 int lapi_msg_notify_sender(lua_State *L);
 int lapi_msg_text(lua_State *L);

@@ -93,14 +93,24 @@ static int set_limits(const struct conf *conf, const char **failed_out)
 
 /* ---- Landlock ---- */
 
+static unsigned tcp_port(const char *text)
+{
+    struct sock_spec server;
+    bool is_tcp = text[0] != '\0' && sock_spec_from_text(text, &server) == 0 &&
+                  (server.kind == SOCK_KIND_INET || server.kind == SOCK_KIND_INET6);
+    return is_tcp ? server.port : 0;
+}
+
 /* The TCP port that workers connect to with notices; 0: none. */
 static unsigned notices_port(const struct conf *conf)
 {
-    struct sock_spec server;
-    bool is_tcp = conf->notify.from[0] != '\0' &&
-                  sock_spec_from_text(conf->notify.server, &server) == 0 &&
-                  (server.kind == SOCK_KIND_INET || server.kind == SOCK_KIND_INET6);
-    return is_tcp ? server.port : 0;
+    return conf->notify.from[0] != '\0' ? tcp_port(conf->notify.server) : 0;
+}
+
+/* The one that takes copies. */
+static unsigned copies_port(const struct conf *conf)
+{
+    return tcp_port(conf->smtp.reinject);
 }
 
 static int enter_landlock(const struct conf *conf)
@@ -108,8 +118,10 @@ static int enter_landlock(const struct conf *conf)
     struct landlock *landlock = NULL;
     int err = landlock_open(true, !conf->worker.allow_network, true, &landlock);
     err = err == 0 ? sandbox_files_allow(landlock, conf) : err;
-    unsigned port = err == 0 ? notices_port(conf) : 0;
-    err = port != 0 ? landlock_allow_connect(landlock, port) : err;
+    const unsigned ports[] = {notices_port(conf), copies_port(conf)};
+    for (size_t i = 0; err == 0 && i < sizeof ports / sizeof ports[0]; i++) {
+        err = ports[i] != 0 ? landlock_allow_connect(landlock, ports[i]) : 0;
+    }
     err = err == 0 ? landlock_enter(landlock) : err;
     landlock_close(landlock);
     return err;
@@ -165,7 +177,7 @@ static int add_seccomp(const struct conf *conf, struct report *report, struct sa
 {
     struct syscall_grants grants = {.programs = conf->worker.allow_exec,
         .network = conf->worker.allow_network,
-        .tcp = notices_port(conf) != 0};
+        .tcp = notices_port(conf) != 0 || copies_port(conf) != 0};
     if (confine_no_seccomp() != NULL) {
         return missing(conf, report, "seccomp", confine_no_seccomp());
     }
@@ -180,6 +192,23 @@ static int add_seccomp(const struct conf *conf, struct report *report, struct sa
     }
     add(report, "seccomp");
     return 0;
+}
+
+static void add_network(const struct conf *conf, struct report *report)
+{
+    const unsigned notices = notices_port(conf), copies = copies_port(conf);
+    if (conf->worker.allow_network) {
+        add(report, "network allowed");
+    } else if (landlock_abi() < 4 && (notices != 0 || copies != 0)) {
+        add(report, "TCP allowed");
+    } else {
+        if (notices != 0) {
+            add(report, "TCP port %u allowed", notices);
+        }
+        if (copies != 0 && copies != notices) {
+            add(report, "TCP port %u allowed", copies);
+        }
+    }
 }
 
 static int enter(const struct conf *conf, struct report *report, struct sandbox *sandbox)
@@ -207,12 +236,8 @@ static int enter(const struct conf *conf, struct report *report, struct sandbox 
     if (err == 0 && conf->worker.allow_exec) {
         add(report, "programs allowed");
     }
-    if (err == 0 && conf->worker.allow_network) {
-        add(report, "network allowed");
-    } else if (err == 0 && notices_port(conf) != 0 && landlock_abi() >= 4) {
-        add(report, "TCP port %u allowed", notices_port(conf));
-    } else if (err == 0 && notices_port(conf) != 0) {
-        add(report, "TCP allowed");
+    if (err == 0) {
+        add_network(conf, report);
     }
     return err;
 }

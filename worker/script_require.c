@@ -243,6 +243,7 @@ static const luaL_Reg own_modules[] = {
     {"postern.internal.json", lapi_json_open},
     {"postern.internal.net", lapi_net_open},
     {"postern.internal.signature", lapi_signature_open},
+    {"postern.internal.smtp", lapi_smtp_open},
     {"postern.internal.system", lapi_system_open},
     {"postern.metrics", lapi_metrics_open},
     {"postern.redis", lapi_redis_open},

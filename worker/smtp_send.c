@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/text.h"
+#include "worker/smtp_text.h"
 
 enum {
     LINE_MAX_BYTES = 2048,  /* of a reply; RFC 5321 says 512 */
@@ -167,61 +168,28 @@ static int ask(struct smtp *smtp, const char *stage, const char *format, ...)
 
 /* ---- the message ---- */
 
-struct writer {
-    const struct smtp *smtp;
-    char bytes[SEND_AT_ONCE + 8];
-    size_t len;
-    bool is_line_start;
-};
-
-static int write_out(struct writer *writer)
+static int send_text(const struct smtp *smtp, struct slice text)
 {
-    const int rc = send_bytes(writer->smtp, writer->bytes, writer->len);
-    writer->len = 0;
-    return rc;
-}
-
-/* Each CRLF, lone CR and lone LF ends a line; a dot at a line's start is doubled (section 4.5.2).
- */
-static int write_text(struct writer *writer, struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        const char c = text.data[i];
-        if (c == '\n' && i > 0 && text.data[i - 1] == '\r')
-            continue;
-        if (c == '\r' || c == '\n') {
-            writer->bytes[writer->len++] = '\r';
-            writer->bytes[writer->len++] = '\n';
-            writer->is_line_start = true;
-        } else {
-            if (c == '.' && writer->is_line_start)
-                writer->bytes[writer->len++] = '.';
-            writer->bytes[writer->len++] = c;
-            writer->is_line_start = false;
-        }
-        if (writer->len >= SEND_AT_ONCE) {
-            const int rc = write_out(writer);
-            if (rc != 0)
-                return rc;
-        }
+    char bytes[SEND_AT_ONCE];
+    for (size_t at = 0; at < text.len;) {
+        const size_t n = smtp_text_put(text, &at, bytes, sizeof(bytes));
+        const int rc = send_bytes(smtp, bytes, n);
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
 
 static int send_message(struct smtp *smtp, const struct smtp_send_mail *mail)
 {
-    struct writer writer = {.smtp = smtp, .is_line_start = true};
-    int rc = write_text(&writer, mail->head);
+    int rc = send_text(smtp, mail->head);
     if (rc == 0)
-        rc = write_text(&writer, mail->message);
-    if (rc == 0 && !writer.is_line_start)
-        rc = write_text(&writer, slice_text("\r\n"));
-    if (rc == 0)
-        rc = write_out(&writer);
+        rc = send_text(smtp, mail->message);
     smtp->out->stage = "the message's end";
     if (rc != 0)
         return rc;
-    rc = send_bytes(smtp, ".\r\n", 3);
+    const char *end = smtp_text_end(mail->message.len > 0 ? mail->message : mail->head);
+    rc = send_bytes(smtp, end, strlen(end));
     if (rc == 0)
         rc = read_reply(smtp);
     smtp->out->may_be_taken = rc != 0 && rc != -ERR_DENIED;

@@ -138,6 +138,7 @@ function rcpt:matches(patterns) end
 ---@field sender_local string
 ---@field sender_args postern.args
 ---@field direction "in"|"out"
+---@field is_split boolean a copy that msg:split has made; from filter_headers on
 ---@field recipients postern.rcpt[] from filter_recipient on; a new list at each read
 ---@field macros postern.macros
 ---@field state postern.state shared by all hooks of the message
@@ -205,6 +206,11 @@ function msg:delete_recipient(recipient) end
 ---At our edge: tells the servers behind it of conn.origin, signed with worker.origin_key.
 ---@return boolean
 function msg:mark_origin() end
+
+---One copy for each recipient or domain, over smtp.reinject: the verdict to return; nil when there is one group.
+---@param options { by: "recipient"|"domain" }
+---@return postern.verdict?
+function msg:split(options) end
 
 ---The mail server's own quarantine.
 ---@param reason string one line; what does not fit becomes spaces or is cut
@@ -1211,6 +1217,56 @@ local spamassassin = {}
 ---@return string? why
 function spamassassin.check(message, options) end
 
+---@class postern.smtp_server
+---@field host? string a name or an address
+---@field port? integer 25
+---@field path? string of a UNIX socket
+---@field timeout? number seconds
+---@field starttls? "no"|"may"|"must"|"verify"
+---@field ca_file? string
+
+---@class postern.smtp_check : postern.smtp_server
+---@field sender? string the null sender
+
+---@class postern.smtp_mail : postern.smtp_server
+---@field from? string the null sender
+---@field to string|postern.rcpt|(string|postern.rcpt)[]
+---@field message string|postern.msg
+
+---@class postern.smtp_copy : postern.smtp_server
+---@field to? string|postern.rcpt|(string|postern.rcpt)[]
+
+---@class postern.smtp_answer
+---@field code integer
+---@field text string
+
+---require "postern.smtp".
+---@class postern.smtp
+local smtp = {}
+
+---Whether a server takes mail for an address; nil and why when it did not say.
+---@param address string|postern.rcpt
+---@param server? postern.smtp_check
+---@return boolean? takes
+---@return integer|string code why, when the first is nil
+---@return string? text
+function smtp.check_recipient(address, server) end
+
+---Sends a message; answers by address. Nil and why; then true when it may have been taken all the same.
+---@param mail postern.smtp_mail
+---@return boolean? is_taken
+---@return table<string, postern.smtp_answer>|string answers
+---@return boolean? may_be_taken
+function smtp.send(mail) end
+
+---Sends a message as it would leave, with its envelope's arguments, over smtp.reinject.
+---@param message postern.msg
+---@param server? postern.smtp_copy
+---@return boolean? is_taken
+---@return table<string, postern.smtp_answer>|string answers
+---@return boolean? may_be_taken
+function smtp.reinject(message, server) end
+
 ---require "postern.metrics".
 ---@class postern.metrics
 local metrics = {}
@@ -1253,6 +1309,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.clamav"): postern.clamav
 ---@overload fun(name: "postern.spamassassin"): postern.spamassassin
 ---@overload fun(name: "postern.command"): postern.command
+---@overload fun(name: "postern.smtp"): postern.smtp
 ---@param name string
 ---@return any
 function require(name) end

@@ -82,7 +82,7 @@ class Examples(unittest.TestCase):
             self.assertTrue(name, block)
             with self.subTest(name):
                 for sample in ("clean", "executable", "html", "null-sender", "no-header", "nul"):
-                    code, out = ctl("run", name, f"tests/samples/{sample}.eml", cwd=self.folder.path)
+                    code, out = ctl("run", "-o", "smtp.reinject=inet:10026@127.0.0.1", name, f"tests/samples/{sample}.eml", cwd=self.folder.path)
                     self.assertEqual(code, 0, out)
 
     def test_verdicts_of_the_guide(self):

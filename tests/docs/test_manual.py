@@ -61,9 +61,11 @@ class Options(unittest.TestCase):
         names = [os.path.join(folder, name) for folder in folders for name in os.listdir(os.path.join(SOURCE, folder))]
         names.append(os.path.join("common", "macros.c"))  # which the front end and doctor share
         code = "".join(read(name) for name in names if name.endswith((".c", ".h")))
-        for name in os.listdir(os.path.join(SOURCE, "scripts", "lib", "postern")):  # a module in Lua asks for the options of its section
-            if name.endswith(".lua"):
-                code += re.sub(rf'\boptions(\("{name[:-4]}"\))?\.', name[:-4] + ".", read("scripts", "lib", "postern", name))
+        for folder in ((), ("internal",)):  # a module in Lua asks for the options of a section
+            for name in os.listdir(os.path.join(SOURCE, "scripts", "lib", "postern", *folder)):
+                text = read("scripts", "lib", "postern", *folder, name) if name.endswith(".lua") else ""
+                if asked := re.search(r'\boptions\("(\w+)"\)', text):
+                    code += re.sub(r'\boptions(\("\w+"\))?\.', asked.group(1) + ".", text)
         code += re.sub(r'internal\.option\(name, "(\w+)"\)', r"backend.\1", read("scripts", "lib", "postern", "internal", "backends.lua"))
         for row in rows(read("common", "options.def"), "OPTION"):
             self.assertRegex(code, rf"\b{row[0]}\.{row[1]}\b", f"{row[0]}.{row[1]} has no effect")

@@ -42,7 +42,7 @@ end
         path = self.folder.write("filter.lua", self.FILTER % code)
         status, out = ctl("run", "--json", path, os.path.join(SOURCE, "tests", "samples", "html.eml"), "--ip", "192.0.2.1",
                           "-o", "worker.state_dir=" + self.folder("state"), "-o", "filter.url_directory=" + self.folder("state"), "-o", "worker.allow_exec=yes",
-                          "-o", "notify.from=postern@example.net", "-o", "notify.admin=admin@example.net")
+                          "-o", "notify.from=postern@example.net", "-o", "notify.admin=admin@example.net", "-o", "smtp.reinject=inet:10026@127.0.0.1")
         self.assertEqual(status, 0, out)
         return json.loads(out)
 

@@ -183,17 +183,18 @@ class Sendmail(Mta):
 class Postfix(Mta):
     """Postfix with smtpd_milters.
 
-    settings: further main.cf lines; chroot: smtpd and cleanup run chrooted in the queue folder (which then stays on disk).
+    settings: further main.cf lines; services: further master.cf lines, in which @ADDRESS@ is filled in; chroot: smtpd and cleanup run chrooted in the queue folder (which then stays on disk).
     """
 
     port = 2526
     ROOT = os.path.join(CACHE, "mta", "postfix")
 
-    def __init__(self, spec=None, settings="", chroot=False, name="postfix"):
+    def __init__(self, spec=None, settings="", chroot=False, name="postfix", services=""):
         super().__init__(name)
         _need(self.ROOT, "Postfix")
         self.spec = spec
         self.settings = settings
+        self.services = services
         self.chroot = chroot
 
     def configure(self):
@@ -206,7 +207,7 @@ class Postfix(Mta):
         for source in ("usr/share/postfix/dynamicmaps.cf", "etc/postfix/postfix-files"):
             shutil.copy(os.path.join(root, source), folder("etc"))
         os.makedirs(folder("etc/dynamicmaps.cf.d"), exist_ok=True)
-        fill = {"@B@": folder.path, "@R@": root, "@ADDRESS@": self.address, "@PORT@": str(self.port),
+        fill = {"@SERVICES@": self.services, "@B@": folder.path, "@R@": root, "@ADDRESS@": self.address, "@PORT@": str(self.port),
                 "@MILTERS@": self.spec or "", "@CHROOT@": "y" if self.chroot else "n", "@SETTINGS@": self.settings}
 
         def filled(text):

@@ -103,6 +103,7 @@ message_size_limit = 67108864
 """
 
 POSTFIX_MASTER = """@ADDRESS@:@PORT@ inet n - @CHROOT@ - - smtpd
+@SERVICES@
 pickup unix n - n 60 1 pickup
 cleanup unix n - @CHROOT@ - 0 cleanup
 qmgr unix n - n 300 1 qmgr

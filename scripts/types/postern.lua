@@ -1,6 +1,7 @@
 ---@meta
 -- What a Postern filter may use, for editors with a Lua language server: put this folder into its library path
--- (its workspace library). postern-filter(5) is the reference; nothing here is ever run.
+-- (its workspace library). postern-filter(5) and the pages of the modules,
+-- postern-spf(3) and so on, are the reference; nothing here is ever run.
 
 -- Verdicts ----------------------------------------------------------------------------------------
 

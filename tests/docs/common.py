@@ -10,8 +10,9 @@ sys.path.insert(0, os.path.join(os.environ["POSTERN_SOURCE"], "tests"))
 from harness.process import BIN, BUILD, PATIENCE, SOURCE, Folder  # noqa: E402,F401
 
 CTL = os.path.join(BIN, "posternctl")
+MODULES = sorted(name[len("postern-"):-2] for name in os.listdir(os.path.join(SOURCE, "docs", "man")) if name.endswith(".3"))
 PAGES = ("postern-milterd.8", "postern-multiplexor.8", "postern-worker.8", "posternctl.1", "postern.conf.5", "postern-filter.5",
-         "postern-protocol.7")
+         "postern-protocol.7", *(f"postern-{name}.3" for name in MODULES))
 
 
 def read(*names):

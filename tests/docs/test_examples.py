@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-from common import BIN, PATIENCE, SOURCE, Folder, ctl, read
+from common import BIN, MODULES, PATIENCE, SOURCE, Folder, ctl, page, read, section
 
 PART = "-- part of a filter"
 
@@ -50,6 +50,20 @@ class Examples(unittest.TestCase):
                     code, out = ctl("check", self.folder.write(name, block))
                     self.assertEqual(code, 0, out)
         self.assertGreater(n, 10)
+
+    def test_examples_of_modules_load(self):
+        """Whole filters, or what may stand in a hook; the key that they read is made here."""
+        key = self.folder("key.pem")
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+        os.chmod(key, 0o600)
+        for name in MODULES:
+            for example in re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed$", section(page(f"postern-{name}.3"), "EXAMPLES"), flags=re.M | re.S):
+                with self.subTest(name):
+                    text = example.replace("\\e", "\\").replace("/etc/postern/keys/2026.pem", key)
+                    if "function filter_" not in text:
+                        text = f"function filter_message(msg)\n{text}end\n"
+                    code, out = ctl("check", self.folder.write("filter.lua", text))
+                    self.assertEqual(code, 0, out)
 
     def lay_out(self, *path):
         """The folder as a reader would have it: the filters of the page, and the checkout's samples."""

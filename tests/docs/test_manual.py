@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-from common import BUILD, PAGES, SOURCE, Folder, ctl, items, page, read, rows, section, without_comments
+from common import BUILD, MODULES, PAGES, SOURCE, Folder, ctl, items, page, read, rows, section, without_comments
 
 TYPES = {"U8": "u8", "U16": "u16", "U32": "u32", "U64": "u64", "TEXT": "text", "SPILL": "spill"}
 
@@ -31,7 +31,7 @@ class Lint(unittest.TestCase):
     def test_references_lead_to_pages(self):
         foreign = {("mdoc", "7")}
         for name in PAGES:
-            for match in re.finditer(r"^\.Xr (\S+|\( \S+) (\d)", page(name), flags=re.M):
+            for match in re.finditer(r"(?:^\.|^\.It .*)Xr (\S+|\( \S+) (\d)", page(name), flags=re.M):
                 target = (match.group(1).removeprefix("( "), match.group(2))
                 self.assertTrue(".".join(target) in PAGES or target in foreign, (name, target))
 
@@ -41,6 +41,31 @@ class Lint(unittest.TestCase):
             self.skipTest("postern.conf.5 has not been built")
         with open(built, encoding="utf-8") as file:
             self.assertEqual(file.read(), page("postern.conf.5"))
+
+
+class Modules(unittest.TestCase):
+    def test_each_page_has_its_sections(self):
+        for name in MODULES:
+            found = re.findall(r"^\.Sh (.*)$", page(f"postern-{name}.3"), flags=re.M)
+            for title in ("NAME", "SYNOPSIS", "DESCRIPTION", "FUNCTIONS", "EXAMPLES", "ERRORS", "SEE ALSO"):
+                self.assertIn(title, found, name)
+
+    def test_each_page_names_the_options_of_its_section(self):
+        n = 0
+        for row in rows(read("common", "options.def"), "OPTION"):
+            if row[0] in MODULES:
+                n += 1
+                self.assertRegex(section(page(f"postern-{row[0]}.3"), "CONFIGURATION"), rf"\b{row[0]}\.{row[1]}\b", f"postern-{row[0]}(3): {row[1]}")
+        self.assertGreater(n, 50)
+
+    def test_options_are_in_the_list_of_back_ends(self):
+        """Those whose failures are judged say so, and where they are described."""
+        for row in rows(read("common", "options.def"), "OPTION"):
+            if row[1] == "on_failure" and row[0] in MODULES:
+                text = page(f"postern-{row[0]}.3")
+                for option in ("failures", "retry_time", "unscanned_header", "unscanned_keep"):
+                    self.assertIn(f"backend.{option}", section(text, "CONFIGURATION"), row[0])
+                self.assertIn("BACK ENDS", section(text, "ERRORS"), row[0])
 
 
 class Options(unittest.TestCase):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import unittest
 
-from common import SOURCE, Folder, ctl, items, page, read, rows, section
+from common import MODULES, SOURCE, Folder, ctl, items, page, read, rows, section
 
 CLASSES = {"conn": "lapi_conn.c", "msg": "lapi_msg.c", "rcpt": "lapi_rcpt.c", "part": "lapi_part.c",
            "counter": "lapi_metrics.c"}
@@ -59,16 +59,24 @@ class Stubs:
                 self.hooks[match.group(1)] = signature
 
 
-def reference():
-    """Fields and methods of postern-filter(5): {"conn": ([fields], {method: number of arguments})}."""
-    found = {}
-    text = page("postern-filter.5")
+def described(text, found, names):
+    """Adds what a page says of the classes and modules that it is the place for."""
     for line in items(text, "Va"):
-        if match := re.match(r"(\w+)\.(\w+) : Vt ", line):
+        match = re.match(r"(\w+)\.(\w+) : Vt ", line)
+        if match and match.group(1) in names:
             found.setdefault(match.group(1), ([], {}))[0].append(match.group(2))
     for line in items(text, "Fn"):
-        if match := re.match(r"(\w+)[:.](\w+)(.*?)(?: : Vt .*)?$", line):
+        match = re.match(r"(\w+)[:.](\w+)(.*?)(?: : Vt .*)?$", line)
+        if match and match.group(1) in names:
             found.setdefault(match.group(1), ([], {}))[1][match.group(2)] = len(re.findall(r'"[^"]*"|\S+', match.group(3)))
+
+
+def reference():
+    """Fields and methods of postern-filter(5) and of the pages of the modules: {"conn": ([fields], {method: number of arguments})}."""
+    found = {}
+    described(page("postern-filter.5"), found, CLASSES)
+    for name in MODULES:
+        described(page(f"postern-{name}.3"), found, {name, *CLASSES})
     return found
 
 
@@ -125,10 +133,28 @@ class Names(unittest.TestCase):
         self.assertEqual(set(self.stubs.fields["reply"]), names)
 
     def test_modules(self):
-        text = section(page("postern-filter.5"), "MODULES")
         names = modules_of_code()
-        self.assertEqual(set(re.findall(r"^\.Ss postern\.(\w+)", text, flags=re.M)), names)
+        self.assertEqual(set(MODULES), names, "docs/man/postern-NAME.3")
         self.assertEqual({name for name in self.stubs.methods if name not in CLASSES}, names)
+
+    def test_the_list_of_modules(self):
+        found = re.findall(r"^\.It Ql postern\.(\w+) Ta Xr postern-(\w+) 3 Ta (.*)$", section(page("postern-filter.5"), "MODULES"), flags=re.M)
+        titles = {name: re.search(r"^\.Nd (.*)$", page(f"postern-{name}.3"), flags=re.M).group(1) for name in MODULES}
+        self.assertEqual(found, [(name, name, titles[name]) for name in MODULES])
+
+    def test_each_module_has_its_functions(self):
+        for name in MODULES:
+            with self.subTest(name):
+                self.assertEqual(set(self.reference[name][1]), set(self.stubs.methods[name]))
+
+    def test_synopses(self):
+        """How a module is loaded, and each of its calls, in order."""
+        for name in MODULES:
+            with self.subTest(name):
+                synopsis = section(page(f"postern-{name}.3"), "SYNOPSIS").splitlines()
+                self.assertIn(f'local {name} = require "postern.{name}"', synopsis)
+                entries = [line.split()[0] for line in items(section(page(f"postern-{name}.3"), "FUNCTIONS"), "Fn")]
+                self.assertEqual([line.split("(")[0] for line in synopsis if re.match(r"\w+[.:]\w+\(", line)], entries)
 
     def test_defects(self):
         table = re.findall(r'^DEFECT\(\w+, "([^"]+)", (\w+),', read("worker", "defects.def"), flags=re.M)

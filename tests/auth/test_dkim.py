@@ -311,6 +311,27 @@ class Sign(Case):
         self.assertTrue(dkimpy_says(mail, keys().zone()))
         self.assertIn(b"date: date:", mail.replace(b"\r\n", b"").replace(b"\t", b" ").lower())
 
+    def test_address_fields_as_sendmail_leaves_them(self):
+        fields = (b"(" * 30000, b"()" * 30000, b"a," * 30000, b'""' * 29000, b'"' * 60001, b"<a@b>" * 12000, b"<" + b"a" * 59000, b"a " * 29000 + b"<a@b>", b"a. " * 19000 + b"<a@b>",
+                  b"=?x?q?.?= " * 5000 + b"<a@b>", b"a" * 64000, b"x: " * 9000, b"\\", b",", b"()", b'"" <a@b>', b"a@b.", b"\xff.\xfe <a@b>")
+        mails = [b"From: a@example.com\r\nDate: x\r\nMessage-ID: <1@x>\r\nTo: " + b"\r\n ".join(field[i:i + 900] for i in range(0, len(field), 900)) + b"\r\n\r\nx\r\n" for field in fields]
+        for mail in self.leaving(self.ONE % ("rsa", "relaxed"), mails, ("rsa",), "--macro", "v=8.18.1"):
+            self.assertTrue(dkimpy_says(mail, keys().zone()), mail[:1500])
+        # What the filter did before is not undone, and no field comes twice.
+        code = """
+            local n = msg:header("X-N")
+            if n == "1" then msg:delete_header("To") msg:add_header("To", "b@x,c@x")
+            elseif n == "2" then msg:delete_header("To")
+            elseif n == "3" then msg:add_header("Cc", "b@x,c@x")
+            else msg:set_header("To", "b@x,c@x") end
+        """ + self.ONE % ("rsa", "relaxed")
+        head = b"From: A. <a@example.com>\r\nTo: A. <a@x>\r\nX-N: %d\r\n\r\nx\r\n"
+        left = [(re.findall(rb"^To: ?(.*)\r\n", mail, flags=re.M), re.findall(rb"^Cc: ?(.*)\r\n", mail, flags=re.M))
+                for mail in self.leaving(code, [head % n for n in range(1, 5)], ("rsa",), "--macro", "v=8.18.1")]
+        self.assertEqual(left, [([b"b@x, c@x"], []), ([], []), ([b'"A." <a@x>'], [b"b@x, c@x"]), ([b"b@x, c@x"], [])])
+        mail = self.leaving(self.ONE % ("rsa", "relaxed"), [head % 4], ("rsa",), "--macro", "v=Postfix 3.7.11")[0]
+        self.assertIn(b"From: A. <a@example.com>", mail)
+
     def test_oversigned(self):
         mail = self.leaving(self.ONE % ("rsa", "relaxed"), [HEADER + b"\r\nhello\r\n"])[0]
         self.assertTrue(dkimpy_says(mail, keys().zone()))

@@ -1,6 +1,7 @@
 -- postern.internal.dkim_sign: what DKIM and ARC signatures of our own have in common: which fields are signed, and the text of a
 -- signature's field. Fields are always signed in relaxed form, since mail servers fold them anew.
 
+local address_list = require "postern.internal.address_list"
 local crypto = require "postern.internal.signature"
 local dkim_message = require "postern.internal.dkim_message"
 
@@ -57,6 +58,27 @@ function dkim_sign.tags(message, options)
     return pieces, message:signed_fields(names, "relaxed")
 end
 
+local ADDRESS_FIELDS = { "From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc" }
+
+-- sendmail writes address fields anew when it delivers: they are signed in a form that it leaves alone. Of several fields of one name it
+-- is not known here which one of those received each is; a mail with such fields is not as it should be anyway.
+local function settle_addresses(msg, message)
+    local has_changed = false
+    for _, name in ipairs(msg.conn.mta == "sendmail" and ADDRESS_FIELDS or {}) do
+        local numbers = message.by_name[name:lower()]
+        local value = numbers and #numbers == 1 and message:value(numbers[1]):gsub("\r?\n$", "")
+        local settled = value and address_list.settled(value)
+        if settled then
+            if value ~= msg:raw_header(name) then
+                msg:delete_header(name) -- what was received, and what the filter put in its place
+            end
+            msg:set_header(name, settled)
+            has_changed = true
+        end
+    end
+    return has_changed
+end
+
 -- What the mail server would add after us, and what would then not be signed.
 local function add_missing(msg, message, domain)
     local has_added = false
@@ -74,10 +96,11 @@ local function add_missing(msg, message, domain)
     return has_added
 end
 
----The message as it will leave, with the fields that it must have.
+---The message as it will leave, with the fields that it must have, in the form that they will have.
 function dkim_sign.leaving(msg, domain)
     local message = dkim_message.new(msg, true)
-    if add_missing(msg, message, domain) then
+    local has_added, has_changed = add_missing(msg, message, domain), settle_addresses(msg, message)
+    if has_added or has_changed then
         return dkim_message.new(msg, true)
     end
     return message

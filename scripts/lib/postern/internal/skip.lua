@@ -2,8 +2,8 @@
 
 local skip = {}
 
--- The position behind a comment or a quoted string that begins at `at`; nil when it does not end.
-local function behind_comment(text, at)
+---The position behind a comment that begins at `at`; nil when it does not end.
+function skip.behind_comment(text, at)
     local depth = 0
     while true do
         local from = text:find("[()\\]", at)
@@ -19,7 +19,8 @@ local function behind_comment(text, at)
     end
 end
 
-local function behind_quoted(text, at)
+---The same of a quoted string.
+function skip.behind_quoted(text, at)
     at = at + 1
     while true do
         local from = text:find('["\\]', at)
@@ -46,7 +47,7 @@ function skip.plain(text, keep)
         local after
         if from then
             local is_comment = text:sub(from, from) == "("
-            after = (is_comment and behind_comment or behind_quoted)(text, from)
+            after = (is_comment and skip.behind_comment or skip.behind_quoted)(text, from)
             if after then
                 local quoted = keep and not is_comment and unquoted(text:sub(from, after - 1)) or "q"
                 out[#out + 1] = text:sub(at, from - 1) .. (is_comment and " " or quoted)

@@ -12,8 +12,13 @@ local dkim = require "postern.dkim"
 local dmarc = require "postern.dmarc"
 local spf = require "postern.spf"
 
-local domain, selector, note = config.arc_domain, config.arc_selector, config.arc_note
-local key = domain and assert(dkim.key(assert(config.arc_key, "arc_key is not set")))
+local function setting(name)
+    local value = config[name]
+    return value ~= "" and value or nil
+end
+
+local domain, selector, note = setting("arc_domain"), setting("arc_selector"), setting("arc_note")
+local key = domain and assert(dkim.key(assert(setting("arc_key"), "arc_key is not set")))
 assert(not key or selector, "arc_selector is not set")
 
 function filter_message(msg)

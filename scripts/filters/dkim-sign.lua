@@ -12,8 +12,13 @@ local domains = {}
 for name in (config.dkim_domains or ""):gmatch("[^%s,]+") do
     domains[#domains + 1] = name:lower()
 end
-local selector = config.dkim_selector
-local key = #domains > 0 and assert(dkim.key(assert(config.dkim_key, "dkim_key is not set")))
+local function setting(name)
+    local value = config[name]
+    return value ~= "" and value or nil
+end
+
+local selector = setting("dkim_selector")
+local key = #domains > 0 and assert(dkim.key(assert(setting("dkim_key"), "dkim_key is not set")))
 assert(not key or selector, "dkim_selector is not set")
 
 -- The domain of ours that a mail is from, or nil: the one address in the one From field decides.

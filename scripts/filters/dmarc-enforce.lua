@@ -11,7 +11,7 @@ local dmarc = require "postern.dmarc"
 local log = require "postern.log"
 local spf = require "postern.spf"
 
-local quarantine = config.dmarc_quarantine or "X-DMARC"
+local quarantine = config.dmarc_quarantine ~= "" and config.dmarc_quarantine or "X-DMARC"
 local temperror = config.dmarc_temperror
 
 local function count(msg, judged, disposition)

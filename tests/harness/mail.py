@@ -13,10 +13,10 @@ def message(subject="hello", body="a line\r\n", headers=(), sender="sender@examp
 
 
 class Smtp(smtplib.SMTP):
-    """smtplib with the stages apart: each call returns (code, text)."""
+    """smtplib with the stages apart: each call returns (code, text). source: the address of this machine that it comes from."""
 
-    def __init__(self, address, port, timeout=60):
-        super().__init__(timeout=timeout, local_hostname="client.example.com")
+    def __init__(self, address, port, timeout=60, source=None):
+        super().__init__(timeout=timeout, local_hostname="client.example.com", source_address=(source, 0) if source else None)
         self.greeting = self.connect(address, port)
 
     @staticmethod

@@ -42,8 +42,8 @@ class Mta:
                 return False
         wait_until(answers, lambda: "the mail server to answer:\n" + self.process.output() + self.log(), 30)
 
-    def smtp(self):
-        return Smtp(self.address, self.port)
+    def smtp(self, source=None):
+        return Smtp(self.address, self.port, source=source)
 
     def inside(self, *names):
         """A path in the server's own view of the file system."""

@@ -38,19 +38,6 @@ static struct value *check_self(lua_State *L, int index)
     return is_same ? lua_touserdata(L, index) : NULL;
 }
 
-/* The nearest Lua code that called us: "filter.lua:12". */
-static void find_place(lua_State *L, char *where)
-{
-    lua_Debug ar;
-    where[0] = '\0';
-    for (int level = 1; level < 10 && lua_getstack(L, level, &ar); level++) {
-        if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0) {
-            snprintf(where, WHERE_MAX, "%s:%d", ar.short_src, ar.currentline);
-            return;
-        }
-    }
-}
-
 static void note_pending(lua_State *L, const struct value *value)
 {
     struct script *script = script_of(L);
@@ -71,7 +58,7 @@ static struct value *push_value(lua_State *L, enum verdict verdict, struct slice
         memcpy(value->text, text.data, text.len);
     }
     value->text[text.len] = '\0';
-    find_place(L, value->where);
+    (void)script_place(L, 1, script_of(L)->task, value->where, sizeof value->where);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &verdict_key);
     lua_setmetatable(L, -2);
     return value;

@@ -51,16 +51,7 @@ int script_defer(lua_State *L, const char *why)
     if (script->is_ending) {
         return script_deadline_raise(L);
     }
-    lua_Debug ar;
-    const char *folder = NULL;
-    script->deferred_where[0] = '\0';
-    for (int level = 1; lua_getstack(L, level, &ar) && folder == NULL; level++) {
-        if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0 && ar.short_src[0] != '/') {
-            folder = ar.short_src; /* modules of ours have a whole path */
-            snprintf(script->deferred_where, sizeof script->deferred_where, "%s:%d", ar.short_src,
-                ar.currentline);
-        }
-    }
+    (void)script_place(L, 1, script->task, script->deferred_where, sizeof script->deferred_where);
     text_escape(script->deferred_text, sizeof script->deferred_text, slice_text(why), 0);
     script->is_deferred = true;
     script->is_ending = true;

@@ -173,6 +173,13 @@ int script_deadline_raise(lua_State *L);   /* "the hook did not end in time", wi
  * Call as `return script_defer(L, why);`. */
 int script_defer(lua_State *L, const char *why);
 
+/* script_place.c: the line of the filter that runs in L, "filter.lua:12", from that level of its
+ * stack on. Where it has handed over to a module and is gone (a tail call): the line that waits for
+ * the task, else that of the module. task: the one that L runs in, or its parent; or NULL. False:
+ * no Lua runs. place_bytes: more than LUA_IDSIZE + 12. */
+bool script_place(
+    lua_State *L, int level, const struct script_task *task, char *place, size_t place_bytes);
+
 /* script_profile.c: only while script->profile is not NULL */
 void script_profile_begin(struct script *script); /* a call begins: what was before is not its */
 void script_profile_event(struct script *script, lua_State *L, const lua_Debug *ar);

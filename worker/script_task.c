@@ -262,14 +262,11 @@ static void add_text(char *text, size_t size, size_t *len, const char *piece)
 static void add_place(const struct script_task *task, char *text, size_t size, size_t *len)
 {
     lua_State *co = task->n_nested > 0 ? task->nested[0] : task->co;
-    lua_Debug ar;
-    for (int level = 0; lua_getstack(co, level, &ar); level++) {
-        if (lua_getinfo(co, "Sl", &ar) && ar.currentline > 0) {
-            char place[LUA_IDSIZE + 32];
-            snprintf(place, sizeof place, " (%s:%d)", ar.short_src, ar.currentline);
-            add_text(text, size, len, place);
-            return;
-        }
+    char place[LUA_IDSIZE + 32];
+    if (script_place(co, 0, task->parent, place, sizeof place)) {
+        add_text(text, size, len, " (");
+        add_text(text, size, len, place);
+        add_text(text, size, len, ")");
     }
 }
 

@@ -221,6 +221,15 @@ class BackEnds(Base):
             self.assertIn("deferred=fake: timeout", result["log"], code)
             self.assertNotIn("X", json.dumps(result.get("changes", [])), code)
 
+    def test_the_line_of_the_filter_is_named(self):
+        """Also where a task of it has handed over to a module and is gone from the stack."""
+        clamav = 'local clamav = require "postern.clamav"\n'
+        for code in ("local r = clamav.scan(msg)", "async.all{ function() return clamav.scan(msg) end }",
+                     "async.all{ function() local r = clamav.scan(msg) return r end }", "coroutine.wrap(function() return clamav.scan(msg) end)()"):
+            result = self.run_filter(f"{clamav}do {code} end", "clamav.sockets=unix:/nonexistent/clamd.ctl")
+            self.assertEqual(result["verdict"], "tempfail", code)
+            self.assertRegex("\n".join(result["log"]), r"hook=filter_message filter\.lua:\d+: clamav: ", code)
+
     def test_continue_marks_the_mail(self):
         result = self.run_filter(self.BAD + """
             local r = backends.call("fake", bad, { msg = msg })

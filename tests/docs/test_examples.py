@@ -96,7 +96,7 @@ class Examples(unittest.TestCase):
             self.assertTrue(name, block)
             with self.subTest(name):
                 for sample in ("clean", "executable", "html", "null-sender", "no-header", "nul"):
-                    code, out = ctl("run", "-o", "smtp.reinject=inet:10026@127.0.0.1", name, f"tests/samples/{sample}.eml", cwd=self.folder.path)
+                    code, out = ctl("run", "-o", "smtp.reinject=inet:10026@127.0.0.1", "-o", "dns.servers=127.0.0.1:1", name, f"tests/samples/{sample}.eml", cwd=self.folder.path)
                     self.assertEqual(code, 0, out)
 
     def test_verdicts_of_the_guide(self):
@@ -110,7 +110,11 @@ class Examples(unittest.TestCase):
                  ("structure", "html", (), "1.2 text/html"), ("looking", "executable", (), "we take no programs"),
                  ("looking", "clean", (), '"verdict":"continue"'), ("changing", "executable", (), "A program was taken out of this mail: invoice.exe"),
                  ("footer", "html", ("--ip", "local"), "K=C3=B6ln"), ("footer", "programs/smime-signed", ("--ip", "local"), "no_footer=signed"),
-                 ("keeping", "executable", (), "trap=copy: a program: invoice.exe")]
+                 ("keeping", "executable", (), "trap=copy: a program: invoice.exe"),
+                 ("waiting", "clean", ("-o", "dns.servers=127.0.0.1:1"), "mx: network"), ("scanning", "clean", (), "tempfail"),
+                 ("scanning", "clean", ("-o", "clamav.on_failure=continue", "-o", "spamassassin.on_failure=continue"), "X-Postern-Unscanned"),
+                 ("who", "clean", ("-o", "dns.servers=127.0.0.1:1"), "tempfail"), ("twice", "clean", (), "please try again in 300 seconds"),
+                 ("gateway", "clean", ("--ip", "local"), "tempfail")]
         for name, sample, words, expected in cases:
             with self.subTest(name + " " + sample):
                 code, out = ctl("run", "--json", name + ".lua", f"tests/samples/{sample}.eml", *words, cwd=self.folder.path)

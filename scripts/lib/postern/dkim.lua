@@ -15,6 +15,7 @@ local dkim_verify = require "postern.internal.dkim_verify"
 local domain = require "postern.internal.domain"
 local log = require "postern.log"
 local options_of = require "postern.internal.options"
+local together = require "postern.internal.together"
 
 local dkim = {}
 
@@ -36,6 +37,15 @@ local function facts(read, result, reason)
     return out
 end
 
+-- The first `max` signatures, each judged: their keys are asked for at the same time.
+local function judge_all(message, max)
+    local numbers = table.move(message.by_name["dkim-signature"], 1, max, 1, {})
+    return together.map(numbers, function(number)
+        local result, reason, read = dkim_verify.field(message, number, "dkim")
+        return facts(read, result, reason)
+    end)
+end
+
 ---Verifies the signatures of a message as it was received.
 function dkim.verify(msg, options)
     options = options_of.check("dkim.verify", msg, options, { max_signatures = "number" })
@@ -44,16 +54,12 @@ function dkim.verify(msg, options)
         return out
     end
     local message = dkim_message.new(msg, false)
-    local max = options.max_signatures or SIGNATURES_MAX
-    for i, number in ipairs(message.by_name["dkim-signature"]) do
-        if i > max then
-            out.skipped = message:count("dkim-signature") - max
-            break
-        end
-        local result, reason, read = dkim_verify.field(message, number, "dkim")
-        out.signatures[i] = facts(read, result, reason)
-        if out.result == "none" or RANKS[result] < RANKS[out.result] then
-            out.result, out.reason, out.domain = result, reason, out.signatures[i].domain
+    local n, max = message:count("dkim-signature"), options.max_signatures or SIGNATURES_MAX
+    out.signatures = judge_all(message, math.floor(math.min(n, max)))
+    out.skipped = n > max and n - max or nil
+    for _, one in ipairs(out.signatures) do
+        if out.result == "none" or RANKS[one.result] < RANKS[out.result] then
+            out.result, out.reason, out.domain = one.result, one.reason, one.domain
         end
     end
     return out

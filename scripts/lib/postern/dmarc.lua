@@ -15,6 +15,7 @@ local dmarc_tree = require "postern.internal.dmarc_tree"
 local domain = require "postern.internal.domain"
 local options_of = require "postern.internal.options"
 local suffixes = require "postern.internal.suffixes"
+local together = require "postern.internal.together"
 
 local dmarc = {}
 
@@ -75,6 +76,23 @@ local function result_of(spf, dkim)
     return (spf == nil or dkim == nil) and "temperror" or "fail"
 end
 
+-- SPF, DKIM and the way up from each domain of From, at the same time: none needs what another finds.
+local function look_up(msg, options, finder, domains)
+    local spf, dkim = options.spf, options.dkim
+    local tasks = {}
+    if not spf then
+        tasks[#tasks + 1] = function() spf = require "postern.spf".check(msg) return true end
+    end
+    if not dkim then
+        tasks[#tasks + 1] = function() dkim = require "postern.dkim".verify(msg) return true end
+    end
+    for _, from in ipairs(domains) do
+        tasks[#tasks + 1] = function() finder:find(from) return true end
+    end
+    together.run(tasks)
+    return spf, dkim
+end
+
 -- One domain of From.
 local function judge(finder, from, spf, dkim)
     local record, found_at, org, failure = finder:find(from)
@@ -115,9 +133,8 @@ end
 function dmarc.check(msg, options)
     options = options_of.check("dmarc.check", msg, options, check_names)
     local domains, wrong, n_fields = author.domains(msg)
-    local spf = options.spf or require "postern.spf".check(msg)
-    local dkim = options.dkim or require "postern.dkim".verify(msg)
     local finder = dmarc_tree.new(options.suffixes)
+    local spf, dkim = look_up(msg, options, finder, domains)
     local out = wrong and { result = "permerror", reason = wrong } or nil
     for _, from in ipairs(domains) do
         out = worse(out, judge(finder, from, spf, dkim))

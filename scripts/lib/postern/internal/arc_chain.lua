@@ -4,6 +4,7 @@ local dkim_message = require "postern.internal.dkim_message"
 local dkim_signature = require "postern.internal.dkim_signature"
 local dkim_verify = require "postern.internal.dkim_verify"
 local taglist = require "postern.internal.taglist"
+local together = require "postern.internal.together"
 
 local arc_chain = {}
 
@@ -133,8 +134,11 @@ function arc_chain.validate(message, sets, n)
     if result ~= "pass" then
         return failed("signature", n, result, reason)
     end
+    local judged = together.map(seals, function(seal)
+        return table.pack(check_seal(message, sets, seal))
+    end)
     for i = n, 1, -1 do
-        result, reason = check_seal(message, sets, seals[i])
+        result, reason = judged[i][1], judged[i][2]
         if result ~= "pass" then
             return failed("seal", i, result, reason)
         end

@@ -5,31 +5,51 @@
 
 local dmarc_record = require "postern.internal.dmarc_record"
 local domain = require "postern.internal.domain"
+local together = require "postern.internal.together"
 
 local dmarc_tree = {}
 
 local QUERIES_MAX = 8
 
--- The record of a name: nil when there is none, or several. failure, as second, when DNS failed.
-local function record_at(finder, name)
-    local known = finder.records[name]
-    if known == nil then
-        local texts, err = finder.dns.query("_dmarc." .. name, "TXT")
-        if not texts then
-            return nil, ("DNS: _dmarc.%s: %s"):format(name, err)
-        end
-        known = false
-        for _, text in ipairs(texts) do
-            local record = dmarc_record.read(text)
-            if record and known then
-                known = false
-                break
-            end
-            known = record or known
-        end
-        finder.records[name] = known
+-- What is found at a name: { record = nil when there is none, or several }, or { failure = why DNS did not tell }.
+local function ask(finder, name)
+    local texts, err = finder.dns.query("_dmarc." .. name, "TXT")
+    if not texts then
+        return { failure = ("DNS: _dmarc.%s: %s"):format(name, err) }
     end
-    return known or nil
+    local found = {}
+    for _, text in ipairs(texts) do
+        local record = dmarc_record.read(text)
+        if record and found.record then
+            return {}
+        end
+        found.record = record or found.record
+    end
+    return found
+end
+
+-- The record of a name, or nil. failure, as second, when DNS failed.
+local function record_at(finder, name)
+    local known = finder.known[name]
+    if not known then
+        known = ask(finder, name)
+        finder.known[name] = known
+    end
+    return known.record, known.failure
+end
+
+-- Those of the names that are not known yet, at the same time.
+local function ask_all(finder, names)
+    local unknown = {}
+    for _, name in ipairs(names) do
+        if not finder.known[name] then
+            unknown[#unknown + 1] = name
+        end
+    end
+    together.map(unknown, function(name)
+        finder.known[name] = ask(finder, name)
+        return true
+    end)
 end
 
 -- The names that a walk looks at: the whole one, then at most seven labels of it, and up.
@@ -41,10 +61,12 @@ local function names_of(labels)
     return names
 end
 
--- Walks up from a name: { { name =, record = }, … } from below; or nil and why.
+-- Walks up from a name: { { name =, record = }, … } from below; or nil and why. A walk ends early only at a record with psd=y or psd=n,
+-- which hardly any domain has: so the whole way is asked about at the same time.
 local function walk(finder, labels)
-    local found = {}
-    for _, name in ipairs(names_of(labels)) do
+    local found, names = {}, names_of(labels)
+    ask_all(finder, names)
+    for _, name in ipairs(names) do
         local record, failure = record_at(finder, name)
         -- A top-level domain that does not answer is no reason to judge nothing: its record could only make domains smaller.
         if failure and (#found == 0 or name:find(".", 1, true)) then
@@ -124,7 +146,7 @@ end
 ---suffixes: nil for the tree walk, or a list of postern.internal.suffixes.
 function dmarc_tree.new(suffixes)
     local ways = suffixes and suffix or tree
-    return { dns = require "postern.dns", records = {}, suffixes = suffixes, organizational = ways.organizational, find = ways.find }
+    return { dns = require "postern.dns", known = {}, suffixes = suffixes, organizational = ways.organizational, find = ways.find }
 end
 
 return dmarc_tree

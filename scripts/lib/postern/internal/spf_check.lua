@@ -7,6 +7,7 @@ local address = require "postern.internal.address"
 local domain = require "postern.internal.domain"
 local macro = require "postern.internal.spf_macro"
 local record = require "postern.internal.spf_record"
+local together = require "postern.internal.together"
 
 local spf_check = {}
 
@@ -16,16 +17,29 @@ local TOO_MANY_VOID = "too many look-ups find nothing"
 
 -- ---- DNS ----
 
--- A query of a term: one that finds nothing counts. Nil, result, why when it failed or there were too many.
-local function query(check, name, kind)
+-- What DNS says of a name: { found = a list }, or { err = why }.
+local function ask(check, name, kind)
     if not domain.is_name(name) then
-        return {}
+        return { found = {}, is_not_asked = true }
     end
     local found, err = check.dns.query(name, kind)
-    if not found and err:find("^formerr: no domain name") then
+    return { found = found, err = err }
+end
+
+-- The same for several names at the same time.
+local function ask_all(check, names, kind)
+    return together.map(names, function(name) return ask(check, name, kind) end)
+end
+
+-- An answer of a term: one that finds nothing counts. Nil, result, why when it failed or there were too many.
+local function take(check, answer, name, kind)
+    local found = answer.found
+    if answer.is_not_asked then
+        return found
+    elseif not found and answer.err:find("^formerr: no domain name") then
         found = {} -- a macro may put anything into a name; the resolver asks for less
     elseif not found then
-        return nil, "temperror", ("DNS: %s %s: %s"):format(name, kind, err)
+        return nil, "temperror", ("DNS: %s %s: %s"):format(name, kind, answer.err)
     end
     if #found == 0 then
         check.n_void = check.n_void + 1
@@ -34,6 +48,10 @@ local function query(check, name, kind)
         end
     end
     return found
+end
+
+local function query(check, name, kind)
+    return take(check, ask(check, name, kind), name, kind)
 end
 
 local function address_type(check)
@@ -72,11 +90,13 @@ local function validated_names(check)
     if found and #found == 0 then
         check.n_void = check.n_void + 1
     end
+    local names = {}
     for i = 1, math.min(found and #found or 0, HOSTS_MAX) do
-        local name = domain.normal(found[i])
-        local addresses = domain.is_name(name) and check.dns.query(name, address_type(check)) or {}
-        if any_matches(check, addresses, { length4 = 32, length6 = 128 }) then
-            check.names[#check.names + 1] = name
+        names[i] = domain.normal(found[i])
+    end
+    for i, answer in ipairs(ask_all(check, names, address_type(check))) do
+        if any_matches(check, answer.found or {}, { length4 = 32, length6 = 128 }) then
+            check.names[#check.names + 1] = names[i]
         end
     end
     return check.names
@@ -141,9 +161,13 @@ function mechanisms.mx(check, mechanism, name)
     if #found > HOSTS_MAX then
         return nil, "permerror", "too many mail servers"
     end
-    for _, mx in ipairs(found) do
+    local hosts, kind = {}, address_type(check)
+    for i, mx in ipairs(found) do
+        hosts[i] = domain.normal(mx.exchange)
+    end
+    for i, answer in ipairs(ask_all(check, hosts, kind)) do -- asked at the same time; they count and match in their order
         local addresses
-        addresses, result, why = query(check, domain.normal(mx.exchange), address_type(check))
+        addresses, result, why = take(check, answer, hosts[i], kind)
         if not addresses then
             return nil, result, why
         end

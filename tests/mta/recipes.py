@@ -49,17 +49,22 @@ class Recipes(unittest.TestCase):
         cls.addClassCleanup(cls.mta.process.stop)
 
     def setUp(self):
+        self.in_use = {}
         self.addCleanup(self.mta.empty)
 
     def use(self, text, options=None, spec=None):
-        """A Postern with this filter, in the strictest sandbox there is, until the end of the test."""
+        """A Postern with this filter, in the strictest sandbox there is, until the next one at this socket or the end of the test."""
+        spec = spec or self.mta.spec
+        if spec in self.in_use:
+            self.in_use.pop(spec).stop()
         folder = Folder("recipe")
         self.addCleanup(folder.remove)
         os.mkdir(folder("state"))
         sandbox = {} if SANITIZE else {"worker.sandbox": "required"}
         postern = Postern(text, {"worker.state_dir": folder("state"), "worker.allow_network": "yes", **sandbox, **(options or {})},
-                          socket_spec=spec or self.mta.spec, folder=folder)
+                          socket_spec=spec, folder=folder)
         self.addCleanup(postern.stop)
+        self.in_use[spec] = postern
         return postern
 
     def client(self, source=STRANGER, helo="mail.example.org", **xclient):
@@ -74,9 +79,9 @@ class Recipes(unittest.TestCase):
             smtp.hello(helo)
         return smtp
 
-    def send(self, data, source=STRANGER, sender="ann@example.org", to="bob@example.net", **xclient):
-        """A whole message in a connection of its own: the stage, code and text of the first refusal, or of the end."""
-        smtp = self.client(source, **xclient)
+    def send(self, data, source=STRANGER, sender="ann@example.org", to="bob@example.net", **words):
+        """A whole message in a connection of its own: the stage, code and text of the first refusal, or of the end. words: those of client()."""
+        smtp = self.client(source, **words)
         answer = smtp.transaction(sender, [to] if isinstance(to, str) else to, data)
         smtp.close()
         return answer

@@ -13,6 +13,7 @@
 #include "ctl/play.h"
 #include "ctl/render.h"
 #include "ctl/test.h"
+#include "worker/lapi_json.h"
 #include "worker/mime.h"
 #include "worker/script.h"
 #include "worker/store.h"
@@ -212,50 +213,6 @@ static void take_mail(
     lua_settop(L, 1);
 }
 
-/* ---- what run returns ---- */
-
-static void push_json(lua_State *L, const json_t *value)
-{
-    const char *key;
-    json_t *item;
-    size_t i;
-    luaL_checkstack(L, 4, "the report");
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        lua_newtable(L);
-        json_object_foreach((json_t *)(uintptr_t)value, key, item)
-        {
-            push_json(L, item);
-            lua_setfield(L, -2, key);
-        }
-        break;
-    case JSON_ARRAY:
-        lua_newtable(L);
-        json_array_foreach(value, i, item)
-        {
-            push_json(L, item);
-            lua_rawseti(L, -2, (lua_Integer)i + 1);
-        }
-        break;
-    case JSON_STRING:
-        lua_pushlstring(L, json_string_value(value), json_string_length(value));
-        break;
-    case JSON_INTEGER:
-        lua_pushinteger(L, json_integer_value(value));
-        break;
-    case JSON_REAL:
-        lua_pushnumber(L, json_real_value(value));
-        break;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        lua_pushboolean(L, json_is_true(value));
-        break;
-    case JSON_NULL:
-        lua_pushnil(L);
-        break;
-    }
-}
-
 /* ---- run ---- */
 
 static json_t *play(lua_State *L, struct bench *bench, const struct conf *conf,
@@ -318,7 +275,7 @@ static int run_message(lua_State *L)
     }
     json_t *report = play(L, bench, &conf, &transaction, &mail, shown);
     mail_file_clear(&mail);
-    push_json(L, report);
+    lapi_json_push(L, report);
     json_decref(report);
     return 1;
 }

@@ -159,6 +159,17 @@ void lapi_class_register(lua_State *L, const struct lapi_class *class)
     lua_rawsetp(L, LUA_REGISTRYINDEX, class);
 }
 
+void lapi_own(lua_State *L, const char *class, lua_CFunction free)
+{
+    if (luaL_newmetatable(L, class)) {
+        lua_pushcfunction(L, free);
+        lua_setfield(L, -2, "__gc");
+        lua_pushboolean(L, false);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+}
+
 /* ---- boxes ---- */
 
 static void push_box(lua_State *L, const struct lapi_class *class, struct lapi_box *box)

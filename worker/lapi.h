@@ -49,6 +49,12 @@ void lapi_box_set_tag(lua_State *L, int index, uint32_t tag);
 uint32_t lapi_box_tag(lua_State *L, int index);
 void lapi_boxes_clear(lua_State *L);
 
+/*
+ * The userdata on top of the stack owns something outside of Lua's memory that `free` gives back:
+ * gives it the metatable `class`, made at its first use, which scripts cannot see. [-0, +0, m]
+ */
+void lapi_own(lua_State *L, const char *class, lua_CFunction free);
+
 void lapi_push_slice(lua_State *L, struct slice s);
 void lapi_push_utf8(lua_State *L, struct slice s);      /* invalid sequences replaced by U+FFFD */
 struct slice lapi_check_slice(lua_State *L, int index); /* a string; raises */

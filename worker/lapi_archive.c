@@ -3,10 +3,9 @@
 
 #include "common/arena.h"
 #include "common/clock.h"
+#include "worker/lapi_arena.h"
 #include "worker/lapi_part.h"
 #include "worker/script_internal.h"
-
-static const char arena_class[] = "postern.archive.arena";
 
 static int64_t deadline_of(lua_State *L)
 {
@@ -93,25 +92,6 @@ int lapi_part_entries(lua_State *L)
 
 /* ---- postern.archive ---- */
 
-static int arena_gc(lua_State *L)
-{
-    struct arena **arena = luaL_checkudata(L, 1, arena_class);
-    if (*arena != NULL)
-        arena_free(*arena);
-    *arena = NULL;
-    return 0;
-}
-
-/* Pushes the owner of an arena, so that nothing is lost when Lua raises. */
-static struct arena *push_arena(lua_State *L)
-{
-    struct arena **arena = lua_newuserdatauv(L, sizeof(*arena), 0);
-    *arena = NULL;
-    luaL_setmetatable(L, arena_class);
-    *arena = arena_new();
-    return *arena;
-}
-
 /* archive.entries(bytes[, name]) */
 static int archive_entries(lua_State *L)
 {
@@ -120,13 +100,12 @@ static int archive_entries(lua_State *L)
     struct archive_budget budget;
     mime_archive_budget(script_conf(L), &budget);
     lua_settop(L, 2);
-    struct arena *arena = push_arena(L);
+    struct arena *arena = lapi_arena_push(L);
     const struct archive_listing *listing =
         archive_list(bytes, &name, name != NULL ? 1 : 0, &budget, deadline_of(L), arena);
     check_deadline(L);
     int n = push_listing(L, listing);
-    arena_free(arena);
-    *(struct arena **)lua_touserdata(L, 3) = NULL;
+    lapi_arena_end(L, 3);
     return n;
 }
 
@@ -137,12 +116,6 @@ static const luaL_Reg functions[] = {
 
 int lapi_archive_open(lua_State *L)
 {
-    luaL_newmetatable(L, arena_class);
-    lua_pushcfunction(L, arena_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushboolean(L, false);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

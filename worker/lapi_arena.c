@@ -1,6 +1,6 @@
 #include "worker/lapi_arena.h"
 
-#include <lauxlib.h>
+#include "worker/lapi.h"
 
 static const char class_name[] = "postern.arena";
 
@@ -16,13 +16,7 @@ struct arena *lapi_arena_push(lua_State *L)
 {
     struct arena **box = lua_newuserdatauv(L, sizeof(*box), 0);
     *box = NULL;
-    if (luaL_newmetatable(L, class_name)) {
-        lua_pushcfunction(L, collect);
-        lua_setfield(L, -2, "__gc");
-        lua_pushboolean(L, 0);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
+    lapi_own(L, class_name, collect);
     *box = arena_new();
     return *box;
 }

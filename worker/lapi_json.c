@@ -7,6 +7,7 @@
  */
 #include <jansson.h>
 
+#include "worker/lapi_json.h"
 #include "worker/script_internal.h"
 
 #define CLASS_NAME "postern.json"
@@ -25,24 +26,16 @@ static json_t **push_document(lua_State *L)
 {
     json_t **document = lua_newuserdatauv(L, sizeof(json_t *), 0);
     *document = NULL;
-    if (luaL_newmetatable(L, CLASS_NAME)) {
-        lua_pushcfunction(L, document_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushboolean(L, false);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
+    lapi_own(L, CLASS_NAME, document_gc);
     return document;
 }
-
-static void push_value(lua_State *L, json_t *value);
 
 static void push_array(lua_State *L, const json_t *array)
 {
     size_t n = json_array_size(array);
     lua_createtable(L, n < 1000 ? (int)n : 1000, 0);
     for (size_t i = 0; i < n; i++) {
-        push_value(L, json_array_get(array, i));
+        lapi_json_push(L, json_array_get(array, i));
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -55,12 +48,12 @@ static void push_object(lua_State *L, json_t *object)
     json_object_foreach(object, key, value)
     {
         lua_pushstring(L, key);
-        push_value(L, value);
+        lapi_json_push(L, value);
         lua_rawset(L, -3);
     }
 }
 
-static void push_value(lua_State *L, json_t *value)
+void lapi_json_push(lua_State *L, json_t *value)
 {
     luaL_checkstack(L, 4, "JSON");
     switch (json_typeof(value)) {
@@ -124,7 +117,7 @@ static int module_decode(lua_State *L)
         lua_pushfstring(L, "no JSON: %s", *document == NULL ? error.text : "too deep");
         return 2;
     }
-    push_value(L, *document);
+    lapi_json_push(L, *document);
     json_decref(*document);
     *document = NULL;
     return 1;

@@ -213,13 +213,7 @@ static struct pattern *compile(lua_State *L, const char *text, size_t len)
 {
     struct pattern *pattern = lua_newuserdatauv(L, sizeof(*pattern), 0);
     *pattern = (struct pattern){0};
-    if (luaL_newmetatable(L, pattern_class)) {
-        lua_pushcfunction(L, pattern_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushboolean(L, false);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
+    lapi_own(L, pattern_class, pattern_gc);
     int error;
     PCRE2_SIZE offset;
     pattern->code = pcre2_compile((PCRE2_SPTR)text, len,

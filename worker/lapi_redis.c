@@ -46,7 +46,7 @@ static struct call *push_call(lua_State *L, int (*finish)(lua_State *L, struct s
     struct call *call = lua_newuserdatauv(L, sizeof *call, 0);
     *call = (struct call){.finish = finish};
     buf_init(&call->request, REDIS_REQUEST_MAX);
-    luaL_setmetatable(L, CALL_NAME);
+    lapi_own(L, CALL_NAME, call_gc);
     return call;
 }
 
@@ -334,12 +334,6 @@ static const luaL_Reg functions[] = {
 
 int lapi_redis_open(lua_State *L)
 {
-    luaL_newmetatable(L, CALL_NAME);
-    lua_pushcfunction(L, call_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushboolean(L, false);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -239,7 +239,7 @@ static int push_key(lua_State *L, bool is_file)
     const char *why = NULL;
     struct key_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
     box->key = NULL;
-    luaL_setmetatable(L, KEY_CLASS);
+    lapi_own(L, KEY_CLASS, key_gc);
     box->key =
         is_file ? signing_key_read(luaL_checkstring(L, 1), &why) : signing_key_new(text, &why);
     if (box->key != NULL)
@@ -307,12 +307,6 @@ static const luaL_Reg functions[] = {
 
 int lapi_signature_open(lua_State *L)
 {
-    luaL_newmetatable(L, KEY_CLASS);
-    lua_pushcfunction(L, key_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushboolean(L, false);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -61,7 +61,7 @@ static int module_content(lua_State *L)
 {
     struct content *content = lua_newuserdatauv(L, sizeof(*content), 0);
     buf_init(&content->bytes, (size_t)512 << 20);
-    luaL_setmetatable(L, CONTENT_CLASS);
+    lapi_own(L, CONTENT_CLASS, content_gc);
     if (lua_type(L, 1) == LUA_TSTRING) {
         const struct slice text = lapi_check_slice(L, 1);
         if (buf_put(&content->bytes, text.data, text.len) != 0)
@@ -267,12 +267,6 @@ static const luaL_Reg functions[] = {
 
 int lapi_smtp_open(lua_State *L)
 {
-    luaL_newmetatable(L, CONTENT_CLASS);
-    lua_pushcfunction(L, content_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushboolean(L, false);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

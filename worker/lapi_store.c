@@ -158,6 +158,16 @@ static int finish_done(lua_State *L, struct call *call)
 
 /* ---- one request ---- */
 
+/* What was waited for when its task was cancelled. */
+static int call_gc(lua_State *L)
+{
+    struct call *call = lua_touserdata(L, 1);
+    struct store *store = script_of(L)->store;
+    if (store != NULL)
+        store_cancel(store, &call->request);
+    return 0;
+}
+
 /* Pushes a call. Its time is the shorter one of the hook's and the option's. [-0, +1, m] */
 static struct call *call_new(
     lua_State *L, enum store_op op, int (*finish)(lua_State *L, struct call *call))
@@ -167,18 +177,8 @@ static struct call *call_new(
     struct call *call = lua_newuserdatauv(L, sizeof *call, 0);
     *call = (struct call){.request.op = op, .finish = finish};
     call->request.deadline_ms = clock_now_ms() + (left_ms < timeout_ms ? left_ms : timeout_ms);
-    luaL_setmetatable(L, CALL_NAME);
+    lapi_own(L, CALL_NAME, call_gc);
     return call;
-}
-
-/* What was waited for when its task was cancelled. */
-static int call_gc(lua_State *L)
-{
-    struct call *call = lua_touserdata(L, 1);
-    struct store *store = script_of(L)->store;
-    if (store != NULL)
-        store_cancel(store, &call->request);
-    return 0;
 }
 
 static bool can_wait(lua_State *L)
@@ -450,12 +450,6 @@ static const luaL_Reg functions[] = {
 
 int lapi_store_open(lua_State *L)
 {
-    luaL_newmetatable(L, CALL_NAME);
-    lua_pushcfunction(L, call_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushboolean(L, false);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

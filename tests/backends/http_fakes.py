@@ -1,10 +1,10 @@
 """Web servers that answer as they like: each request of each connection goes to a function of the test."""
 
 import os
-import socket
 import ssl
 import subprocess
-import threading
+
+from harness.fake_server import FakeServer
 
 
 class Request:
@@ -38,47 +38,22 @@ def read_request(file):
     return Request(line, fields, file.read(length))
 
 
-class Web:
-    """handle(request, connection) → bytes to send, and the connection stays; or None, and it is closed."""
+class Web(FakeServer):
+    """answer(request, connection) → bytes to send, and the connection stays; or None, and it is closed."""
 
-    def __init__(self, handle, context=None, address="127.0.0.1", port=0):
-        self.handle, self.context, self.requests, self.n_connections = handle, context, [], 0
-        self.listener = socket.create_server((address, port), backlog=50)
-        self.port = self.listener.getsockname()[1]
-        self.url = f"{'https' if context else 'http'}://{address}:{self.port}"
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.n_connections += 1
-            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
-
-    def one(self, connection):
-        try:
-            with connection:
-                if self.context:
-                    with self.context.wrap_socket(connection, server_side=True) as tls:
-                        self.talk(tls)
-                else:
-                    self.talk(connection)
-        except (OSError, ssl.SSLError, ValueError):
-            pass  # the client went away, or does not trust us
+    def __init__(self, answer, context=None, address="127.0.0.1", port=0):
+        self.answer, self.requests = answer, []
+        super().__init__(self.talk, context=context, address=address, port=port)
+        self.url = f"{'https' if context else 'http'}://{self.server}"
 
     def talk(self, connection):
         with connection.makefile("rb") as file:
             while request := read_request(file):
                 self.requests.append(request)
-                reply = self.handle(request, connection)
+                reply = self.answer(request, connection)
                 if reply is None:
                     return
                 connection.sendall(reply)
-
-    def stop(self):
-        self.listener.close()
 
 
 def certificate(folder, name, names, since=None):

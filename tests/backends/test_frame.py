@@ -7,55 +7,17 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import unittest
 
 sys.path[:0] = [os.path.join(os.environ["POSTERN_SOURCE"], "tests"), os.path.join(os.environ["POSTERN_SOURCE"], "tests", "system")]
 
 from fixture import SystemTest  # noqa: E402
+from harness.fake_server import FakeServer  # noqa: E402
 from harness.process import BIN, PATIENCE, SANITIZE, Folder  # noqa: E402
 
 CTL = os.path.join(BIN, "posternctl")
 SANDBOX = "available" if SANITIZE else "required"  # sanitizers do without the list of system calls
-
-
-class Server:
-    """Calls handle(connection) in a thread for each connection; an exception there is the peer's going away."""
-
-    def __init__(self, handle, path=None, context=None):
-        self.handle, self.context, self.n = handle, context, 0
-        if path:
-            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.listener.bind(path)
-            self.listener.listen(50)
-        else:
-            self.listener = socket.create_server(("127.0.0.1", 0), backlog=50)
-            self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.n += 1
-            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
-
-    def one(self, connection):
-        try:
-            with connection:
-                if self.context:
-                    with self.context.wrap_socket(connection, server_side=True) as tls:
-                        self.handle(tls)
-                else:
-                    self.handle(connection)
-        except (OSError, ssl.SSLError):
-            pass
-
-    def stop(self):
-        self.listener.close()
 
 
 class Base(unittest.TestCase):
@@ -64,7 +26,7 @@ class Base(unittest.TestCase):
         self.addCleanup(self.folder.remove)
 
     def server(self, handle, **kwargs):
-        server = Server(handle, **kwargs)
+        server = FakeServer(handle, **kwargs)
         self.addCleanup(server.stop)
         return server
 

@@ -7,7 +7,7 @@ import threading
 import unittest
 from unittest import mock
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.environ["POSTERN_SOURCE"], "tests")]
 
 from http_fakes import Web, answer, certificate  # noqa: E402
 from test_frame import SANDBOX, Base  # noqa: E402
@@ -47,7 +47,7 @@ class Requests(HttpBase):
         self.assertEqual(notes[:6], ["200, GET /a?b=c ", "200, ", "200, POST /a?b=c one\0two", "200, PUT /a?b=c ", "200, DELETE /a?b=c ",
                                      "200, DELETE /a?b=c x"])
         self.assertEqual(len(web.requests[6].body), 3000000)
-        self.assertEqual(web.n_connections, 1)
+        self.assertEqual(web.n, 1)
 
     def test_header_fields(self):
         web = self.web(lambda request, _: answer(b"x", "404 Not Found", ("X-A: 1", "x-a:  2 ", "Empty:")))
@@ -66,7 +66,7 @@ class Requests(HttpBase):
         for options, n in (((), 1), (("http.keep_alive=0s",), 5)):
             web = self.web(echo)
             self.assertEqual(self.http(code % web.url, *options), ["200, GET / "] * 5)
-            self.assertEqual(web.n_connections, n, options)
+            self.assertEqual(web.n, n, options)
 
     def test_a_connection_that_was_closed_meanwhile(self):
         def handle(request, connection):
@@ -301,7 +301,7 @@ class Names(HttpBase):
         dns = self.dns(lambda q: q.answer([record(q.name, "A", bad), record(q.name, "A", good)] if q.kind == "A" else []))
         self.assertEqual(self.http(f"""ask(http.get, "https://web.test:{web.port}/a", {{ ca_file = "{file}" }})
             ask(http.get, "https://WEB.test:{web.port}/b", {{ ca_file = "{file}" }})""", dns), ["200, GET /a ", "200, GET /b "])
-        self.assertEqual((web.requests[0].field("Host"), web.n_connections), (f"web.test:{web.port}", 1))
+        self.assertEqual((web.requests[0].field("Host"), web.n), (f"web.test:{web.port}", 1))
 
     def test_names_without_addresses(self):
         dns = self.dns(lambda q: None if q.name == "hang.test" else q.answer(rcode=2 if q.name == "fail.test" else 3))
@@ -336,12 +336,12 @@ class Daemons(SystemTest):
                                  "multiplexor.min_workers": "1", "multiplexor.max_workers": "1"})
         for _ in range(3):
             self.assertReply(self.client().start().message(), "550 5.7.1 200 hello")
-        self.assertEqual(self.web.n_connections, 1)  # kept from one mail to the next
+        self.assertEqual(self.web.n, 1)  # kept from one mail to the next
 
     def test_without_leave(self):
         self.start(self.FILTER, {"worker.sandbox": SANDBOX, "http.ca_file": self.ca_file, "filter.url": self.web.url})
         self.assertReply(self.client().start().message(), "550 5.7.1 network: the sandbox: worker.allow_network")
-        self.assertEqual(self.web.n_connections, 0)
+        self.assertEqual(self.web.n, 0)
 
 
 if __name__ == "__main__":

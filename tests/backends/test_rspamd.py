@@ -10,7 +10,7 @@ import threading
 import unittest
 import urllib.request
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.environ["POSTERN_SOURCE"], "tests")]
 
 from http_fakes import Web, answer  # noqa: E402
 from test_frame import CTL, SANDBOX  # noqa: E402

@@ -1,8 +1,7 @@
-"""The real redis-server of a test, with password, TLS, replicas and Sentinels as it likes; and one in Python that says whatever it likes."""
+"""The real redis-server of a test, with password, TLS, replicas and Sentinels as it likes."""
 
 import os
 import socket
-import threading
 
 from harness.process import CACHE, Process, loopback_address, wait_until
 
@@ -108,39 +107,6 @@ def free_port(address):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
         tcp.bind((address, 0))
         return tcp.getsockname()[1]
-
-
-class FakeRedis:
-    """handle(connection) in a thread for each connection."""
-
-    def __init__(self, handle):
-        self.handle, self.n, self.address = handle, 0, loopback_address()
-        self.listener = socket.create_server((self.address, 0), backlog=50)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    @property
-    def server(self):
-        return f"{self.address}:{self.port}"
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.n += 1
-            threading.Thread(target=self.one, args=(connection,), daemon=True).start()
-
-    def one(self, connection):
-        try:
-            with connection:
-                self.handle(connection)
-        except OSError:
-            pass
-
-    def stop(self):
-        self.listener.close()
 
 
 def greet(connection):

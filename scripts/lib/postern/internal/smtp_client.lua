@@ -18,6 +18,19 @@ local EXTENSIONS_MAX = 64
 ---Ways to use STARTTLS: never; where it is offered; always; always, and the certificate is good for the name.
 client.tls_modes = { no = true, may = true, must = true, verify = true }
 
+---Which of them: the one that a call gives, else what [smtp] says.
+function client.tls_mode(given)
+    local options = system.options("smtp")
+    if given.starttls then
+        return given.starttls
+    elseif options.tls_verify then
+        return "verify"
+    elseif options.tls_required then
+        return "must"
+    end
+    return options.starttls and "may" or "no"
+end
+
 local Session = {}
 Session.__index = Session
 Session.__close = function(self) self.stream:close() end

@@ -115,6 +115,13 @@ unpack_redis() {
     unpack_packages "$POSTERN_CACHE/redis" "${names[@]}"
 }
 
+# unpack_oracles: libspf2, libopendmarc, Mail::SPF and Mail::DMARC, in $POSTERN_CACHE/oracle
+unpack_oracles() {
+    local names
+    mapfile -t names < <(packages oracle)
+    unpack_packages "$POSTERN_CACHE/oracle" "${names[@]}"
+}
+
 # unpack_rspamd: rspamd, in $POSTERN_CACHE/peers/rspamd, where tests/bench/run has it as well
 unpack_rspamd() {
     local names

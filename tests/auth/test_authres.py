@@ -39,6 +39,12 @@ class Authres(unittest.TestCase):
         self.assertEqual(value, 'mx; spf=pass (x\\) ; dmarc=pass \\() smtp.mailfrom="a; dkim=pass header.d=bank.example??X: y\\"@b"')
         self.assertLess(len(self.value('{ id = "mx", spf = { result = "pass", sender = ("\\200"):rep(90000) } }')), 300)
 
+    def test_the_beginning_of_a_name_is_not_told_for_the_name(self):
+        domain = ".".join(["a" * 60] * 3 + ["bank.example", "evil.test"])
+        shown = self.value(f'{{ id = "mx", dkim = {{ signatures = {{ {{ result = "pass", domain = "{domain}", identity = ("x"):rep(300) .. "@{domain}" }} }} }} }}')
+        self.assertEqual(shown, f"mx; dkim=pass header.d={domain}")
+        self.assertEqual(self.value('{ id = "mx", spf = { result = "pass", reason = ("("):rep(900) } }'), "mx; spf=pass (" + "\\(" * 200 + ")")
+
     def test_fields_with_our_name_go(self):
         ours = (b"mx.example.org; spf=pass", b" MX.Example.ORG ; none", b"(x)mx.example.org 1; none", b'"mx.example.org"; none', b"mx.example.org", b"\r\n mx.example.org; x",
                 b"(a(b\\))c) mx.example.org; none", b"mx.example.org.; none", b"mx.example.org/1; none", b'"mx.exam\\ple.org" ; none', b"mx.example.org(x); none")

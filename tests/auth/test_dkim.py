@@ -130,7 +130,7 @@ class Vectors(Case):
             total += len(notes["result"]) - 1
         other = {"sed._domainkey.test.ex": [("TXT", txt("eximtest.dns"))]}
         self.assertEqual(self.verify([data("ed25519test2.msg")], other)[0]["result"][0], "pass" if dkimpy_says(data("ed25519test2.msg"), other) else "fail")
-        print(f"vectors of RFC 8463 and dkimpy: {total + 1} signatures as told")
+        print(f"DKIM: {total + 1} of {total + 1} signatures of RFC 8463 and dkimpy as told")
 
 
 class Verify(Case):
@@ -151,7 +151,7 @@ class Verify(Case):
         mails = list(signed_by_dkimpy())
         n, passed = self.agree(mails)
         self.assertEqual(passed, len(mails))
-        print(f"signed by dkimpy: {passed} of {len(mails)} pass; {n} answers as those of dkimpy and Mail::DKIM")
+        print(f"DKIM: signed by dkimpy: {passed} of {len(mails)} pass; {n} answers as those of dkimpy and Mail::DKIM")
 
     def test_signed_by_dkimpy_and_changed(self):
         rng = random.Random(6376)
@@ -159,14 +159,14 @@ class Verify(Case):
         n, passed = self.agree(mails)
         self.assertGreater(passed, 20)
         self.assertGreater(len(mails) - passed, 50)
-        print(f"changed after signing: {passed} of {len(mails)} pass; {n} answers as those of dkimpy and Mail::DKIM")
+        print(f"DKIM: changed after signing: {passed} of {len(mails)} pass; {n} answers as those of dkimpy and Mail::DKIM")
 
     def test_signed_by_perl(self):
         jobs = [{"do": "sign", "mail": HEADER + b"\r\n" + body, "algorithm": "rsa-sha256", "method": "/".join(canon), "domain": "example.com",
                  "selector": "rsa", "key": keys().paths["rsa"]} for body in BODIES.values() for canon in CANONS]
         mails = [base64.b64decode(answer) for answer in perl(jobs, keys().zone())]
         results = [notes["result"][0] for notes in self.verify(mails)]
-        print(f"signed by Mail::DKIM: {results.count('pass')} of {len(mails)} pass")
+        print(f"DKIM: signed by Mail::DKIM: {results.count('pass')} of {len(mails)} pass")
         self.assertEqual(results, ["pass"] * len(mails))
 
 
@@ -242,6 +242,25 @@ class Rules(Case):
         notes = self.notes(self.signed(length=True) + b"more\r\n")
         self.assertEqual((notes["result"][0], notes["body_length"], notes["unsigned_bytes"]), ("pass", ["7"], ["6"]))
 
+    def test_names_outside_ascii(self):
+        mail = HEADER + b"\r\nhello\r\n"
+        signed = dkim.sign(mail, b"rsa", b"xn--bcher-kva.example", keys().pem("rsa")) + mail
+        field, rest = signed[:len(signed) - len(mail)], mail
+        field = re.sub(rb" i=[^;]*;", b"", field).replace(b"xn--bcher-kva.example", "bücher.example".encode())
+        notes = self.verify([field + rest], {"rsa._domainkey.xn--bcher-kva.example": [("TXT", keys().records["rsa"])]})[0]
+        self.assertEqual((notes["domain"], notes["reason"]), (["xn--bcher-kva.example"], ["the signature is of something else"]))  # the key was found
+        notes = self.verify([field.replace("ü".encode(), b"\xff") + rest])[0]
+        self.assertEqual(notes["result"], ["permerror"] * 2)
+
+    def test_bodies_signed_in_many_lengths(self):
+        mail = HEADER + b"\r\nhello\r\n"
+        code = """local dkim = require "postern.dkim"
+            function filter_message(msg) for _, one in ipairs(dkim.verify(msg, { max_signatures = 30 }).signatures) do msg:log("reason", one.reason) end end"""
+        fields = [b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=rsa; h=from; b=AAAA; bh=AAAA; l=%d\r\n" % n for n in range(7)]
+        fields += [field.replace(b"l=", b"c=relaxed/relaxed; l=") for field in fields]
+        reasons = logged(run_many(self.folder, code, [b"".join(fields) + mail], keys().zone())[0])["reason"]
+        self.assertEqual(reasons, ["the body was changed"] * 12 + ["the body is signed in too many lengths"] * 2)
+
     def test_several_and_too_many(self):
         both = self.signed("ed25519")
         both = self.signed().partition(b"\r\nReceived: by")[0] + b"\r\n" + both
@@ -287,7 +306,7 @@ class Sign(Case):
                 self.assertEqual(answers, ["pass"] * len(mails))
                 n += len(mails)
             self.assertEqual([notes["result"][0] for notes in self.verify(mails)], ["pass"] * len(mails))
-        print(f"signed by us: {n} verifications by dkimpy and Mail::DKIM pass")
+        print(f"DKIM: signed by us: {n} verifications by dkimpy and Mail::DKIM pass")
 
     def test_the_message_as_it_leaves(self):
         code = (self.ONE % ("rsa", "relaxed")) + """

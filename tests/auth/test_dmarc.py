@@ -24,6 +24,8 @@ RECORDS = {
     "_dmarc.down.example": ["TIMEOUT"],
     "_dmarc.xn--bcher-kva.example": [("TXT", "v=DMARC1; p=reject")],
     "_dmarc.g.h.example": [("TXT", "v=DMARC1; p=reject")],
+    "_dmarc.void.corp.example": [("TXT", "v=DMARC1; p=destroy")],
+    "_dmarc.messy.example": [("TXT", "v=DMARC1;; p=reject; x; =y; sp = none ; p=none;")],
 }
 
 CHECK = """
@@ -74,7 +76,9 @@ class Records(Case):
                 ("twice.example", "none", "none", None, "twice.example"), ("other.example", "fail", "reject", "other.example", "other.example"),
                 ("nothing.example", "none", "none", None, "nothing.example"), ("wrong.example", "none", "none", None, "wrong.example"),
                 ("wrongrua.example", "fail", "none", "wrongrua.example", "wrongrua.example"), ("nop.example", "fail", "none", "nop.example", "nop.example"),
-                ("down.example", "temperror", "none", None, None), ("EXAMPLE.org.", "fail", "reject", "example.org", "example.org")):
+                ("down.example", "temperror", "none", None, None), ("EXAMPLE.org.", "fail", "reject", "example.org", "example.org"),
+                ("void.corp.example", "none", "none", None, "corp.example"), ("messy.example", "fail", "reject", "messy.example", "messy.example"),
+                ("a.messy.example", "fail", "none", "messy.example", "messy.example")):
             with self.subTest(sender):
                 self.expect(self.check(sender), result=result, policy=policy, record_domain=record_domain, org_domain=org)
 
@@ -127,8 +131,13 @@ class From(Case):
                 ("From: =?utf-8?q?x=40nothing.example?= <a@example.org>", "example.org", "fail"), ("From: Team: a@example.org;", "example.org", "fail")):
             with self.subTest(header):
                 self.expect(self.check("", header=header.encode() + b"\r\n"), domain=domain, result=result, ambiguous="false")
-        got = self.check("", header="From: a@bücher.example\r\n".encode())
-        self.expect(got, domain="xn--bcher-kva.example", result="fail", policy="reject")
+
+    def test_names_outside_ascii(self):
+        for name in ("bücher.example", "BÜCHER.Example", "b\u00adücher.example", "ｂücher。example", "xn--bcher-kva.example", "XN--BCHER-kva.example"):
+            with self.subTest(name):
+                self.expect(self.check("", header=f"From: a@{name}\r\n".encode()), domain="xn--bcher-kva.example", result="fail", policy="reject")
+        self.expect(self.check("", header="From: a@ｅｘａｍｐｌｅ.org\r\n".encode()), domain="example.org", policy="reject")
+        self.expect(self.check("", "xn--bcher-kva.example", header="From: a@bücher.example\r\n".encode()), result="pass", aligned="spf")
 
     def test_the_worst_of_several_counts(self):
         for header in ("From: a@nothing.example, b@example.org", "From: a@nothing.example\r\nFrom: b@example.org", "From: b@example.org\r\nFrom: a@nothing.example",

@@ -100,8 +100,8 @@ local function judge(finder, from, spf, dkim)
     if failure then
         out.result, out.reason = "temperror", failure
         return out
-    elseif not record then
-        out.result, out.reason = "none", "there is no record"
+    elseif not record or record.is_void then
+        out.result, out.reason = "none", record and "the record has an unknown policy" or "there is no record"
         return out
     end
     out.record, out.record_domain = record, found_at

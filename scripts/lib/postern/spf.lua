@@ -10,6 +10,7 @@
 
 local address = require "postern.internal.address"
 local domain = require "postern.internal.domain"
+local punycode = require "postern.internal.punycode"
 local spf_check = require "postern.internal.spf_check"
 
 local spf = {}
@@ -38,13 +39,19 @@ local function check_options(options, level)
     return options or {}
 end
 
+-- A domain as DNS has it (RFC 8616 section 3); what cannot be one stays, and is found wanting.
+local function in_ascii(name)
+    name = domain.normal(name)
+    return punycode.domain(name) or name
+end
+
 -- Both parts of a sender; one without a local part is its postmaster (section 4.3).
 local function split_sender(sender)
     local localpart, name = sender:match("^(.*)@([^@]*)$")
     if not localpart then
         localpart, name = "", sender
     end
-    return localpart ~= "" and localpart or "postmaster", domain.normal(name)
+    return localpart ~= "" and localpart or "postmaster", in_ascii(name)
 end
 
 ---Judges a client's address for a domain: the function check_host of RFC 7208.
@@ -62,7 +69,7 @@ function spf.check_host(ip, name, sender, helo, receiver)
         bytes = bytes:sub(#MAPPED + 1) -- section 5: an IPv4 address in IPv6 counts as IPv4
     end
     local localpart, sender_domain = split_sender(sender)
-    local result = { ip = ip, domain = domain.normal(name) }
+    local result = { ip = ip, domain = in_ascii(name) }
     if #localpart > LOCAL_MAX then
         result.result, result.reason = "none", "the sender is too long"
         return result
@@ -93,7 +100,7 @@ function spf.check(msg, options)
     if identity == "helo" or sender == "" then
         identity, sender = "helo", "postmaster@" .. helo
     end
-    local name = domain.normal(sender:match("^.*@(.*)$") or sender)
+    local name = in_ascii(sender:match("^.*@(.*)$") or sender)
     local result
     if ip then
         result = spf.check_host(ip, name, sender, helo, options.receiver)

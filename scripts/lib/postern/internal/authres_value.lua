@@ -1,12 +1,14 @@
 -- postern.internal.authres_value: the value of an Authentication-Results field (RFC 8601 section 2.2) out of what the modules gave. What
--- comes from mail or DNS is quoted where it must be, and bytes outside printable ASCII become "?".
+-- comes from mail or DNS is quoted where it must be, and bytes outside printable ASCII become "?". Comments are cut; a property that is too
+-- long is left out, since the beginning of a name is another name.
 
 local authres_value = {}
 
 local TEXT_MAX = 200
+local PROPERTY_MAX = 64 + 1 + 255 -- an address as long as RFC 5321 has them
 
 local function clean(text)
-    return (tostring(text):sub(1, TEXT_MAX):gsub("[^ -~]", "?"))
+    return (tostring(text):gsub("[^ -~]", "?"))
 end
 
 -- A token as it is, anything else as a quoted string; addresses may stand without quotes.
@@ -19,14 +21,15 @@ local function value(text)
 end
 
 local function comment(text)
-    return text and "(" .. clean(text):gsub("[()\\]", "\\%0") .. ")" or nil
+    return text and "(" .. clean(tostring(text):sub(1, TEXT_MAX)):gsub("[()\\]", "\\%0") .. ")" or nil
 end
 
 local function result(method, name, note, properties)
     local out = { ("%s=%s"):format(method, name), comment(note) }
     for _, property in ipairs(properties) do
-        if property[2] and property[2] ~= "" then
-            out[#out + 1] = property[1] .. "=" .. value(property[2])
+        local text = property[2] and tostring(property[2]) or ""
+        if text ~= "" and #text <= PROPERTY_MAX then
+            out[#out + 1] = property[1] .. "=" .. value(text)
         end
     end
     return table.concat(out, " ")

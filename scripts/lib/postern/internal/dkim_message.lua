@@ -6,6 +6,8 @@ local signature = require "postern.internal.signature"
 local message = {}
 message.__index = message
 
+local BODIES_MAX = 12 -- each is a pass over the body that a stranger orders
+
 ---leaving: as it would leave, with the changes asked for; else as received.
 function message.new(msg, leaving)
     local names, fields = signature.fields(msg, leaving)
@@ -19,7 +21,7 @@ function message.new(msg, leaving)
         list[#list + 1] = i
     end
     return setmetatable({ msg = msg, leaving = leaving, names = names, fields = fields, by_name = by_name,
-                          canonical = { simple = {}, relaxed = {} }, bodies = {} }, message)
+                          canonical = { simple = {}, relaxed = {} }, bodies = {}, n_bodies = 0 }, message)
 end
 
 ---How many fields of that name, in lower case, there are.
@@ -66,13 +68,16 @@ function message.own_field(field, canon)
     return signature.canon(field, canon):sub(1, -3)
 end
 
----Hash of the body, and the length of its canonical form.
+---Hash of the body, and the length of its canonical form; nil when it was hashed in too many ways already.
 function message:body_hash(canon, limit)
     local key = canon .. (limit or "")
     local known = self.bodies[key]
     if not known then
+        if self.n_bodies == BODIES_MAX then
+            return nil
+        end
         known = { signature.body_hash(self.msg, canon, limit, self.leaving) }
-        self.bodies[key] = known
+        self.bodies[key], self.n_bodies = known, self.n_bodies + 1
     end
     return known[1], known[2]
 end

@@ -3,6 +3,7 @@
 
 local crypto = require "postern.internal.signature"
 local domain = require "postern.internal.domain"
+local punycode = require "postern.internal.punycode"
 local taglist = require "postern.internal.taglist"
 
 local dkim_signature = {}
@@ -44,7 +45,7 @@ end
 
 local function read_identity(tags, out)
     local identity = tags.i or "@" .. out.domain
-    local name = domain.normal(taglist.squeeze(identity):match("@([^@]*)$") or "")
+    local name = punycode.domain(domain.normal(taglist.squeeze(identity):match("@([^@]*)$") or "")) or ""
     out.identity, out.identity_domain = identity, name
     return domain.is_within(name, out.domain)
 end
@@ -70,7 +71,9 @@ local function read_common(value, needed)
             return wrong("the tag " .. tag .. " is missing")
         end
     end
-    local out = { tags = tags, spans = spans, domain = domain.normal(tags.d), selector = tags.s:lower(), algorithm = tags.a:lower() }
+    -- Names may be told in UTF-8; DNS has them in ASCII (RFC 8616 section 5).
+    local out = { tags = tags, spans = spans, domain = punycode.domain(domain.normal(tags.d)) or "", selector = punycode.domain(tags.s) or "",
+                  algorithm = tags.a:lower() }
     out.kind = ALGORITHMS[out.algorithm]
     if not out.kind then
         return wrong("the algorithm " .. tags.a:gsub("[^%w-]", "?"):sub(1, 30) .. " is not taken")

@@ -8,7 +8,9 @@ local dkim_verify = {}
 -- Nil when the body is what was signed, else result, reason.
 local function check_body(message, read)
     local hash, total = message:body_hash(read.body_canon, read.body_length)
-    if read.body_length then
+    if not hash then
+        return "permerror", "the body is signed in too many lengths"
+    elseif read.body_length then
         if total < read.body_length then
             return "fail", "the body is shorter than what was signed"
         end

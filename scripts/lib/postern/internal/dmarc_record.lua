@@ -33,17 +33,18 @@ local function read_policies(tags, out)
         local policy = tags[tag] and tags[tag]:lower()
         if policy and not POLICIES[policy] then
             out.p, out.sp, out.np = "none", nil, nil
-            return #out.rua > 0
+            out.is_void = #out.rua == 0
+            return
         end
         out[tag] = policy
     end
     out.p = out.p or "none"
-    return true
 end
 
----Reads one record; nil when it is none.
+---Reads one record; nil when it is none. What is wrong behind its version is left out (section 4.8). One that is_void is there, and ends
+---the search, but asks for nothing.
 function dmarc_record.read(text)
-    local tags = is_record(text) and taglist.read(text)
+    local tags = is_record(text) and taglist.read(text, true)
     if not tags then
         return nil
     end
@@ -52,7 +53,8 @@ function dmarc_record.read(text)
         adkim = one_of(tags.adkim, { r = true, s = true }, "r"), aspf = one_of(tags.aspf, { r = true, s = true }, "r"),
         psd = one_of(tags.psd, { y = true, n = true, u = true }, "u"), testing = one_of(tags.t, { y = true, n = true }, "n") == "y",
     }
-    return read_policies(tags, out) and out or nil
+    read_policies(tags, out)
+    return out
 end
 
 ---The policy for a domain: of the record's own domain, of one below it that exists, or of one that does not.

@@ -11,7 +11,7 @@ local dmarc_tree = {}
 
 local QUERIES_MAX = 8
 
--- What is found at a name: { record = nil when there is none, or several }, or { failure = why DNS did not tell }.
+-- What is found at a name: { record = nil when there is none, or several; are_several = }, or { failure = why DNS did not tell }.
 local function ask(finder, name)
     local texts, err = finder.dns.query("_dmarc." .. name, "TXT")
     if not texts then
@@ -21,21 +21,21 @@ local function ask(finder, name)
     for _, text in ipairs(texts) do
         local record = dmarc_record.read(text)
         if record and found.record then
-            return {}
+            return { are_several = true }
         end
         found.record = record or found.record
     end
     return found
 end
 
--- The record of a name, or nil. failure, as second, when DNS failed.
+-- The record of a name, or nil. failure, as second, when DNS failed; as third, whether there are several.
 local function record_at(finder, name)
     local known = finder.known[name]
     if not known then
         known = ask(finder, name)
         finder.known[name] = known
     end
-    return known.record, known.failure
+    return known.record, known.failure, known.are_several
 end
 
 -- Those of the names that are not known yet, at the same time.
@@ -133,11 +133,13 @@ end
 function suffix.find(finder, name)
     local org = suffix.organizational(finder, name)
     for _, candidate in ipairs{ name, org } do
-        local record, failure = record_at(finder, candidate)
+        local record, failure, are_several = record_at(finder, candidate)
         if failure then
             return nil, nil, nil, failure
         elseif record then
             return record, candidate, org
+        elseif are_several then
+            break -- RFC 7489 section 6.6.3, step 5: they end the search; the tree walk goes on
         end
     end
     return nil, nil, org

@@ -1,4 +1,6 @@
--- postern.internal.punycode: names with letters outside ASCII as DNS has them (RFC 3492). Upper case is lowered in ASCII alone.
+-- postern.internal.punycode: names with letters outside ASCII as DNS has them (RFC 3492).
+
+local idn_fold = require "postern.internal.idn_fold"
 
 local punycode = {}
 
@@ -83,7 +85,11 @@ end
 ---A domain in ASCII and lower case, or nil when it is not UTF-8.
 function punycode.domain(name)
     local labels = {}
-    for label in (name:lower() .. "."):gmatch("([^.]*)%.") do
+    name = idn_fold.name(name)
+    if not name then
+        return nil
+    end
+    for label in (name .. "."):gmatch("([^.]*)%.") do
         local ascii = label_to_ascii(label)
         if not ascii then
             return nil

@@ -212,6 +212,8 @@ end
 local function judge(check, mechanism, name)
     if ASKS[mechanism.name] and not has_a_term_left(check) then
         return nil, "permerror", "too many terms ask DNS"
+    elseif mechanism.domain and check.sender_local:find("[\128-\255]") and macro.names_sender(mechanism.domain) then
+        return false -- RFC 8616 section 4: no local part outside ASCII matches
     end
     return mechanisms[mechanism.name](check, mechanism, name)
 end

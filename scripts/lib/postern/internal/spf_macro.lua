@@ -15,7 +15,7 @@ local function read_braces(text, at, is_explanation)
     if not from or not letter:find(is_explanation and EXPLANATION_LETTERS or LETTERS) then
         return nil
     end
-    if digits ~= "" and (#digits > 3 or tonumber(digits) == 0) then
+    if digits ~= "" and tonumber(digits) == 0 then
         return nil
     end
     return {
@@ -117,22 +117,49 @@ local function escape(text)
     end))
 end
 
+local function expand_piece(piece, check, name)
+    if type(piece) ~= "table" then
+        return piece
+    end
+    local text = transform(values[piece.letter](check, name), piece)
+    return piece.is_escaped and escape(text) or text
+end
+
+---Whether the local part of the sender is asked for.
+function macro.names_sender(pieces)
+    for _, piece in ipairs(pieces) do
+        if type(piece) == "table" and (piece.letter == "s" or piece.letter == "l") then
+            return true
+        end
+    end
+    return false
+end
+
 ---Expands what macro.read gave, for the domain that is being judged. May wait for DNS.
 function macro.expand(pieces, check, name)
     local out = {}
     for i, piece in ipairs(pieces) do
-        if type(piece) == "table" then
-            local text = transform(values[piece.letter](check, name), piece)
-            piece = piece.is_escaped and escape(text) or text
-        end
-        out[i] = piece
+        out[i] = expand_piece(piece, check, name)
     end
     return table.concat(out)
 end
 
+-- The end of the expansion, of a whole name's length at least: a record may ask for thousands of pieces, and the front would be cut anyway.
+local function expand_end(pieces, check, name)
+    local out, len = "", 0
+    for i = #pieces, 1, -1 do
+        local text = expand_piece(pieces[i], check, name)
+        out, len = text .. out, len + #text
+        if len > domain.NAME_MAX + 2 then
+            break
+        end
+    end
+    return out
+end
+
 ---The same as a domain: labels are taken off at the front until it is short enough (section 7.3).
 function macro.expand_domain(pieces, check, name)
-    local text = domain.normal(macro.expand(pieces, check, name))
+    local text = domain.normal(expand_end(pieces, check, name))
     if #text > domain.NAME_MAX then
         local tail = text:sub(-domain.NAME_MAX - 1)
         text = tail:match("^[^.]*%.(.+)$") or tail

@@ -33,8 +33,9 @@ local function read_tag(text, from, to)
     return name, trim(text:sub(equals + 1, to)), equals + 1
 end
 
----Reads a list: { name = value }, { name = { from, to } } of the raw values, { names in order }; or nil and what is wrong.
-function taglist.read(text)
+---Reads a list: { name = value }, { name = { from, to } } of the raw values, { names in order }; or nil and what is wrong. With is_lenient
+---what is no tag is left out, and the first of two counts.
+function taglist.read(text, is_lenient)
     local values, spans, order, at = {}, {}, {}, 1
     while at <= #text do
         local to = (text:find(";", at, true) or #text + 1) - 1
@@ -42,14 +43,13 @@ function taglist.read(text)
             break -- a semicolon at the end
         end
         local name, value, from = read_tag(text, at, to)
-        if not name then
-            return nil, "a tag has no name or no value"
-        elseif values[name] then
-            return nil, "the tag " .. name:sub(1, 20) .. " stands twice"
-        elseif #order == TAGS_MAX then
+        if #order == TAGS_MAX then
             return nil, "too many tags"
+        elseif name and not values[name] then
+            values[name], spans[name], order[#order + 1] = value, { from, to }, name
+        elseif not is_lenient then
+            return nil, name and "the tag " .. name:sub(1, 20) .. " stands twice" or "a tag has no name or no value"
         end
-        values[name], spans[name], order[#order + 1] = value, { from, to }, name
         at = to + 2
     end
     return values, spans, order

@@ -41,7 +41,9 @@ int store_ctl_run(const struct store_ctl *ctl, struct store_request *request)
 
 static void print_value(const json_t *value, size_t max_bytes)
 {
-    char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = json_is_string(value)
+                     ? NULL
+                     : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
     struct slice shown = text != NULL
                              ? slice_text(text)
                              : slice_of(json_string_value(value), json_string_length(value));

@@ -22,6 +22,7 @@ from harness.terminal import Screen
 
 FILTER = """
 local async = require "postern.async"
+local clamav = require "postern.clamav"
 local metrics = require "postern.metrics"
 local mails = metrics.counter("mails", "messages seen")
 
@@ -63,6 +64,9 @@ function filter_message(msg)
     if msg.conn.helo == "busy.example" then
         local text = ("hatatapa "):rep(8)
         local found = find_word(text) or looks_like_link(text)
+    end
+    if msg.conn.helo == "unscanned.example" then
+        clamav.scan(msg)
     end
     if msg.conn.helo == "deadly.example" then
         package.cpath = config.modules .. "/?.so"
@@ -130,7 +134,8 @@ class Stage:
         options = {"worker.state_dir": self.mta.folder("state"), "milterd.socket_mode": "0660", "milterd.socket_group": "uucp",
                    "filter.gate": self.gate, "multiplexor.ticks": "expire=1s",
                    "multiplexor.limits": "filter_message=20, filter_recipient@domain=5, any@network=10:refuse",
-                   "trace.file": self.memory + "/trace", "filter.modules": MODULES, "worker.read_paths": MODULES, "multiplexor.canary_latency": 0, "multiplexor.respawn_min": "10ms"}
+                   "trace.file": self.memory + "/trace", "filter.modules": MODULES, "worker.read_paths": MODULES, "multiplexor.canary_latency": 0, "multiplexor.respawn_min": "10ms",
+                   "clamav.sockets": "unix:/nonexistent/clamd.ctl", "clamav.on_failure": "continue"}
         self.postern = Postern(FILTER, options, folder=self.mta.folder)
         self.mta.spec = self.postern.spec
         self.mta.configure()
@@ -225,6 +230,11 @@ class Stage:
         wait_until(lambda: self.shown(command)[1], "the trace to end", pause=0.05)
         return self.shown(command)[0]
 
+    def store(self, command):
+        """A mail that nobody scanned."""
+        self.load(1, "--helo", "unscanned.example", "--macro", "i=" + DEADLY_ID)
+        return self.run(command)
+
     def profile(self, command):
         """Messages that keep the filter busy as long as it looks."""
         self.type(command)
@@ -258,7 +268,7 @@ class Stage:
         return command
 
     def play(self, command):
-        live = {"top": self.top, "reload": self.reload, "trace": self.trace, "shadow": self.shadow, "profile": self.profile}
+        live = {"top": self.top, "reload": self.reload, "trace": self.trace, "shadow": self.shadow, "profile": self.profile, "store": self.store}
         return live.get((*command.split(), "")[1], self.run)(self.here(command))
 
     def installed(self, line):

@@ -1,5 +1,6 @@
 """The tables of the source and the documents, as the tests compare them."""
 
+import functools
 import os
 import re
 import subprocess
@@ -27,6 +28,7 @@ def ctl(*words, cwd=None):
     return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
+@functools.lru_cache(maxsize=None)
 def page(name):
     """A manual page; postern.conf(5) as the build makes it."""
     if name != "postern.conf.5":

@@ -65,6 +65,13 @@ static int module_defer(lua_State *L)
     return script_defer(L, luaL_checkstring(L, 1));
 }
 
+/* finish(): when the time is over that the function has, by the clock of now(). */
+static int module_finish(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)script_time_end(L) / 1000);
+    return 1;
+}
+
 /* now(): seconds of a clock that only goes on. */
 static int module_now(lua_State *L)
 {
@@ -122,6 +129,7 @@ static int module_simulated(lua_State *L)
 static const luaL_Reg functions[] = {
     {"content", module_content},
     {"defer", module_defer},
+    {"finish", module_finish},
     {"is_simulated", module_is_simulated},
     {"message", module_message},
     {"now", module_now},

@@ -1,7 +1,7 @@
 /*
  * require "postern.internal.dns": query, on which postern.dns is built. A question's waiter is a
- * userdata on the stack of the function that waits: when that is cancelled, and the userdata
- * collected, nobody is told any more.
+ * userdata on the stack of the function that waits: when that is cancelled, nobody is told any
+ * more.
  */
 #include <stdio.h>
 
@@ -94,6 +94,11 @@ static int query_done(lua_State *L, int status, lua_KContext type)
     return n;
 }
 
+static void on_cancelled(void *context)
+{
+    dns_forget(context);
+}
+
 /* NULL: why says what is wrong. */
 static struct dns *resolver(lua_State *L, char *why, size_t why_bytes)
 {
@@ -166,8 +171,12 @@ static int module_query(lua_State *L)
         dns_forget(waiter);
         return n;
     }
-    struct script_wait wait = {
-        .fd = -1, .until_ms = INT64_MAX, .waker = &waiter->waker, .what = lua_tostring(L, WHAT)};
+    struct script_wait wait = {.fd = -1,
+        .until_ms = INT64_MAX,
+        .waker = &waiter->waker,
+        .what = lua_tostring(L, WHAT),
+        .on_cancelled = on_cancelled,
+        .context = waiter};
     return script_wait(L, &wait, (lua_KContext)type, query_done);
 }
 

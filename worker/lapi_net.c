@@ -259,13 +259,23 @@ static int give_error(lua_State *L, struct net *net)
 
 static int woken(lua_State *L, int status, lua_KContext attempt);
 
+/* Half of a question may be on its way, and half of an answer: it is of no use to anybody else. */
+static void on_cancelled(void *context)
+{
+    struct net *net = context;
+    net_stream_fail(&net->stream, "closed");
+    let_go(net);
+}
+
 static int wait_for(lua_State *L, struct net *net, enum net_status wanted, enum attempt attempt)
 {
     struct script_wait wait = {.fd = net->stream.fd,
         .events = wanted == NET_READ ? POLLIN : POLLOUT,
         .until_ms = net->until_ms,
         .waker = &net->waker,
-        .what = net->what};
+        .what = net->what,
+        .on_cancelled = on_cancelled,
+        .context = net};
     return script_wait(L, &wait, (lua_KContext)attempt, woken);
 }
 

@@ -19,6 +19,7 @@ enum { COMMANDS_MAX = 1000, WORDS_MAX = 100000 };
 /* One call. The userdata stays on the stack of the function that waits. */
 struct call {
     struct redis_call redis;
+    struct redis *client; /* borrowed */
     struct buf request;
     int (*finish)(lua_State *L, struct slice reply); /* pushes the results */
 };
@@ -31,12 +32,18 @@ static struct redis *client(lua_State *L)
     return script->redis;
 }
 
+static void end_call(void *context)
+{
+    struct call *call = context;
+    redis_end(call->client, &call->redis);
+    buf_clear(&call->request);
+}
+
+/* What Lua ended by an error on the way. */
 static int call_gc(lua_State *L)
 {
-    struct call *call = lua_touserdata(L, 1);
     if (script_of(L)->redis != NULL)
-        redis_end(script_of(L)->redis, &call->redis);
-    buf_clear(&call->request);
+        end_call(lua_touserdata(L, 1));
     return 0;
 }
 
@@ -44,7 +51,7 @@ static int call_gc(lua_State *L)
 static struct call *push_call(lua_State *L, int (*finish)(lua_State *L, struct slice reply))
 {
     struct call *call = lua_newuserdatauv(L, sizeof *call, 0);
-    *call = (struct call){.finish = finish};
+    *call = (struct call){.finish = finish, .client = client(L)};
     buf_init(&call->request, REDIS_REQUEST_MAX);
     lapi_own(L, CALL_NAME, call_gc);
     return call;
@@ -259,13 +266,15 @@ static int go_on(lua_State *L, int status, lua_KContext context);
 static int run_call(lua_State *L, int index)
 {
     struct call *call = lua_touserdata(L, index);
-    int err = redis_run(client(L), &call->redis);
-    if (err == -ERR_AGAIN)
+    int err = redis_run(call->client, &call->redis);
+    if (err == -ERR_AGAIN) {
+        call->redis.wait.on_cancelled = end_call;
+        call->redis.wait.context = call;
         return script_wait(L, &call->redis.wait, index, go_on);
+    }
     int n = err == 0 ? call->finish(L, call->redis.reply)
                      : push_failure(L, slice_text(call->redis.error));
-    redis_end(client(L), &call->redis);
-    buf_clear(&call->request);
+    end_call(call);
     return n;
 }
 

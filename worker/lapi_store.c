@@ -19,6 +19,7 @@ enum {
 /* One call. Its texts are on the Lua stack, or in the request's own. */
 struct call {
     struct store_request request;
+    struct store *store;                            /* borrowed */
     int (*finish)(lua_State *L, struct call *call); /* pushes the results */
     uint32_t n_rounds;
 };
@@ -158,13 +159,17 @@ static int finish_done(lua_State *L, struct call *call)
 
 /* ---- one request ---- */
 
-/* What was waited for when its task was cancelled. */
+static void on_cancelled(void *context)
+{
+    struct call *call = context;
+    store_cancel(call->store, &call->request);
+}
+
+/* What Lua ended by an error on the way. */
 static int call_gc(lua_State *L)
 {
-    struct call *call = lua_touserdata(L, 1);
-    struct store *store = script_of(L)->store;
-    if (store != NULL)
-        store_cancel(store, &call->request);
+    if (script_of(L)->store != NULL)
+        on_cancelled(lua_touserdata(L, 1));
     return 0;
 }
 
@@ -175,7 +180,7 @@ static struct call *call_new(
     int64_t left_ms = script_time_left(L);
     int64_t timeout_ms = script_conf(L)->store.timeout;
     struct call *call = lua_newuserdatauv(L, sizeof *call, 0);
-    *call = (struct call){.request.op = op, .finish = finish};
+    *call = (struct call){.request.op = op, .store = script_store(L), .finish = finish};
     call->request.deadline_ms = clock_now_ms() + (left_ms < timeout_ms ? left_ms : timeout_ms);
     lapi_own(L, CALL_NAME, call_gc);
     return call;
@@ -189,9 +194,15 @@ static bool can_wait(lua_State *L)
 /* As store_run; -ERR_AGAIN only where script_wait will not raise. */
 static int run(lua_State *L, struct call *call)
 {
-    struct store *store = script_store(L);
-    int err = store_run(store, &call->request);
-    return err == -ERR_AGAIN && !can_wait(L) ? store_run_to_end(store, &call->request) : err;
+    int err = store_run(call->store, &call->request);
+    return err == -ERR_AGAIN && !can_wait(L) ? store_run_to_end(call->store, &call->request) : err;
+}
+
+static int wait_for(lua_State *L, struct call *call, lua_KContext context, lua_KFunction on_woken)
+{
+    call->request.wait.on_cancelled = on_cancelled;
+    call->request.wait.context = call;
+    return script_wait(L, &call->request.wait, context, on_woken);
 }
 
 static int go_on(lua_State *L, int status, lua_KContext context);
@@ -201,7 +212,7 @@ static int run_call(lua_State *L, int index)
     struct call *call = lua_touserdata(L, index);
     int err = run(L, call);
     if (err == -ERR_AGAIN)
-        return script_wait(L, &call->request.wait, index, go_on);
+        return wait_for(L, call, index, go_on);
     return err != 0 ? push_error(L) : call->finish(L, call);
 }
 
@@ -325,7 +336,7 @@ static int keys_go_on(lua_State *L, int status, lua_KContext context)
     if (n != -ERR_AGAIN)
         return n;
     struct call *call = lua_touserdata(L, (int)context);
-    return script_wait(L, &call->request.wait, context, keys_go_on);
+    return wait_for(L, call, context, keys_go_on);
 }
 
 /* store.keys(prefix[, limit]) */
@@ -342,7 +353,7 @@ static int store_keys(lua_State *L)
     int n = run_keys(L, index);
     if (n != -ERR_AGAIN)
         return n;
-    return script_wait(L, &call->request.wait, index, keys_go_on);
+    return wait_for(L, call, index, keys_go_on);
 }
 
 /* ---- update ---- */
@@ -420,7 +431,7 @@ static int update_run(lua_State *L)
     struct call *call = lua_touserdata(L, UPDATE_CALL);
     int err = run(L, call);
     if (err == -ERR_AGAIN)
-        return script_wait(L, &call->request.wait, 0, update_woken);
+        return wait_for(L, call, 0, update_woken);
     if (err != 0)
         return push_error(L);
     return call->request.op == STORE_GET ? update_read(L, &call->request) : update_swapped(L, call);

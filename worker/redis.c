@@ -106,6 +106,15 @@ static void note_answer(struct redis *redis, const struct redis_place *place)
     redis->retry_ms = 0;
 }
 
+/* Who had little time left knows nothing about the server. */
+static bool was_patient(const struct redis *redis, const struct redis_call *call)
+{
+    int64_t full_ms = redis->conf->redis.connect_time < redis->conf->redis.timeout
+                          ? redis->conf->redis.connect_time
+                          : redis->conf->redis.timeout;
+    return clock_now_ms() - call->begun_ms >= full_ms;
+}
+
 /* Nobody answers: the next calls need not try that too, for a while. */
 static void note_failure(struct redis *redis, const struct redis_call *call)
 {
@@ -140,7 +149,7 @@ static int fail(struct redis *redis, struct redis_call *call, int err, const cha
     bool was_open = call->phase == REDIS_ASKING;
     drop_link(call);
     forget_master(redis);
-    if (!was_open)
+    if (!was_open && (err != -ERR_TIMEOUT || was_patient(redis, call)))
         note_failure(redis, call);
     return err;
 }
@@ -149,8 +158,9 @@ static int fail(struct redis *redis, struct redis_call *call, int err, const cha
 
 static void begin_phase(struct redis *redis, struct redis_call *call, enum redis_phase phase)
 {
-    int64_t step_ms = clock_now_ms() + redis->conf->redis.connect_time;
+    int64_t now_ms = clock_now_ms(), step_ms = now_ms + redis->conf->redis.connect_time;
     call->phase = phase;
+    call->begun_ms = now_ms;
     call->step_ms =
         phase != REDIS_ASKING && step_ms < call->deadline_ms ? step_ms : call->deadline_ms;
 }

@@ -54,7 +54,8 @@ struct redis_call {
     char what[140]; /* wait.what */
     struct redis_link *link;
     struct buf greeting;   /* what is asked before the request */
-    int64_t step_ms;       /* monotonic clock: the end of the phase */
+    int64_t begun_ms;      /* monotonic clock: the begin of the phase */
+    int64_t step_ms;       /* and its end */
     unsigned n_sentinels;  /* asked in vain */
     bool is_master_told;   /* a sentinel named the master during this call */
     bool was_told_replica; /* the request was refused by one */

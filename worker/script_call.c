@@ -222,6 +222,7 @@ void script_call(struct script *script, struct script_call *call)
     script->deadline_text[0] = '\0';
     script->is_waiting = false;
     script->n_unyieldable = 0;
+    script->n_closing = 0;
     script->running = NULL;
     script_alarm_set(script);
     script_profile_begin(script);

@@ -14,6 +14,8 @@
 #include "common/text.h"
 #include "worker/script_internal.h"
 
+enum { CLOSE_DEPTH_MAX = 150 };
+
 /* Pushes the error's text, and keeps it for the gate: at the first place that noticed. [-0, +1, m]
  */
 static void deadline_text_push(lua_State *L)
@@ -338,21 +340,28 @@ static int coroutine_yield(lua_State *L)
     return lua_yield(L, lua_gettop(L));
 }
 
-/* Upvalue: Lua's own close. A __close in there may have been cut short by the deadline. */
+/* Upvalue: Lua's own close, which does not count how deep the C stack is (Lua 5.4.4). A __close in
+ * there may have been cut short by the deadline. */
 static int coroutine_close(lua_State *L)
 {
+    struct script *script = script_of(L);
     int n = lua_gettop(L);
     lua_State *co = lua_tothread(L, 1);
-    if (co != NULL && lua_status(co) == LUA_YIELD && script_task_holds(script_of(L), co)) {
+    if (co != NULL && lua_status(co) == LUA_YIELD && script_task_holds(script, co)) {
         return luaL_error(L, "cannot close a coroutine that waits");
+    }
+    if (script->n_closing >= CLOSE_DEPTH_MAX) {
+        return luaL_error(L, "C stack overflow (coroutines that close each other)");
     }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, n, LUA_MULTRET);
-    if (script_of(L)->is_ending) {
+    script->n_closing++;
+    int status = lua_pcall(L, n, LUA_MULTRET, 0);
+    script->n_closing--;
+    if (script->is_ending) {
         return script_deadline_raise(L);
     }
-    return lua_gettop(L);
+    return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 static const luaL_Reg base_functions[] = {

@@ -96,6 +96,7 @@ struct script {
     struct dns *dns;          /* NULL until something is asked */
     struct http *http;        /* NULL until a filter wants postern.http */
     uint32_t n_unyieldable;   /* coroutines resumed from places that cannot yield */
+    uint32_t n_closing;       /* calls of coroutine.close that lie within each other */
     int finish_ref;           /* functions of script_finish.c and their orders; LUA_NOREF: none */
 
     struct redis *redis; /* postern.redis; NULL until something is asked */

@@ -64,14 +64,27 @@ int64_t script_time_left(lua_State *L)
     return left > 0 ? left : 0;
 }
 
-/* Its waker and descriptor may be gone the moment after this. */
+/* Its waker and descriptor may be gone the moment after this. What it has open is its own again when
+ * it runs. */
 static void end_wait(struct script_task *task)
 {
     script_loop_remove(task);
     if (task->wait.waker != NULL) {
         task->wait.waker->task = NULL;
     }
-    task->wait = (struct script_wait){.fd = -1};
+    task->wait = (struct script_wait){
+        .fd = -1, .on_cancelled = task->wait.on_cancelled, .context = task->wait.context};
+}
+
+/* Nobody will go on where it waits, or has waited. */
+static void cancel_wait(struct script_task *task)
+{
+    void (*on_cancelled)(void *context) = task->wait.on_cancelled;
+    end_wait(task);
+    task->wait.on_cancelled = NULL;
+    if (on_cancelled != NULL) {
+        on_cancelled(task->wait.context);
+    }
 }
 
 void script_task_wake(struct script *script, struct script_task *task, enum script_woken woken)
@@ -180,10 +193,8 @@ void script_task_drop(struct script *script, struct script_task *task)
     if (state == TASK_READY) {
         TAILQ_REMOVE(&script->ready, task, ready);
     }
-    if (state == TASK_WAITING) {
-        end_wait(task);
-    }
     if (state != TASK_DONE) {
+        cancel_wait(task);
         task->parent->n_open--;
         task->state = TASK_DONE;
         close_task(script, task);
@@ -209,7 +220,7 @@ void script_tasks_clear(struct script *script)
     if (root->state == TASK_READY) {
         TAILQ_REMOVE(&script->ready, root, ready);
     }
-    end_wait(root);
+    cancel_wait(root);
     root->state = TASK_DONE;
     root->co = NULL;
 }
@@ -330,6 +341,7 @@ static bool step(lua_State *L, struct script *script, struct script_task *task)
     script->task = task;
     script->running = task->co;
     task->state = TASK_RUNNING;
+    task->wait.on_cancelled = NULL;
     task->n_nested = 0;
     task->status = lua_resume(task->co, L, task->n_arguments, &task->n_results);
     task->n_arguments = 0;
@@ -355,7 +367,7 @@ static struct script_task *end_for_deadline(struct script *script)
     }
     script->is_ending = true;
     script_task_drop_children(script, root);
-    end_wait(root);
+    cancel_wait(root);
     return root;
 }
 

@@ -29,6 +29,10 @@ struct script_wait {
     int64_t until_ms;           /* monotonic clock; INT64_MAX: only the hook's deadline counts */
     struct script_waker *waker; /* NULL: none; borrowed until the wait is over */
     const char *what; /* "dns A example.org", told when time is over; the same. NULL: not told */
+    /* Lets go of what is open for the wait, when the task is cancelled or the hook's time is over:
+     * __gc comes too late for descriptors. Does nothing in Lua. NULL: there is nothing. */
+    void (*on_cancelled)(void *context);
+    void *context; /* as waker */
 };
 
 /*
@@ -36,7 +40,9 @@ struct script_wait {
  * goes on (with the same Lua stack). Raises "cannot wait here" inside a sort comparator, a gsub
  * callback, a metamethod of C, __gc or require, in a __close of what is cancelled, and at the
  * filter's top level; and when the system has no descriptors left. The descriptor stays the
- * caller's: it is watched no more when on_woken runs, or __gc and __close of what is cancelled.
+ * caller's: it is watched no more when on_woken or on_cancelled runs, or __gc and __close of what
+ * is cancelled. After on_cancelled a coroutine does not go on, but for that of the hook itself,
+ * where script_wait_result raises.
  */
 int script_wait(
     lua_State *L, const struct script_wait *wait, lua_KContext context, lua_KFunction on_woken);

@@ -233,6 +233,20 @@ class BackEnds(Base):
             note(backends.call("fake", function() return 1 end))""", "backend.on_failure=return", "backend.failures=3")
         self.assertIn("left alone", notes[0])
 
+    def test_cancelled_while_it_had_time(self):
+        """Nobody's failure: another was quicker. What the one that tries again leaves undone, the next one does."""
+        notes = self.notes(self.BAD + """
+            local function slow() return backends.call("fake", function() async.sleep(20) return 1 end) end
+            local function quick() async.sleep(0.01) return "quick" end
+            for _ = 1, 4 do async.any{ slow, quick } end
+            note(backends.call("fake", function() return "asked" end))
+            for _ = 1, 3 do backends.call("fake", bad) end
+            async.sleep(0.3)
+            note(async.any{ slow, quick })
+            note(backends.call("fake", function() return "asked" end))""",
+                           "backend.on_failure=return", "backend.failures=3", "backend.retry_time=250ms")
+        self.assertEqual(notes, ["asked, nil", "quick, 2", "asked, nil"])
+
     def test_config_shows_a_table(self):
         done = subprocess.run([CTL, "config", "-o", "backend.on_failure=continue", "-o", "backend.failures=9"], capture_output=True, text=True, check=True)
         self.assertRegex(done.stdout, r"# back end +on_failure +failures +retry_time\n# backend +continue +9 +30s")
@@ -248,6 +262,30 @@ class Daemons(SystemTest):
                    {"worker.sandbox": SANDBOX})
         self.assertReply(self.client().start().message(), "451 4.7.1 this cannot be checked now")
         self.worker_lines("fake: refused; filter_message ends with tempfail", least=1)
+
+    def test_one_that_fails_is_no_failure_of_the_others(self):
+        """The hook that one of them ends takes the calls of the others with it: they are asked again at once."""
+        hanging, answers = Server(lambda connection: connection.recv(1) and connection.recv(1)), []
+        self.addCleanup(hanging.stop)
+        good = Server(lambda connection: (answers.append(connection.recv(1)), connection.sendall(b"!")))
+        self.addCleanup(good.stop)
+        self.start("""local async, backends, servers = require "postern.async", require "postern.internal.backends", require "postern.internal.servers"
+            local net = require "postern.internal.net"
+            local pool = servers.new{ section = "slow", sockets = config.sockets, connect_timeout = 20, timeout = 20 }
+            local function slow() return servers.try(pool, function(stream) stream:write("?") return stream:read(1) end) end
+            function filter_message(msg)
+                if msg.subject == "last" then return reject(backends.call("slow", slow)) end
+                async.all{ function() backends.call("slow", slow) end,
+                    function() async.sleep(0.05) backends.call("dead", function() return nil, "refused" end) end }
+            end""",
+                   {"worker.sandbox": SANDBOX, "worker.allow_network": "yes", "multiplexor.min_workers": 1, "multiplexor.max_workers": 1,
+                    "backend.failures": 3, "filter.sockets": f"inet:{hanging.port}@127.0.0.1 inet:{good.port}@127.0.0.1"})
+        client = self.client().start()
+        for _ in range(4):
+            self.assertReply(client.message(headers=[("Subject", " x")]), "451 4.7.1")
+        self.assertEqual(self.worker_lines("slow failed"), [])
+        self.assertEqual((hanging.n, good.n), (4, 0), "nor is it asked last")
+        hanging.stop()
 
 
 if __name__ == "__main__":

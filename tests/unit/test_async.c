@@ -132,6 +132,38 @@ static const char *const fine[] = {
           "assert(said:find('cannot wait here'))",
     ASYNC "async.timeout(0.01, function() local c <close> = setmetatable({}, {__close = function() "
           "error('in close') end}) async.sleep(20) end)",
+    /* waiting where Lua calls back: either it waits, or says that it cannot; and goes on */
+    ASYNC
+    "local v = setmetatable({}, { __add = function() async.sleep(0.001) return 1 end, __index "
+    "= function() async.sleep(0.001) return 2 end, __call = function() async.sleep(0.001) "
+    "return 3 end, __lt = function() async.sleep(0.001) return true end, __close = function() "
+    "async.sleep(0.001) end }) do local c <close> = v assert(v + 1 == 1 and v.x == 2 and v() == "
+    "3 and v < v) end for _ in function() async.sleep(0.001) end do end",
+    ASYNC
+    "local function fails(f, ...) local ok, e = pcall(f, ...) assert(not ok and e:find('cannot "
+    "wait "
+    "here'), e) end local function wait() async.sleep(0) end fails(string.gsub, 'x', '.', wait) "
+    "fails(table.sort, { 2, 1 }, wait) fails(tostring, setmetatable({}, { __tostring = wait })) "
+    "fails(table.concat, setmetatable({}, { __index = wait }), '', 1, 1) local said "
+    "setmetatable({}, { __gc = function() local ok, e = pcall(wait) said = e end }) "
+    "collectgarbage() "
+    "assert(said:find('cannot wait here')) assert(async.all{ function() return 1 end }[1] == 1)",
+    /* numbers that are none, keys that are strange */
+    ASYNC
+    "for _, n in ipairs{ -1, 0/0, 1/0, -1/0, 1e300, 86401, math.mininteger, {}, 'x', print } do "
+    "assert(not pcall(async.sleep, n)) assert(not pcall(async.timeout, n, print)) "
+    "assert(not pcall(async.all, { print }, { timeout = n })) end",
+    ASYNC
+    "local k = setmetatable({}, { __tostring = function() error('x') end }) "
+    "assert(async.all{ [k] = function() return 1 end }[k] == 1) assert(not pcall(async.all, { "
+    "[k] = 1 })) assert(not pcall(async.any, { [k] = function() end }))",
+    ASYNC "local t = {} for i = 1, 100000 do t[i] = print end assert(not pcall(async.all, t)) "
+          "assert(not pcall(async.any, t)) assert(async.all{ function() return 1 end }[1] == 1)",
+    /* coroutines that close each other, deeper than the C stack */
+    "local last for i = 1, 2000 do local under = last last = coroutine.create(function() local c "
+    "<close> = setmetatable({}, { __close = function() if under then "
+    "assert(coroutine.close(under)) end end }) coroutine.yield() end) coroutine.resume(last) end "
+    "local ok, e = coroutine.close(last) assert(not ok and e:find('C stack overflow'), e)",
     /* the next waits are as the first */
     ASYNC
     "for i = 1, 50 do async.any{ function() async.sleep(9) end, function() return i end } end "

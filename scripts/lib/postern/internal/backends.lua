@@ -57,11 +57,21 @@ local function note(name, breaker, is_good)
     end
 end
 
+---Whether what ends with err (of __close) was cancelled while it still had time, by the clock of finish(): another was quicker, or has ended
+-- the hook. That is no failure of whom it asked.
+function backends.was_cancelled(err, finish)
+    return err == nil and internal.now() < finish
+end
+
 -- What the function returned. A time that ran out, and an error, are failures too.
 local function ask(name, breaker, call)
-    local is_noted = false
-    local _ <close> = setmetatable({}, { __close = function()
-        if not is_noted then
+    local is_noted, finish = false, internal.finish()
+    local _ <close> = setmetatable({}, { __close = function(_, err)
+        if is_noted then
+            return
+        elseif backends.was_cancelled(err, finish) then
+            breaker.next_try = 0 -- if this was the one that tried, the next one does
+        else
             note(name, breaker, false)
         end
     end })

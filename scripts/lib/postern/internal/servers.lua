@@ -7,6 +7,7 @@
 -- known to this worker alone.
 
 local address = require "postern.internal.address"
+local backends = require "postern.internal.backends"
 local internal = require "postern.internal.backend"
 local net = require "postern.internal.net"
 
@@ -78,13 +79,17 @@ local function ask(pool, server, f)
     return f(stream, server)
 end
 
--- The same, and remembers whether it failed: also when its task was cancelled, or out of time, while the server hung.
+-- The same, and remembers whether it failed: also when its task was out of time while the server hung.
 local function try_one(pool, server, f)
     local result, why
-    local _ <close> = setmetatable({}, { __close = function()
-        server.bad_until = result ~= nil and 0 or internal.now() + internal.option(pool.section, "retry_time")
+    local is_answered, finish = false, internal.finish()
+    local _ <close> = setmetatable({}, { __close = function(_, err)
+        if is_answered or not backends.was_cancelled(err, finish) then
+            server.bad_until = result ~= nil and 0 or internal.now() + internal.option(pool.section, "retry_time")
+        end
     end })
     result, why = ask(pool, server, f)
+    is_answered = true
     return result, why
 end
 

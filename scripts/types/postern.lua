@@ -716,12 +716,13 @@ function http.request(method, address, options) end
 ---@field is_spam boolean
 ---@field score number
 ---@field threshold number
----@field action "no action"|"greylist"|"add header"|"rewrite subject"|"soft reject"|"reject"|string
+---@field action "no action"|"greylist"|"add header"|"rewrite subject"|"soft reject"|"reject"|"discard"|string
 ---@field symbols table<string, postern.rspamd_symbol>
 ---@field tests string[] names of the symbols
 ---@field report string
 ---@field subject? string
 ---@field messages table<string, any>
+---@field signatures string[] values of DKIM-Signature
 ---@field milter table what rspamd.apply does
 
 ---@class postern.rspamd_options
@@ -744,7 +745,7 @@ local rspamd = {}
 ---@return string? error
 function rspamd.check(message, options) end
 
----Changes the header as it asks for.
+---Changes header and envelope as it asks for.
 ---@param message postern.msg
 ---@param result postern.rspamd_result
 function rspamd.apply(message, result) end

@@ -2,13 +2,11 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import unittest
-import urllib.request
 
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.environ["POSTERN_SOURCE"], "tests")]
 
@@ -16,7 +14,8 @@ from http_fakes import Web, answer  # noqa: E402
 from test_frame import CTL, SANDBOX  # noqa: E402
 
 from fixture import SystemTest  # noqa: E402
-from harness.process import CACHE, PATIENCE, Folder, Process, loopback_address, wait_until  # noqa: E402
+from harness.process import PATIENCE, Folder, wait_until  # noqa: E402
+from harness.scanners import Rspamd  # noqa: E402
 
 MAIL = "Received: by x\nX-Old: one\nX-Old: two\nX-Old: three\nSubject: test\nFrom: a@example.org\n\nhello\n"
 GOOD = {"score": 1.5, "required_score": 15, "action": "no action", "symbols": {}}
@@ -36,61 +35,6 @@ rspamd_config.TEST_SEEN = { score = 0.5, group = "test", callback = function(tas
     return true, 1.0
 end }
 """
-
-
-class Rspamd:
-    """The real one, with two rules and nothing else."""
-    ROOT = os.path.join(CACHE, "peers", "rspamd")
-
-    def __init__(self, folder):
-        program = os.path.join(self.ROOT, "usr", "bin", "rspamd")
-        if not os.path.exists(program):
-            raise AssertionError(f"rspamd is not unpacked ({program}); tools/test does that")
-        self.folder, self.program, self.process, self.n = folder, program, None, 0
-        self.url = f"http://{loopback_address()}:21333"
-        folder.write("tld.dat", "com\norg\ntest\n")
-        folder.write("rules.lua", RULES)
-
-    def start(self):
-        share = os.path.join(self.ROOT, "usr", "share", "rspamd")
-        self.folder.write("rspamd.conf", f"""
-options {{ pidfile = "{self.folder('rspamd.pid')}"; tempdir = "{self.folder()}"; filters = ""; url_tld = "{self.folder('tld.dat')}";
-  cache_file = "{self.folder('symbols')}"; hs_cache_dir = "{self.folder()}/"; history_file = "{self.folder('history')}";
-  stats_file = "{self.folder('stats')}"; control_socket = "{self.folder('control')} mode=0600"; disable_hyperscan = true;
-  explicit_modules = []; local_addrs = []; disable_monitoring = true;
-  dns {{ nameserver = ["127.0.0.1:1:1"]; timeout = 0.1s; retransmits = 1; sockets = 1; }} }}
-lang_detection {{ languages = "{share}/languages"; }}
-logging {{ type = "console"; level = "error"; }}
-worker "normal" {{ bind_socket = "{self.url[7:]}"; count = 1; }}
-lua = "{self.folder('rules.lua')}";
-actions {{ reject = 15; "add header" = 6; greylist = 4; }}
-""")
-        libraries = (os.path.join(self.ROOT, "usr/lib/rspamd"), os.path.join(self.ROOT, "usr/lib", os.uname().machine + "-linux-gnu"))
-        env = {"LD_LIBRARY_PATH": ":".join(libraries), "SHAREDIR": share, "LUALIBDIR": share + "/lualib", "RULESDIR": share + "/rules",
-               "PLUGINSDIR": share + "/plugins", **{name: self.folder() for name in ("CONFDIR", "DBDIR", "RUNDIR", "LOGDIR")}}
-        self.n += 1
-        insecure = ("-i",) if os.geteuid() == 0 else ()
-        self.process = Process([self.program, "-f", *insecure, "-c", self.folder("rspamd.conf")], self.folder(f"rspamd.{self.n}.log"), env=env,
-                               start_new_session=True)
-        wait_until(self.answers, lambda: f"rspamd to answer:\n{self.process.output()[-2000:]}", 60)
-
-    def answers(self):
-        if not self.process.is_alive():
-            raise AssertionError("rspamd has ended: " + self.process.output()[-2000:])
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.url + "/ping", timeout=2) as page:
-                return page.status == 200
-        except OSError:
-            return False
-
-    def kill(self):
-        """With its workers, which outlive it otherwise."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.popen.wait()
-
-    def stop(self):
-        if self.process is not None:
-            self.process.stop()
 
 
 class Base(unittest.TestCase):
@@ -134,7 +78,7 @@ class RealServer(Base):
 
     def setUp(self):
         super().setUp()
-        self.rspamd = Rspamd(self.folder)
+        self.rspamd = Rspamd(self.folder, RULES)
         self.addCleanup(self.rspamd.stop)
         self.rspamd.start()
 
@@ -249,6 +193,34 @@ class Fakes(Base):
             self.assertEqual(self.header_after({"add_headers": bad}), before, bad)
         self.assertEqual(self.header_after({}, {"action": "rewrite subject", "subject": "*** SPAM *** test"})[4], "Subject=*** SPAM *** test")
         self.assertEqual(self.header_after({}, {"subject": "no"})[4], "Subject=test")
+        self.assertEqual(self.header_after({}, {"dkim-signature": "v=1; b=a\r\n\tb"}), ["DKIM-Signature=v=1; b=a b", *before])
+        self.assertEqual(self.header_after({}, {"dkim-signature": ["v=1", 7, "v=2"]}), ["DKIM-Signature=v=1", "DKIM-Signature=v=2", *before])
+        self.assertEqual(self.header_after({}, {"dkim-signature": ["x" * 40000] + ["y"] * 30}), ["DKIM-Signature=y"] * 9 + before)
+        self.assertEqual(self.header_after({}, {"dkim-signature": {"v": 1}}), before)
+
+    def envelope_after(self, milter):
+        web = self.fake({**GOOD, "milter": milter})
+        result = self.run_filter("""rspamd.apply(msg, rspamd.check(msg)) local t = {}
+            for i, rcpt in ipairs(msg.recipients) do t[i] = rcpt.address end note(msg.sender, table.concat(t, " "))""", web.url,
+            "--sender", "a@example.org", "--recipient", "b@example.net", "--recipient", "c@example.net")
+        self.assertIsNone(result["error"], result["error"])
+        note, = result["notes"]
+        return note
+
+    def test_envelope(self):
+        before = "a@example.org, b@example.net c@example.net"
+        rows = (({"change_from": "x@example.org"}, "x@example.org, b@example.net c@example.net"), ({"change_from": "<>"}, ", b@example.net c@example.net"),
+                ({"add_rcpt": ["d@example.net", "<e@example.net>"]}, before + " d@example.net e@example.net"),
+                ({"del_rcpt": "B@example.net"}, "a@example.org, c@example.net"), ({"del_rcpt": ["z@example.net"]}, before),
+                ({"change_from": ["x"], "add_rcpt": [1, {"a": "b"}, "a\r\nb", "x>y z", "x" * 5000], "del_rcpt": 7}, before))
+        for milter, wanted in rows:
+            self.assertEqual(self.envelope_after(milter), wanted, milter)
+
+    def test_a_refusal_that_nobody_is_told_of(self):
+        for action, how, wanted in (("reject", "discard", "discard"), ("reject", "quarantine", "quarantine"), ("reject", "x", "reject"),
+                                    ("reject", [1], "reject"), ("add header", "discard", "add header")):
+            notes = self.notes("note(rspamd.check(msg).action)", self.fake({**GOOD, "action": action, "milter": {"reject": how}}).url)
+            self.assertEqual(notes, [wanted])
 
     def test_misuse(self):
         rows = (("rspamd.check()", "a msg expected"), ("rspamd.check(msg, { chnaged = true })", "no option 'chnaged'"), ("rspamd.check(msg, { changed = 1 })", "is a boolean"),

@@ -1,9 +1,10 @@
-"""Scanners on private ports: the real clamd with a signature of the test, the real spamd with rules of the test."""
+"""Scanners on private ports: the real clamd with a signature of the test, the real spamd and the real rspamd with rules of the test."""
 
 import os
 import shutil
 import signal
 import socket
+import urllib.request
 
 from harness.process import CACHE, PATIENCE, Process, loopback_address, wait_until
 
@@ -128,3 +129,59 @@ class Spamd(Scanner):
 
     def answers(self):
         return says(socket.AF_INET, (self.address, self.port), b"PING SPAMC/1.2\r\n\r\n", b"SPAMD/")
+
+
+class Rspamd:
+    """rules: Lua of the test, and nothing else. Refuses from 15 points, marks from 6, greylists from 4."""
+    ROOT = os.path.join(CACHE, "peers", "rspamd")
+
+    def __init__(self, folder, rules):
+        program = os.path.join(self.ROOT, "usr", "bin", "rspamd")
+        if not os.path.exists(program):
+            raise AssertionError(f"rspamd is not unpacked ({program}); tools/test does that")
+        self.folder, self.program, self.process, self.n = folder, program, None, 0
+        self.url = f"http://{loopback_address()}:21333"
+        folder.write("tld.dat", "com\norg\ntest\n")
+        folder.write("rules.lua", rules)
+
+    def start(self):
+        share = os.path.join(self.ROOT, "usr", "share", "rspamd")
+        self.folder.write("rspamd.conf", f"""
+options {{ pidfile = "{self.folder('rspamd.pid')}"; tempdir = "{self.folder()}"; filters = ""; url_tld = "{self.folder('tld.dat')}";
+  cache_file = "{self.folder('symbols')}"; hs_cache_dir = "{self.folder()}/"; history_file = "{self.folder('history')}";
+  stats_file = "{self.folder('stats')}"; control_socket = "{self.folder('control')} mode=0600"; disable_hyperscan = true;
+  explicit_modules = []; local_addrs = []; disable_monitoring = true;
+  dns {{ nameserver = ["127.0.0.1:1:1"]; timeout = 0.1s; retransmits = 1; sockets = 1; }} }}
+lang_detection {{ languages = "{share}/languages"; }}
+logging {{ type = "console"; level = "error"; }}
+worker "normal" {{ bind_socket = "{self.url[7:]}"; count = 1; }}
+lua = "{self.folder('rules.lua')}";
+actions {{ reject = 15; "add header" = 6; greylist = 4; }}
+""")
+        libraries = (os.path.join(self.ROOT, "usr/lib/rspamd"), os.path.join(self.ROOT, "usr/lib", os.uname().machine + "-linux-gnu"))
+        env = {"LD_LIBRARY_PATH": ":".join(libraries), "SHAREDIR": share, "LUALIBDIR": share + "/lualib", "RULESDIR": share + "/rules",
+               "PLUGINSDIR": share + "/plugins", **{name: self.folder() for name in ("CONFDIR", "DBDIR", "RUNDIR", "LOGDIR")}}
+        self.n += 1
+        insecure = ("-i",) if os.geteuid() == 0 else ()
+        self.process = Process([self.program, "-f", *insecure, "-c", self.folder("rspamd.conf")], self.folder(f"rspamd.{self.n}.log"), env=env,
+                               start_new_session=True)
+        wait_until(self.answers, lambda: f"rspamd to answer:\n{self.process.output()[-2000:]}", 60)
+        return self
+
+    def answers(self):
+        if not self.process.is_alive():
+            raise AssertionError("rspamd has ended: " + self.process.output()[-2000:])
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.url + "/ping", timeout=2) as page:
+                return page.status == 200
+        except OSError:
+            return False
+
+    def kill(self):
+        """With its workers, which outlive it otherwise."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.popen.wait()
+
+    def stop(self):
+        if self.process is not None:
+            self.process.stop()

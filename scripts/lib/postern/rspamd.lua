@@ -25,7 +25,11 @@ local TYPES = {
 local POLICIES = { tempfail = true, continue = true, ["return"] = true }
 local SPAM = { ["reject"] = true, ["add header"] = true, ["rewrite subject"] = true, ["quarantine"] = true, ["discard"] = true }
 
+-- What the milter part of an answer makes of a refusal.
+local REFUSALS = { discard = true, quarantine = true }
+
 local FIELDS_MAX, NAME_MAX, VALUE_MAX, ORDER_MAX = 200, 256, 32768, 1000000
+local SIGNATURES_MAX, RECIPIENTS_MAX = 10, 200
 
 -- ---- arguments ----
 
@@ -118,6 +122,22 @@ local function read_symbols(answer)
     return symbols, tests
 end
 
+-- Of what may be one or a list: the texts, at most n.
+local function texts_of(value, n)
+    local list = {}
+    for _, one in ipairs(type(value) == "table" and value or { value }) do
+        if type(one) == "string" and #list < n then
+            list[#list + 1] = one
+        end
+    end
+    return list
+end
+
+-- A refusal may be one that nobody is told of.
+local function action_of(answer, milter)
+    return answer.action == "reject" and REFUSALS[milter.reject] and milter.reject or answer.action
+end
+
 local function report(result)
     local lines = { ("%s, %.2f of %.2f"):format(result.action, result.score, result.threshold) }
     for i, name in ipairs(result.tests) do
@@ -139,10 +159,11 @@ local function read_answer(body)
     end
     local symbols, tests = read_symbols(answer)
     local is_spam = SPAM[answer.action] or false
+    local milter = type(answer.milter) == "table" and answer.milter or {}
     local result = {
-        status = is_spam and "spam" or "clean", is_spam = is_spam, score = answer.score, threshold = answer.required_score, action = answer.action,
-        symbols = symbols, tests = tests, subject = text_of(answer.subject), milter = type(answer.milter) == "table" and answer.milter or {},
-        messages = type(answer.messages) == "table" and answer.messages or {},
+        status = is_spam and "spam" or "clean", is_spam = is_spam, score = answer.score, threshold = answer.required_score,
+        action = action_of(answer, milter), symbols = symbols, tests = tests, subject = text_of(answer.subject), milter = milter,
+        messages = type(answer.messages) == "table" and answer.messages or {}, signatures = texts_of(answer["dkim-signature"], SIGNATURES_MAX),
     }
     result.report = report(result)
     return result
@@ -249,7 +270,35 @@ local function each(fields, call, msg)
     end
 end
 
----Changes the header of the mail as rspamd asks for it: fields removed, then added, and the subject that it wants.
+-- Made of the mail as it came; blanks may be folded at will where the header is signed relaxed, as rspamd does.
+local function add_signatures(msg, signatures)
+    for _, signature in ipairs(texts_of(signatures, SIGNATURES_MAX)) do
+        local value = value_of(signature)
+        if value then
+            msg:insert_header(0, "DKIM-Signature", value)
+        else
+            log.warn("rspamd: its DKIM signature cannot be a header field")
+        end
+    end
+end
+
+-- Calls a method of msg with each address; one that the mail server would not take is left out.
+local function each_address(msg, method, addresses)
+    for _, address in ipairs(texts_of(addresses, RECIPIENTS_MAX)) do
+        local is_good, why = pcall(msg[method], msg, (address:gsub("^<(.*)>$", "%1")))
+        if not is_good then
+            log.warn("rspamd: an address that it wants to be in the envelope: %s", tostring(why))
+        end
+    end
+end
+
+local function change_envelope(msg, milter)
+    each_address(msg, "set_sender", text_of(milter.change_from))
+    each_address(msg, "add_recipient", milter.add_rcpt)
+    each_address(msg, "delete_recipient", milter.del_rcpt)
+end
+
+---Changes the mail as rspamd asks for it: header fields removed, then added, its DKIM signatures, the subject and the envelope that it wants.
 function rspamd.apply(msg, result)
     if type(msg) ~= "userdata" then
         error("rspamd.apply: a msg expected, not " .. type(msg), 2)
@@ -259,6 +308,8 @@ function rspamd.apply(msg, result)
     local milter = type(result.milter) == "table" and result.milter or {}
     each(milter.remove_headers, remove_all, msg)
     each(milter.add_headers, add_all, msg)
+    add_signatures(msg, result.signatures)
+    change_envelope(msg, milter)
     local subject = result.action == "rewrite subject" and value_of(result.subject)
     if subject then
         msg:set_header("Subject", subject)

@@ -1,6 +1,6 @@
 -- postern.internal.address_list: address fields in a form that sendmail leaves alone. It writes these fields anew when it delivers, after its
--- filters have seen them: ", " between addresses, names in quotes where a character in them asks for it, no blanks around an address. What
--- was signed in another form would not verify. Linear for any text.
+-- filters have seen them: ", " between addresses, names in quotes where a character in them asks for it, no blanks around an address, its own
+-- name where a domain is missing. What was signed in another form would not verify. Linear for any text.
 
 local skip = require "postern.internal.skip"
 
@@ -111,17 +111,21 @@ local function comments_from(entry, n)
     return table.concat(out)
 end
 
-local function with_angle(entry, n)
+local function with_domain(address, domain)
+    return address:find("^[%w+_.=~#$&*/'-]+$") and domain and address .. "@" .. domain or address
+end
+
+local function with_angle(entry, n, domain)
     local name, comments = name_of(entry, n - 1), comments_from(entry, n + 1)
-    local address = entry[n].text:gsub("^< *", "<"):gsub(" *>$", ">")
-    if not name or not comments or address:find(".>", 1, true) then
+    local address = trim(entry[n].text:sub(2, -2))
+    if not name or not comments or address:sub(-1) == "." then
         return nil
     end
-    return (name ~= "" and name .. " " or "") .. address .. comments
+    return ("%s<%s>%s"):format(name ~= "" and name .. " " or "", with_domain(address, domain), comments)
 end
 
 -- An address without "<", comments on both sides; nothing at all is the empty text.
-local function bare(entry)
+local function bare(entry, domain)
     local out, address = {}, ""
     for i, token in ipairs(entry) do
         local text = trim(token.text)
@@ -141,22 +145,23 @@ local function bare(entry)
         end
     end
     if out.at then
-        out[out.at] = address
+        out[out.at] = with_domain(address, domain)
     end
     return address:sub(-1) ~= "." and table.concat(out, " ") or nil
 end
 
-local function compose(entry)
+local function compose(entry, domain)
     for i, token in ipairs(entry) do
         if token.kind == "angle" then
-            return with_angle(entry, i)
+            return with_angle(entry, i, domain)
         end
     end
-    return bare(entry)
+    return bare(entry, domain)
 end
 
 ---The value of an address field as sendmail leaves it; nil when it is in such a form already, or what sendmail makes of it is not known.
-function address_list.settled(value)
+---domain: its name for itself, or nil.
+function address_list.settled(value, domain)
     if #value > LENGTH_MAX or value:find("[^\t\r\n -~]") then
         return nil
     end
@@ -164,7 +169,7 @@ function address_list.settled(value)
     local entries = split(before)
     local out = {}
     for _, entry in ipairs(entries or {}) do
-        local text = compose(entry)
+        local text = compose(entry, domain)
         if not text then
             return nil
         elseif text ~= "" then

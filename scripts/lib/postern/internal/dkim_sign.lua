@@ -67,7 +67,7 @@ local function settle_addresses(msg, message)
     for _, name in ipairs(msg.conn.mta == "sendmail" and ADDRESS_FIELDS or {}) do
         local numbers = message.by_name[name:lower()]
         local value = numbers and #numbers == 1 and message:value(numbers[1]):gsub("\r?\n$", "")
-        local settled = value and address_list.settled(value)
+        local settled = value and address_list.settled(value, msg.macros.j)
         if settled then
             if value ~= msg:raw_header(name) then
                 msg:delete_header(name) -- what was received, and what the filter put in its place

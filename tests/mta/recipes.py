@@ -41,7 +41,7 @@ class Recipes(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         words = {"settings": POSTFIX} if cls.mta_class is Postfix else {}
-        cls.mta = cls.mta_class(name=f"{cls.mta_class.__name__.lower()}.recipes", **words, **cls.mta_words)
+        cls.mta = cls.mta_class(name=f"{cls.mta_class.__name__.lower()}.recipes", **{**words, **cls.mta_words})
         cls.addClassCleanup(cls.mta.folder.remove)
         os.mkdir(cls.mta.folder("run"))
         cls.mta.spec = "unix:" + cls.mta.folder("run", "milter.sock")

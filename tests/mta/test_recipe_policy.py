@@ -114,6 +114,16 @@ class Policy(Recipes):
         self.assertEqual(self.send_from("ann@reject.example", OURS)[:2], ("end", 250))
         self.assertIsNone(self.mta.one()["Authentication-Results"])
 
+    def test_who_cannot_be_judged_comes_later(self):
+        self.put("dmarc-enforce", dmarc_temperror="tempfail")
+        self.nsd.stop()
+        try:
+            answer = self.send_from("ann@reject.example", STRANGER)
+        finally:
+            self.nsd.start()
+        self.assertEqual(answer[:2], ("end", 451), answer)
+        self.assertIn("4.7.5 the sender of this mail cannot be checked now", answer[2])
+
     # helo-checks
 
     def test_who_claims_to_be_us(self):

@@ -13,11 +13,13 @@ import dkim
 import recipes
 from common import Folder, lua, logged
 from harness.dns_server import Nsd
+from harness.process import wait_until
+from harness.smtp_server import SmtpServer
 from oracles import dkimpy_says, keys, run_many
-from recipes import MTAS, STRANGER, Recipes, recipe
+from recipes import MTAS, POSTFIX, STRANGER, Recipes, recipe
 
 MTA = sys.argv.pop(1)
-OURS = "127.0.0.1"
+OURS, NAME = "127.0.0.1", {"sendmail": "mx.postern.test", "postfix": "mxp.postern.test"}[MTA]
 VERIFY = """
 local arc, dkim = require "postern.arc", require "postern.dkim"
 function filter_message(msg) msg:log("dkim", dkim.verify(msg).result) msg:log("arc", arc.verify(msg).result) end
@@ -38,6 +40,15 @@ end
 """
 HEADER = ["From: Ann <ann@example.com>", "To: bob@example.net", "Subject: lunch", "Date: Mon, 01 Jun 2026 10:00:00 +0000", "Message-ID: <1@example.com>"]
 PLAIN = HEADER + ["", "At noon?"]
+
+
+# How mail for relay.example leaves by SMTP.
+RELAY = {"postfix": lambda port: {"settings": POSTFIX + f"transport_maps = inline:{{relay.example=smtp:[127.0.0.1]:{port}}}\n"},
+         "sendmail": lambda port: {"extra": f"""define(`ESMTP_MAILER_ARGS', `TCP $h {port}')dnl
+LOCAL_RULE_0
+R$+ < @ relay.example . > $*\t$#esmtp $@ [127.0.0.1] $: $1 < @ relay.example . > $2
+R$+ < @ relay.example > $*\t$#esmtp $@ [127.0.0.1] $: $1 < @ relay.example . > $2
+"""}}
 
 
 def mail(*lines):
@@ -79,6 +90,7 @@ AS_WRITTEN = {
     "many recipients": [HEADER[0], "To: " + ", ".join(f"Somebody{i} <somebody{i}@example.net>" for i in range(20)),
                         "Cc: " + ",\r\n\t".join(f"somebody{i}@example.net" for i in range(20)), *HEADER[2:], "", "x"],
     "recipients without blanks": [HEADER[0], "To: a@example.net,b@example.net", "Cc: C <c@example.net>,\r\n d@example.net", *HEADER[2:], "", "x"],
+    "names without a domain": [HEADER[0], "To: bob", "Cc: Eve <eve>, dan (Dan),c@x.example", *HEADER[2:], "", "x"],
     "a group": [HEADER[0], "To: friends: a@example.net, b@example.net;", "Cc: undisclosed-recipients:;", *HEADER[2:], "", "x"],
     "odd names": [HEADER[0].replace("From", "FROM"), *(line.replace("Subject", "SuBJect") for line in HEADER[1:]), "List-ID: <x.example.com>", "", "x"],
     "twice": HEADER + ["X-A: 1", "X-A: 2", "Comments: one", "Comments: two", "", "x"],
@@ -89,13 +101,28 @@ AS_WRITTEN = {
 
 
 class DkimSign(Signing):
+    @classmethod
+    def setUpClass(cls):
+        cls.next_hop = SmtpServer()
+        cls.addClassCleanup(cls.next_hop.close)
+        cls.mta_words = RELAY[MTA](cls.next_hop.port)
+        super().setUpClass()
+
+    def relayed(self, lines):
+        """A mail of ours as the next server gets it."""
+        self.next_hop.messages.clear()
+        answer = self.send(mail(*lines), OURS, to="bob@relay.example")
+        self.assertEqual(answer[:2], ("end", 250), answer)
+        wait_until(lambda: self.next_hop.messages, lambda: "it to be passed on:\n" + self.mta.log()[-3000:], 30)
+        return self.next_hop.messages[0].data
+
     def sign_with(self, key, more=""):
         return self.use(recipe("dkim-sign") + more, {"worker.read_paths": keys().folder.path, "filter.dkim_domains": "example.org, example.com",
                                                      "filter.dkim_selector": key, "filter.dkim_key": keys().paths[key]})
 
     def check(self, delivered):
-        """delivered: {name: mail}; each verifies."""
-        mails = {name: crlf(one) for name, one in delivered.items()}
+        """delivered: {name: mail or bytes}; each verifies."""
+        mails = {name: one if isinstance(one, bytes) else crlf(one) for name, one in delivered.items()}
         for (name, data), (ours, _) in zip(mails.items(), self.judged_by_us(mails.values())):
             with self.subTest(name):
                 self.assertEqual((dkimpy_says(data, keys().zone()), ours), (True, "pass"), data.decode(errors="replace"))
@@ -107,6 +134,10 @@ class DkimSign(Signing):
         # Postfix gives what our own machines send one before its filters; else it is ours.
         self.assertRegex(delivered["nothing but From"]["Message-ID"], r"@mxp\.postern\.test>$" if MTA == "postfix" else r"^<[0-9a-f]+@example\.com>$")
         self.assertEqual(delivered["recipients without blanks"]["To"], "a@example.net,b@example.net" if MTA == "postfix" else "a@example.net, b@example.net")
+
+    def test_what_is_passed_on_verifies(self):
+        self.sign_with("rsa")
+        self.check({name: self.relayed(lines) for name, lines in AS_WRITTEN.items()})
 
     def test_with_an_ed25519_key_and_the_domain_above(self):
         self.sign_with("ed25519")
@@ -189,15 +220,17 @@ class ArcSeal(Signing):
                 one = self.deliver(self.signed(mail(*AS_WRITTEN[name])), sender="ann@example.com")
                 self.check(one, 1)
                 self.assertIn(b"forwarded by the list", one.raw)
-                for part in ("i=1; ", f"{'mxp' if MTA == 'postfix' else 'mx'}.postern.test", "spf=pass", "dkim=pass", "dmarc=pass", "arc=none"):
+                for part in ("i=1; ", NAME, "spf=pass", "dkim=pass", "dmarc=pass", "arc=none"):
                     self.assertIn(part, self.results(one))
                 # What its sender signed was changed: the seal alone tells what it was.
                 self.assertEqual(self.judged_by_us([crlf(one)])[0][0], "fail")
 
-    def test_a_chain_grows(self):
+    def test_a_chain_grows_and_forged_results_go(self):
         self.seal()
-        one = self.deliver(self.sealed_before(mail(*PLAIN)))
+        forged = f"Authentication-Results: {NAME}; dmarc=pass header.from=example.com\r\n".encode()
+        one = self.deliver(forged + self.sealed_before(mail(*PLAIN)))
         self.check(one, 2)
+        self.assertEqual([value.split(";")[0] for value in one.get_all("Authentication-Results")], ["relay.example"])
         self.assertIn("cv=pass", one["ARC-Seal"])
         self.assertIn("arc=pass", self.results(one))
 

@@ -9,7 +9,7 @@ from common import BUILD, MODULES, PAGES, SOURCE, Folder, ctl, items, page, read
 
 TYPES = {"U8": "u8", "U16": "u16", "U32": "u32", "U64": "u64", "TEXT": "text", "SPILL": "spill"}
 
-GUIDES = ("getting-started.md", "filter-guide.md", "operations.md", "coming-from-mimedefang.md", "sendmail.md", "postfix.md")
+GUIDES = ("getting-started.md", "filter-guide.md", "operations.md", "coming-from-mimedefang.md", "coming-from-milter-greylist.md", "sendmail.md", "postfix.md")
 
 
 class Lint(unittest.TestCase):

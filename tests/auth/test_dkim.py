@@ -348,8 +348,22 @@ class Sign(Case):
         left = [(re.findall(rb"^To: ?(.*)\r\n", mail, flags=re.M), re.findall(rb"^Cc: ?(.*)\r\n", mail, flags=re.M))
                 for mail in self.leaving(code, [head % n for n in range(1, 5)], ("rsa",), "--macro", "v=8.18.1")]
         self.assertEqual(left, [([b"b@x, c@x"], []), ([], []), ([b'"A." <a@x>'], [b"b@x, c@x"]), ([b"b@x, c@x"], [])])
+        code = 'msg:delete_header("Cc", 1) msg:add_header("Cc", "d,e") ' + self.ONE % ("rsa", "relaxed")
+        mail = self.leaving(code, [b"To: a@x,b@x\r\nTo: b@x\r\nTo: c@x,d@x\r\nCc: a@x,b@x\r\nCc: b@x,c@x\r\n" + head % 4], ("rsa",), "--macro", "v=8.18.1")[0]
+        self.assertEqual(re.findall(rb"^(?:To|Cc): ?(.*)\r\n", mail, flags=re.M), [b"a@x, b@x", b"b@x", b"c@x, d@x", b"b@x,c@x", b'"A." <a@x>', b"d,e"])
+        self.assertTrue(dkimpy_says(mail, keys().zone()))
         mail = self.leaving(self.ONE % ("rsa", "relaxed"), [head % 4], ("rsa",), "--macro", "v=Postfix 3.7.11")[0]
         self.assertIn(b"From: A. <a@example.com>", mail)
+
+    def test_lines_that_are_too_long_are_folded(self):
+        references = b" ".join(b"<%d@some.long.name.example.com>" % i for i in range(100))
+        mails = [b"From: a@example.com\r\nReferences: " + value + b"\r\n\r\nx\r\n" for value in (references, references[:980], b"x" * 5000, b"\xff " * 5000, b"a " * 29000)]
+        left = self.leaving(self.ONE % ("rsa", "relaxed"), mails)
+        for before, mail in zip(mails, left):
+            self.assertTrue(dkimpy_says(mail, keys().zone()), mail[:1500])
+            header, old = mail.split(b"\r\n\r\n")[0], before.split(b"\r\n")[1]
+            self.assertEqual(re.sub(rb"\s+", b" ", old) in re.sub(rb"\s+", b" ", header), True)
+            self.assertEqual(old in header, before not in (mails[0], mails[4]), old[:100])
 
     def test_oversigned(self):
         mail = self.leaving(self.ONE % ("rsa", "relaxed"), [HEADER + b"\r\nhello\r\n"])[0]

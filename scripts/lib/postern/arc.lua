@@ -7,6 +7,7 @@
 local arc_chain = require "postern.internal.arc_chain"
 local authres_value = require "postern.internal.authres_value"
 local crypto = require "postern.internal.signature"
+local dkim_leaving = require "postern.internal.dkim_leaving"
 local dkim_message = require "postern.internal.dkim_message"
 local dkim_sign = require "postern.internal.dkim_sign"
 local log = require "postern.log"
@@ -108,7 +109,7 @@ local function refuse(message, sets, n, wrong, options)
 end
 
 local function finish(msg, options)
-    local message = dkim_sign.leaving(msg, options.domain)
+    local message = dkim_leaving.message(msg, options)
     local sets, n, wrong = arc_chain.collect(message)
     local why = refuse(message, sets, n, wrong, options)
     if why then

@@ -9,6 +9,7 @@
 --   end
 
 local crypto = require "postern.internal.signature"
+local dkim_leaving = require "postern.internal.dkim_leaving"
 local dkim_message = require "postern.internal.dkim_message"
 local dkim_sign = require "postern.internal.dkim_sign"
 local dkim_verify = require "postern.internal.dkim_verify"
@@ -96,7 +97,7 @@ local sign_names = {
 }
 
 local function finish(msg, options)
-    local message = dkim_sign.leaving(msg, options.domain)
+    local message = dkim_leaving.message(msg, options)
     if message:count("from") == 0 then
         log.warn("not signed: there is no From")
         return

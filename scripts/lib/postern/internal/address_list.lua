@@ -6,7 +6,7 @@ local skip = require "postern.internal.skip"
 
 local address_list = {}
 
-local LENGTH_MAX = 60000
+address_list.LENGTH_MAX = 60000 -- of a value that is looked at
 -- What sendmail puts a name into quotes for: its option MustQuoteChars, and what it takes besides. At other such characters we give up.
 local ASKS_FOR_QUOTES = "[@%[%].']"
 local WORD = "^=%?[^?%s]+%?([BbQq])%?[^?%s]*%?=$"
@@ -162,7 +162,7 @@ end
 ---The value of an address field as sendmail leaves it; nil when it is in such a form already, or what sendmail makes of it is not known.
 ---domain: its name for itself, or nil.
 function address_list.settled(value, domain)
-    if #value > LENGTH_MAX or value:find("[^\t\r\n -~]") then
+    if #value > address_list.LENGTH_MAX or value:find("[^\t\r\n -~]") then
         return nil
     end
     local before = trim((value:gsub("[ \t\r\n]+", " ")))

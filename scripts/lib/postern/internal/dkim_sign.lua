@@ -1,7 +1,6 @@
 -- postern.internal.dkim_sign: what DKIM and ARC signatures of our own have in common: which fields are signed, and the text of a
 -- signature's field. Fields are always signed in relaxed form, since mail servers fold them anew.
 
-local address_list = require "postern.internal.address_list"
 local crypto = require "postern.internal.signature"
 local dkim_message = require "postern.internal.dkim_message"
 
@@ -56,54 +55,6 @@ function dkim_sign.tags(message, options)
         "t=" .. options.time, "h=" .. table.concat(names, ": "), "bh=" .. crypto.base64(hash),
     }
     return pieces, message:signed_fields(names, "relaxed")
-end
-
-local ADDRESS_FIELDS = { "From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc" }
-
--- sendmail writes address fields anew when it delivers: they are signed in a form that it leaves alone. Of several fields of one name it
--- is not known here which one of those received each is; a mail with such fields is not as it should be anyway.
-local function settle_addresses(msg, message)
-    local has_changed = false
-    for _, name in ipairs(msg.conn.mta == "sendmail" and ADDRESS_FIELDS or {}) do
-        local numbers = message.by_name[name:lower()]
-        local value = numbers and #numbers == 1 and message:value(numbers[1]):gsub("\r?\n$", "")
-        local settled = value and address_list.settled(value, msg.macros.j)
-        if settled then
-            if value ~= msg:raw_header(name) then
-                msg:delete_header(name) -- what was received, and what the filter put in its place
-            end
-            msg:set_header(name, settled)
-            has_changed = true
-        end
-    end
-    return has_changed
-end
-
--- What the mail server would add after us, and what would then not be signed.
-local function add_missing(msg, message, domain)
-    local has_added = false
-    if message:count("date") == 0 then
-        msg:add_header("Date", os.date("!%a, %d %b %Y %H:%M:%S +0000"))
-        has_added = true
-    end
-    if message:count("message-id") == 0 then
-        local id = crypto.hash(msg.uid .. os.time() .. math.random(0)):sub(1, 12)
-        msg:add_header("Message-ID", ("<%s@%s>"):format((id:gsub(".", function(c)
-            return ("%02x"):format(c:byte())
-        end)), domain))
-        has_added = true
-    end
-    return has_added
-end
-
----The message as it will leave, with the fields that it must have, in the form that they will have.
-function dkim_sign.leaving(msg, domain)
-    local message = dkim_message.new(msg, true)
-    local has_added, has_changed = add_missing(msg, message, domain), settle_addresses(msg, message)
-    if has_added or has_changed then
-        return dkim_message.new(msg, true)
-    end
-    return message
 end
 
 return dkim_sign

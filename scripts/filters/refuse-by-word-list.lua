@@ -11,14 +11,13 @@
 --   word_list_text = …        what the sender is told
 --   word_list_outgoing = no   mail of our own users is judged, too
 
+local file = require "postern.file"
 local log = require "postern.log"
 
-local beside = package.searchpath("refuse-by-word-list", (package.path:gsub("%.lua", ".txt")))
-local path = config.word_list or beside or error("there is no list: set word_list in [filter]", 0)
-local refresh = config.word_list_refresh or 60
+local path = config.word_list ~= "" and config.word_list or file.beside("refuse-by-word-list.txt")
+    or error("there is no list: set word_list in [filter]", 0)
 local text = config.word_list_text or "This mail reads like what nobody here asked for."
 
-local LIST_MAX = 16 * 1024 * 1024
 -- In UTF-8: soft hyphen, zero-width space, non-joiner and joiner, word joiner, byte order mark.
 local invisible = { "\u{ad}", "\u{200b}", "\u{200c}", "\u{200d}", "\u{2060}", "\u{feff}" }
 
@@ -32,55 +31,22 @@ end
 
 -- Phrases by their first word, so that a long list costs no more than a short one.
 local function parse(content)
-    local by_word, n = {}, 0
+    local by_word = {}
     for line in content:gmatch("[^\r\n]+") do
         local phrase = line:sub(1, 1) ~= "#" and normal(line) or ""
         if phrase ~= "" then
             local first = phrase:match("^%S+")
             by_word[first] = by_word[first] or {}
             table.insert(by_word[first], phrase)
-            n = n + 1
         end
     end
-    return by_word, n
+    return by_word
 end
 
-local function read()
-    local file, why = io.open(path)
-    if not file then
-        return nil, why
-    end
-    local content = file:read(LIST_MAX) or ""
-    file:close()
-    return content
-end
-
-local content, problem = read()
-if not content then
-    error("the word list: " .. problem, 0)
-end
-local phrases = parse(content)
-local looked = os.time()
-
--- Each worker looks for itself.
-local function look_again()
-    if os.time() - looked < refresh then
-        return
-    end
-    looked = os.time()
-    local new, why = read()
-    if not new then
-        log.warn("the word list stays as it was: %s", why)
-    elseif new ~= content then
-        local n
-        content = new
-        phrases, n = parse(new)
-        log.info("the word list was read again: %d entries", n)
-    end
-end
+local get_phrases = file.watch(path, parse, { refresh = config.word_list_refresh or 60 })
 
 local function find(raw)
-    local words = normal(raw) .. " "
+    local words, phrases = normal(raw) .. " ", get_phrases()
     for at, word in words:gmatch("()(%S+)") do
         for _, phrase in ipairs(phrases[word] or {}) do
             if words:sub(at, at + #phrase) == phrase .. " " then
@@ -94,7 +60,6 @@ function filter_message(msg)
     if msg.direction == "out" and not config.word_list_outgoing then
         return
     end
-    look_again()
     local body = msg:text()
     for _, defect in ipairs(msg.defects) do
         if defect.kind == "text-too-long" then

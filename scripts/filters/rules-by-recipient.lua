@@ -14,29 +14,20 @@
 --                   split    each recipient gets a mail of its own, judged by itself (needs smtp.reinject); there, too, nobody is told
 --                   ask      the client is asked to send to those with other rules in a mail of its own; then all is done and told
 
-local log = require "postern.log"
+local file = require "postern.file"
 local spamassassin = require "postern.spamassassin"
 
-local path = config.rules_file ~= "" and config.rules_file or package.searchpath("rules-by-recipient", (package.path:gsub("%.lua", ".txt")))
-    or error("there are no rules: set rules_file in [filter]", 0)
-local refresh = config.rules_refresh or 60
 local several = config.rules_several or "remove"
 if several ~= "remove" and several ~= "split" and several ~= "ask" then
     error("rules_several is remove, split or ask, not " .. tostring(several), 0)
 end
 
-local FILE_MAX = 16 * 1024 * 1024
-local NONE, OFF = {}, { is_off = true }
+local NONE = {}
 
--- ---- the file ----
-
--- A rule, or nil and what is wrong: { tag =, refuse = }, of which each may be missing.
+-- { tag =, refuse = }, of which each may be missing; or nil and what is wrong.
 local function parse_rule(text)
-    if text == "off" then
-        return OFF
-    end
-    local rule = {}
-    for word in text:gmatch("%S+") do
+    local rule = { is_off = text == "off" }
+    for word in (rule.is_off and "" or text):gmatch("%S+") do
         local name, score = word:match("^(%l+)=(.+)$")
         score = tonumber(score)
         if not score or name ~= "tag" and name ~= "refuse" then
@@ -47,57 +38,24 @@ local function parse_rule(text)
     return rule
 end
 
+-- The rules by address, @domain, name@ or *.
 local function parse(content)
-    local rules, n = {}, 0
-    for line in (content .. "\n"):gmatch("([^\n]*)\r?\n") do
-        n = n + 1
-        local who, text = line:match("^%s*([^%s#]%S*)%s*(.-)%s*$")
-        if who then
-            local rule, why = parse_rule(text)
-            if not rule then
-                return nil, ("line %d: %s"):format(n, why)
-            end
-            rules[who:lower()] = rule
+    local rules, why = file.map(content)
+    for who, text in pairs(rules or {}) do
+        rules[who], why = parse_rule(text)
+        if why then
+            return nil, ("%s: %s"):format(who, why)
         end
     end
-    return rules
+    return rules, why
 end
 
--- The rules, and the text that they were made from; or nil and why not.
-local function read()
-    local file, why = io.open(path)
-    if not file then
-        return nil, why
-    end
-    local content = file:read(FILE_MAX) or ""
-    file:close()
-    local rules, problem = parse(content)
-    return rules, rules and content or problem
-end
-
-local rules, content = read()
-if not rules then
-    error("the rules: " .. content, 0)
-end
-local looked = os.time()
-
--- Each worker looks for itself.
-local function look_again()
-    if os.time() - looked < refresh then
-        return
-    end
-    looked = os.time()
-    local new, text = read()
-    if not new then
-        log.warn("the rules stay as they were: %s", text)
-    elseif text ~= content then
-        rules, content = new, text
-        log.info("the rules were read again")
-    end
-end
+local path = config.rules_file ~= "" and config.rules_file or file.beside("rules-by-recipient.txt")
+    or error("there are no rules: set rules_file in [filter]", 0)
+local get_rules = file.watch(path, parse, { refresh = config.rules_refresh or 60 })
 
 local function rule_of(rcpt)
-    local user, domain = rcpt.localpart:lower(), rcpt.domain:lower()
+    local rules, user, domain = get_rules(), rcpt.localpart:lower(), rcpt.domain:lower()
     return rules[rcpt.address:lower()] or rules["@" .. domain] or rules[user .. "@"] or rules["*"] or NONE
 end
 
@@ -164,7 +122,6 @@ end
 function filter_message(msg)
     msg:delete_header("X-Spam-Flag") -- whoever set them, it was not us
     msg:delete_header("X-Spam-Score")
-    look_again()
     if msg.direction == "out" or not is_anybody_checked(msg) then
         return
     end
@@ -177,8 +134,7 @@ end
 
 if several == "ask" then
     function filter_recipient(msg, rcpt)
-        look_again()
-        local rule = rule_of(rcpt)
+            local rule = rule_of(rcpt)
         local wanted = rule.is_off and "off" or ("%s %s"):format(rule.tag, rule.refuse)
         msg.state.wanted = msg.state.wanted or wanted
         if msg.direction == "in" and wanted ~= msg.state.wanted then

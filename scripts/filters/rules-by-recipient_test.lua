@@ -1,5 +1,5 @@
 local MAIL = "From: ann@example.org\nSubject: lunch\n\nAt noon?\n"
-local RULES = assert(package.searchpath("rules-by-recipient_test", (package.path:gsub("%.lua", ".txt"))))
+local RULES = assert(require("postern.file").beside("rules-by-recipient_test.txt"))
 
 local asked = 0
 
@@ -100,9 +100,9 @@ end
 
 function test_what_is_no_rule_does_not_load()
     local result = run{ eml = MAIL, config = { rules_file = "/nonexistent/rules" } }
-    assert(result.error:find("the rules: /nonexistent/rules", 1, true), result.error)
+    assert(result.error:find("/nonexistent/rules: No such file", 1, true), result.error)
     result = run{ eml = MAIL, config = { rules_file = (RULES:gsub("%.txt$", ".lua")) } }
-    assert(result.error:find("the rules: line 1: %b\"\" is none of tag=SCORE, refuse=SCORE and off"), result.error)
+    assert(result.error:find("is there twice", 1, true) or result.error:find("is none of tag=SCORE, refuse=SCORE and off", 1, true), result.error)
     result = run{ eml = MAIL, config = { rules_several = "both" } }
     assert(result.error:find("rules_several is remove, split or ask", 1, true), result.error)
 end

@@ -1125,6 +1125,33 @@ function authres.add(message, options) end
 ---@param options? { id: string? }
 ---@return integer
 function authres.remove(message, options) end
+---@class postern.file_options
+---@field refresh? number seconds until it is looked at again: 60
+---@field max? number bytes: 16777216
+
+---require "postern.file".
+---@class postern.file
+local file = {}
+
+---Reads a file now, and again when it has changed; what was read last stays when that fails.
+---@generic T
+---@param path string
+---@param parse? fun(content: string): T?, string? the value, or nil and why there is none; else the content
+---@param options? postern.file_options
+---@return fun(): T value
+function file.watch(path, parse, options) end
+
+---The rest of each line by its first word, in lower case; nil and why when one is there twice.
+---@param content string
+---@return table<string, string>? map
+---@return string? why
+function file.map(content) end
+
+---The path of a file beside the filter or in worker.module_path.
+---@param name string
+---@return string? path
+function file.beside(name) end
+
 ---require "postern.greylist".
 ---@class postern.greylist
 local greylist = {}
@@ -1305,6 +1332,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.store"): postern.store
 ---@overload fun(name: "postern.arc"): postern.arc
 ---@overload fun(name: "postern.authres"): postern.authres
+---@overload fun(name: "postern.file"): postern.file
 ---@overload fun(name: "postern.greylist"): postern.greylist
 ---@overload fun(name: "postern.ratelimit"): postern.ratelimit
 ---@overload fun(name: "postern.reputation"): postern.reputation

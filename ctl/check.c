@@ -29,9 +29,9 @@ struct checking {
 
 static json_t *result_new(const char *filter)
 {
-    return json_pack("{s:o, s:b, s:[], s:[], s:[], s:[], s:n}", "file",
+    return json_pack("{s:o, s:b, s:[], s:[], s:[], s:[], s:n, s:n}", "file",
         render_json_text(slice_text(filter)), "ok", 0, "hooks", "sees", "answers", "warnings",
-        "error");
+        "offline", "error");
 }
 
 static json_t *stage_names(uint32_t stages)
@@ -81,6 +81,9 @@ static void describe(const struct conf *conf, struct script *script, json_t *res
     script_each_unknown_global(script, on_unknown_global, json_object_get(result, "warnings"));
     if (!conf->worker.allow_exec) {
         warn_of_programs(script, json_object_get(result, "warnings"));
+    }
+    if (script_offline(script) != NULL) {
+        json_object_set_new(result, "offline", json_string(script_offline(script)));
     }
     json_object_set_new(result, "ok", json_true());
 }
@@ -155,6 +158,11 @@ static void print_result(const json_t *result, const char *filter)
     print_list(result, "hooks", "hooks");
     print_list(result, "sees", "sees");
     print_list(result, "answers", "answers");
+    const char *module = json_string_value(json_object_get(result, "offline"));
+    if (module != NULL) {
+        printf(
+            "  note     %s asks over the network; worker.allow_network = no forbids it\n", module);
+    }
     size_t i;
     json_t *warning;
     json_array_foreach(json_object_get(result, "warnings"), i, warning)

@@ -79,6 +79,7 @@ static void tell_load(struct doctor *doctor, const char *path, const json_t *res
 {
     const char *error = json_string_value(json_object_get(result, "error"));
     const json_t *hooks = json_object_get(result, "hooks");
+    const char *module = json_string_value(json_object_get(result, "offline"));
     if (error != NULL) {
         doctor_say(doctor, DOCTOR_PROBLEM, "posternctl check shows the whole message",
             "%s does not load: %.*s", path, (int)strcspn(error, "\n"), error);
@@ -87,6 +88,10 @@ static void tell_load(struct doctor *doctor, const char *path, const json_t *res
         doctor_say(doctor, DOCTOR_WARNING, "define them, or correct their names",
             "%s uses names that nobody defines: %s", path, names);
         free(names);
+    } else if (module != NULL) {
+        doctor_say(doctor, DOCTOR_WARNING, "worker.allow_network = yes",
+            "%s loads, but %s asks over the network, which worker.allow_network = no forbids", path,
+            module);
     } else {
         doctor_say(doctor, DOCTOR_OK, NULL, "%s loads, %zu hook%s", path, json_array_size(hooks),
             json_array_size(hooks) == 1 ? "" : "s");

@@ -124,16 +124,23 @@ static int send_loaded(struct nursery *nursery, const char *sandbox, const char 
 
 /* It will fail when it comes to it, which a reload should not leave to the mail to find out.
  * Malloc'd; NULL: nothing to say. */
-static char *warn_of_programs(const struct nursery *nursery)
+static char *warn_of_options(const struct nursery *nursery)
 {
+    const char *filter = nursery->conf->worker.filter;
     int line = script_method_line(nursery->script, "filter_through");
-    if (line == 0 || nursery->conf->worker.allow_exec) {
-        return NULL;
+    const char *module = script_offline(nursery->script);
+    char *text = NULL;
+    if (line > 0 && !nursery->conf->worker.allow_exec) {
+        text = xasprintf(
+            "%s:%d: part:filter_through starts a program; worker.allow_exec = no forbids it",
+            filter, line);
+    } else if (module != NULL) {
+        text = xasprintf(
+            "%s: %s asks over the network; worker.allow_network = no forbids it", filter, module);
     }
-    char *text =
-        xasprintf("%s:%d: part:filter_through starts a program; worker.allow_exec = no forbids it",
-            nursery->conf->worker.filter, line);
-    log_warn("%s", text);
+    if (text != NULL) {
+        log_warn("%s", text);
+    }
     return text;
 }
 
@@ -157,7 +164,7 @@ static int load(struct nursery *nursery)
         script_note_watch(nursery->script);
         if (script_mentions(nursery->script, "detected_type"))
             mime_magic_start();
-        error = warn_of_programs(nursery);
+        error = warn_of_options(nursery);
     }
     int64_t left_ms = load_ms - (clock_now_ms() - start_ms);
     nursery->init_ms = left_ms > INIT_MIN_MS ? left_ms : INIT_MIN_MS;

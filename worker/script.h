@@ -43,6 +43,9 @@ const char *script_path(const struct script *script);
 bool script_mentions(const struct script *script, const char *word);
 /* The line where the filter's text calls a method of that name; 0: nowhere. */
 int script_method_line(const struct script *script, const char *name);
+/* The first module that the filter has loaded and that can ask nobody, since worker.allow_network
+ * is off: "postern.dns"; NULL: none. */
+const char *script_offline(const struct script *script);
 /* Worker: a new random seed; globals become read-only after script_init when strict_globals. */
 void script_after_fork(struct script *script);
 /* Nursery, for the workers that come of it: a signal that ends the process finds the line first. */

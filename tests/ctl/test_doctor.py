@@ -79,6 +79,8 @@ class Ours(Case):
         self.finds(self.look(postern)[1], "filter", "ok", "1 hook")
         postern.save_filter(FILTER + "function filter_helo(conn) retrun_it() end\n")
         self.finds(self.look(postern)[1], "filter", "warning", "retrun_it (line 2)")
+        postern.save_filter('require "postern.spf"\n' + FILTER)
+        self.finds(self.look(postern)[1], "filter", "warning", "postern.spf asks over the network, which worker.allow_network = no forbids")
         postern.save_filter("function filter_message(msg\n")
         self.finds(self.look(postern)[1], "filter", "problem", "does not load: ")
         postern.save_filter(FILTER)

@@ -192,6 +192,20 @@ class Forbidden(Links):
         self.postern.save_filter("function filter_message(msg) end")
         self.assertNotIn("warning", self.postern.ctl("reload")[1])
 
+    def test_a_filter_that_cannot_ask(self):
+        """Said by reload, log and check; for modules that ask, and where the options lead out."""
+        for text, options, module in (('require "postern.spf"', (), "spf"), ('require "postern.greylist"', (), None), ('require "postern.dkim"', (), None),
+                                      ('require "postern.greylist"', ("store.backend=redis",), "store"),
+                                      ('require "postern.clamav"', ("clamav.sockets=inet:3310@127.0.0.1",), "clamav"),
+                                      ('require "postern.spf"', ("worker.allow_network=yes",), None), ('require "postern.spf"', ("worker.sandbox=off",), None)):
+            self.postern.save_filter(text + " function filter_message(msg) end")
+            code, out, _ = self.postern.ctl("check", self.postern.filter, "--json", *(word for option in options for word in ("-o", option)))
+            self.assertEqual((code, json.loads(out)["offline"]), (0, module and "postern." + module), (text, options))
+            if module and not options:
+                says = f"postern.{module} asks over the network; worker.allow_network = no forbids it"
+                self.assertIn(says, self.postern.ctl("reload")[1])
+                self.assertIn(says, self.postern.logs())
+
     def test_check_names_it(self):
         code, out, _ = self.postern.ctl("check", self.postern.filter)
         self.assertEqual(code, 1)

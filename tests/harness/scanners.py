@@ -132,14 +132,14 @@ class Spamd(Scanner):
 
 
 class Rspamd:
-    """rules: Lua of the test, and nothing else. Refuses from 15 points, marks from 6, greylists from 4."""
+    """rules: Lua of the test; modules: those of its own in C, "dkim"; and nothing else. Refuses from 15 points, marks from 6, greylists from 4."""
     ROOT = os.path.join(CACHE, "peers", "rspamd")
 
-    def __init__(self, folder, rules):
+    def __init__(self, folder, rules, modules=""):
         program = os.path.join(self.ROOT, "usr", "bin", "rspamd")
         if not os.path.exists(program):
             raise AssertionError(f"rspamd is not unpacked ({program}); tools/test does that")
-        self.folder, self.program, self.process, self.n = folder, program, None, 0
+        self.folder, self.program, self.process, self.n, self.modules = folder, program, None, 0, modules
         self.url = f"http://{loopback_address()}:21333"
         folder.write("tld.dat", "com\norg\ntest\n")
         folder.write("rules.lua", rules)
@@ -147,7 +147,7 @@ class Rspamd:
     def start(self):
         share = os.path.join(self.ROOT, "usr", "share", "rspamd")
         self.folder.write("rspamd.conf", f"""
-options {{ pidfile = "{self.folder('rspamd.pid')}"; tempdir = "{self.folder()}"; filters = ""; url_tld = "{self.folder('tld.dat')}";
+options {{ pidfile = "{self.folder('rspamd.pid')}"; tempdir = "{self.folder()}"; filters = "{self.modules}"; url_tld = "{self.folder('tld.dat')}";
   cache_file = "{self.folder('symbols')}"; hs_cache_dir = "{self.folder()}/"; history_file = "{self.folder('history')}";
   stats_file = "{self.folder('stats')}"; control_socket = "{self.folder('control')} mode=0600"; disable_hyperscan = true;
   explicit_modules = []; local_addrs = []; disable_monitoring = true;

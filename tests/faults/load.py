@@ -54,6 +54,10 @@ def numbered(n):
     return message(subject=f"number {n}", headers=(f"X-Number: {n}",), body=body)
 
 
+def transact(smtp, n):
+    return smtp.transaction(f"n{n}@example.org", [f"r{n}@example.net"], numbered(n))
+
+
 class Try:
     """One attempt at one message: begin and end are monotonic seconds, kind is accepted, reject, tempfail or lost."""
 
@@ -71,8 +75,8 @@ class Try:
 class Sender:
     """One connection, made again after each 4xx, as a client that was told to come again would."""
 
-    def __init__(self, mta):
-        self.mta = mta
+    def __init__(self, mta, give):
+        self.mta, self.give = mta, give
         self.smtp = None
 
     def send(self, n):
@@ -84,7 +88,7 @@ class Sender:
                     if answer[0] >= 400:
                         self.close()
                         return attempt.close("tempfail", ("connect", *answer))
-            answer = self.smtp.transaction(f"n{n}@example.org", [f"r{n}@example.net"], numbered(n))
+            answer = self.give(self.smtp, n)
             if answer[1] // 100 == 4:
                 self.close()
             return attempt.close({2: "accepted", 5: "reject", 4: "tempfail"}[answer[1] // 100], answer)
@@ -99,10 +103,11 @@ class Sender:
 
 
 class Load:
-    """Sends numbers 0, 1, 2 … at `rate` a second over CONNECTIONS connections until finish()."""
+    """Sends numbers 0, 1, 2 … at `rate` a second over some connections until finish(). give(smtp, n) hands over one, and returns the answer."""
 
-    def __init__(self, mta, rate):
+    def __init__(self, mta, rate, give=transact, connections=CONNECTIONS):
         self.mta = mta
+        self.give = give
         self.rate = rate
         self.tries = []
         self.final = {}        # number: the Try that ended it
@@ -112,7 +117,7 @@ class Load:
         self.is_ending = False
         self.started = time.monotonic()
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(CONNECTIONS)]
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(connections)]
         for thread in self.threads:
             thread.start()
 
@@ -131,7 +136,7 @@ class Load:
             return None, min(due - now, 0.05), False
 
     def _run(self):
-        sender = Sender(self.mta)
+        sender = Sender(self.mta, self.give)
         while True:
             n, pause, is_done = self._take()
             if is_done:

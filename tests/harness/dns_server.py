@@ -1,6 +1,7 @@
 """Servers of the domain name system: the real NSD with zones of the test, and one in Python that hangs, lies, truncates or is late."""
 
 import os
+import signal
 import socket
 import struct
 import threading
@@ -48,7 +49,8 @@ remote-control:
 {self.zones}
 """)
             self.process = Process([NSD, "-d", "-c", self.folder("nsd.conf")], log,
-                                   env={"LD_LIBRARY_PATH": os.path.join(CACHE, "dns", "usr", "lib", "x86_64-linux-gnu")})
+                                   env={"LD_LIBRARY_PATH": os.path.join(CACHE, "dns", "usr", "lib", "x86_64-linux-gnu")},
+                                   start_new_session=True)
             wait_until(lambda: not self.process.is_alive() or answers(self.address, self.port), f"nsd to answer or to end; see {log}")
             if self.process.is_alive():
                 return self
@@ -58,6 +60,11 @@ remote-control:
     def stop(self):
         if self.process is not None:
             self.process.stop()
+
+    def kill(self):
+        """With the children that serve."""
+        self.process.signal_group(signal.SIGKILL)
+        self.process.popen.wait()
 
     @property
     def server(self):

@@ -103,6 +103,10 @@ class Process:
         if self.is_alive():
             self.popen.send_signal(sig)
 
+    def signal_group(self, sig):
+        """To its children too; it was started with start_new_session."""
+        os.killpg(self.pid, sig)
+
     def heeds(self, sig):
         """Whether the signal would not end it by default: a program needs a moment to get so far."""
         try:

@@ -59,7 +59,8 @@ sentinel failover-timeout mail 3000
         for _ in range(20):
             self.port = self.port or free_port(self.address)
             self.n_starts += 1
-            self.process = Process(self.command_line(), self.folder(f"{self.name}.{self.n_starts}.log"), env={"LD_LIBRARY_PATH": LIBRARIES})
+            self.process = Process(self.command_line(), self.folder(f"{self.name}.{self.n_starts}.log"), env={"LD_LIBRARY_PATH": LIBRARIES},
+                                   start_new_session=True)
             wait_until(lambda: not self.process.is_alive() or self.answers(), f"redis to answer or to end; see {self.process.log}", 20)
             if self.process.is_alive():
                 return self

@@ -73,7 +73,7 @@ class Scanner:
 
     def kill(self):
         """With the children that it has: each start is a group of its own."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.signal_group(signal.SIGKILL)
         self.process.popen.wait()
 
     @property

@@ -3,10 +3,10 @@
  * body of a message in canonical form, hashes, keys, signatures. Not for filters: arguments are
  * checked for their types, no more.
  */
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "worker/lapi_msg.h"
+#include "worker/openssl_library.h"
 #include "worker/script_internal.h"
 #include "worker/signing.h"
 
@@ -136,12 +136,13 @@ static int module_hash(lua_State *L)
 static int module_digest(lua_State *L)
 {
     static const char *const names[] = {"md5", "sha1", "sha256", NULL};
-    const EVP_MD *const kinds[] = {EVP_md5(), EVP_sha1(), EVP_sha256()};
+    const struct crypto_library *crypto = crypto_library_loaded();
+    const EVP_MD *const kinds[] = {crypto->EVP_md5(), crypto->EVP_sha1(), crypto->EVP_sha256()};
     uint8_t out[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     const int which = luaL_checkoption(L, 1, NULL, names);
     const struct slice bytes = lapi_check_slice(L, 2);
-    if (EVP_Digest(bytes.data, bytes.len, out, &len, kinds[which], NULL) != 1)
+    if (crypto->EVP_Digest(bytes.data, bytes.len, out, &len, kinds[which], NULL) != 1)
         return luaL_error(L, "%s is not to be had", names[which]);
     lua_pushlstring(L, (const char *)out, len);
     return 1;
@@ -153,8 +154,8 @@ static int module_base64(lua_State *L)
     luaL_argcheck(L, bytes.len <= 1 << 24, 1, "too long");
     luaL_Buffer out;
     char *to = luaL_buffinitsize(L, &out, 4 * (bytes.len / 3) + 8);
-    const int n =
-        EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)bytes.data, (int)bytes.len);
+    const int n = crypto_library_loaded()->EVP_EncodeBlock(
+        (unsigned char *)to, (const unsigned char *)bytes.data, (int)bytes.len);
     luaL_pushresultsize(&out, (size_t)n);
     return 1;
 }
@@ -185,8 +186,8 @@ static int module_unbase64(lua_State *L)
     }
     luaL_Buffer out;
     char *to = luaL_buffinitsize(L, &out, text.len / 4 * 3 + 4);
-    const int n =
-        EVP_DecodeBlock((unsigned char *)to, (const unsigned char *)text.data, (int)text.len);
+    const int n = crypto_library_loaded()->EVP_DecodeBlock(
+        (unsigned char *)to, (const unsigned char *)text.data, (int)text.len);
     luaL_pushresultsize(&out, n < (int)n_padding ? 0 : (size_t)n - n_padding);
     return 1;
 }
@@ -305,8 +306,12 @@ static const luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
+/* At the top level of a filter that is the nursery, whose workers share what is loaded. */
 int lapi_signature_open(lua_State *L)
 {
+    if (crypto_library() == NULL) {
+        return luaL_error(L, "signatures: libcrypto cannot be loaded");
+    }
     luaL_newlib(L, functions);
     return 1;
 }

@@ -2,9 +2,7 @@
 #ifndef POSTERN_WORKER_SIGNING_IMPL_H
 #define POSTERN_WORKER_SIGNING_IMPL_H
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
-
+#include "worker/openssl_library.h"
 #include "worker/signing.h"
 
 struct signing_key {
@@ -12,10 +10,13 @@ struct signing_key {
     enum signing_kind kind;
 };
 
-/* OpenSSL queues errors for whoever asks; nobody does. */
-static inline void signing_forget_errors(void)
+/* No configuration file is read: what the environment names must not choose algorithms, and a
+ * worker's sandbox need not know where it is. */
+static inline const struct crypto_library *signing_begin(void)
 {
-    ERR_clear_error();
+    const struct crypto_library *crypto = crypto_library_loaded();
+    (void)crypto->OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
+    return crypto;
 }
 
 #endif

@@ -1,8 +1,6 @@
 /* Private keys. */
-#include <openssl/crypto.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/xalloc.h"
 #include "worker/secret_file.h"
@@ -18,35 +16,37 @@ static int no_passphrase(char *text, int size, int is_writing, void *context)
     return -1;
 }
 
-static const char *check_kind(EVP_PKEY *key, enum signing_kind *kind_out)
+static const char *check_kind(
+    const struct crypto_library *crypto, EVP_PKEY *key, enum signing_kind *kind_out)
 {
-    const int id = EVP_PKEY_get_base_id(key);
+    const int id = crypto->EVP_PKEY_get_base_id(key);
     *kind_out = id == EVP_PKEY_RSA ? SIGNING_RSA : SIGNING_ED25519;
     if (id != EVP_PKEY_RSA && id != EVP_PKEY_ED25519)
         return "the key is neither RSA nor Ed25519";
-    if (id == EVP_PKEY_RSA && EVP_PKEY_get_bits(key) < SIGNING_RSA_BITS_MIN)
+    if (id == EVP_PKEY_RSA && crypto->EVP_PKEY_get_bits(key) < SIGNING_RSA_BITS_MIN)
         return "an RSA key under 1024 bits is of no use";
-    if (id == EVP_PKEY_RSA && EVP_PKEY_get_bits(key) > SIGNING_RSA_BITS_MAX)
+    if (id == EVP_PKEY_RSA && crypto->EVP_PKEY_get_bits(key) > SIGNING_RSA_BITS_MAX)
         return "an RSA key over 8192 bits is taken by nobody";
     return NULL;
 }
 
 struct signing_key *signing_key_new(struct slice pem, const char **why_out)
 {
-    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
+    const struct crypto_library *crypto = signing_begin();
     *why_out = "no private key in PEM, or one with a passphrase";
     if (pem.len == 0 || pem.len > SIGNING_PRIVATE_MAX)
         return NULL;
-    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
-    EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
-    BIO_free(bio);
-    signing_forget_errors();
+    BIO *bio = crypto->BIO_new_mem_buf(pem.data, (int)pem.len);
+    EVP_PKEY *pkey =
+        bio != NULL ? crypto->PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    crypto->BIO_free(bio);
+    crypto->ERR_clear_error();
     if (pkey == NULL)
         return NULL;
     enum signing_kind kind;
-    *why_out = check_kind(pkey, &kind);
+    *why_out = check_kind(crypto, pkey, &kind);
     if (*why_out != NULL) {
-        EVP_PKEY_free(pkey);
+        crypto->EVP_PKEY_free(pkey);
         return NULL;
     }
     struct signing_key *key = xmalloc(sizeof(*key));
@@ -62,7 +62,7 @@ struct signing_key *signing_key_read(const char *path, const char **why_out)
     *why_out = secret_file_read(path, text, SIGNING_PRIVATE_MAX, &len);
     if (*why_out == NULL)
         key = signing_key_new(slice_of(text, len), why_out);
-    OPENSSL_cleanse(text, SIGNING_PRIVATE_MAX);
+    explicit_bzero(text, SIGNING_PRIVATE_MAX);
     free(text);
     return key;
 }
@@ -71,7 +71,7 @@ void signing_key_free(struct signing_key *key)
 {
     if (key == NULL)
         return;
-    EVP_PKEY_free(key->key);
+    crypto_library_loaded()->EVP_PKEY_free(key->key);
     free(key);
 }
 
@@ -82,17 +82,18 @@ enum signing_kind signing_key_kind(const struct signing_key *key)
 
 unsigned signing_key_bits(const struct signing_key *key)
 {
-    return (unsigned)EVP_PKEY_get_bits(key->key);
+    return (unsigned)crypto_library_loaded()->EVP_PKEY_get_bits(key->key);
 }
 
 size_t signing_key_public(const struct signing_key *key, uint8_t out[SIGNING_PUBLIC_MAX])
 {
+    const struct crypto_library *crypto = crypto_library_loaded();
     size_t len = SIGNING_PUBLIC_MAX;
     if (key->kind == SIGNING_ED25519)
-        return EVP_PKEY_get_raw_public_key(key->key, out, &len) == 1 ? len : 0;
-    const int n = i2d_PUBKEY(key->key, NULL);
+        return crypto->EVP_PKEY_get_raw_public_key(key->key, out, &len) == 1 ? len : 0;
+    const int n = crypto->i2d_PUBKEY(key->key, NULL);
     if (n <= 0 || n > SIGNING_PUBLIC_MAX)
         return 0;
     unsigned char *at = out;
-    return (size_t)i2d_PUBKEY(key->key, &at);
+    return (size_t)crypto->i2d_PUBKEY(key->key, &at);
 }

@@ -20,6 +20,16 @@ CTL = os.path.join(BIN, "posternctl")
 SANDBOX = "available" if SANITIZE else "required"  # sanitizers do without the list of system calls
 
 
+def certificate(folder, names):
+    """A server's context with a certificate of its own, and its file."""
+    key, file = folder("key.pem"), folder("cert.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", file,
+                    "-days", "2", "-subj", "/CN=test", "-addext", f"subjectAltName={names}"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, key)
+    return context, file
+
+
 class Base(unittest.TestCase):
     def setUp(self):
         self.folder = Folder("backends")
@@ -134,16 +144,8 @@ class Streams(Base):
         self.assertEqual(self.notes(f'local s = assert(net.connect{{ path = "{path}" }}) note(s:send_memory(("z"):rep(70000))) note(s:read_line(20))'),
                          ["true, nil", "1 70000 , nil"])
 
-    def certificate(self, names):
-        key, file = self.folder("key.pem"), self.folder("cert.pem")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", file,
-                        "-days", "2", "-subj", "/CN=test", "-addext", f"subjectAltName={names}"], check=True, capture_output=True)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file, key)
-        return context, file
-
     def test_tls(self):
-        context, file = self.certificate("DNS:scanner.test,IP:127.0.0.1")
+        context, file = certificate(self.folder, "DNS:scanner.test,IP:127.0.0.1")
         server = self.server(lambda connection: connection.sendall(connection.recv(100) * 10000), context=context)
 
         def tls(options):
@@ -262,6 +264,23 @@ class Daemons(SystemTest):
                    {"worker.sandbox": SANDBOX})
         self.assertReply(self.client().start().message(), "451 4.7.1 this cannot be checked now")
         self.worker_lines("fake: refused; filter_message ends with tempfail", least=1)
+
+    def test_tls_in_the_sandbox(self):
+        """Its library is loaded by the worker, when it is wanted."""
+        folder = Folder("tls")
+        self.addCleanup(folder.remove)
+        context, _ = certificate(folder, "DNS:scanner.test")
+        server = FakeServer(lambda connection: connection.sendall(connection.recv(5)), context=context)
+        self.addCleanup(server.stop)
+        self.start("""local net = require "postern.internal.net"
+            function filter_message(msg)
+                local stream <close> = assert(net.connect{ address = "127.0.0.1", port = config.port })
+                assert(stream:tls{ name = "scanner.test", verify = false })
+                stream:write("hello")
+                return reject(stream:read(5))
+            end""", {"worker.sandbox": SANDBOX, "worker.allow_network": "yes", "filter.port": server.port})
+        for _ in range(3):
+            self.assertReply(self.client().start().message(), "550 5.7.1 hello")
 
     def test_one_that_fails_is_no_failure_of_the_others(self):
         """The hook that one of them ends takes the calls of the others with it: they are asked again at once."""

@@ -14,7 +14,7 @@ sys.path[:0] = [os.path.join(os.environ["POSTERN_SOURCE"], "tests"), os.path.joi
 
 from fixture import SystemTest  # noqa: E402
 from harness.fake_server import FakeServer  # noqa: E402
-from harness.process import BIN, PATIENCE, SANITIZE, Folder  # noqa: E402
+from harness.process import BIN, PATIENCE, SANITIZE, Folder, wait_until  # noqa: E402
 
 CTL = os.path.join(BIN, "posternctl")
 SANDBOX = "available" if SANITIZE else "required"  # sanitizers do without the list of system calls
@@ -264,6 +264,25 @@ class Daemons(SystemTest):
                    {"worker.sandbox": SANDBOX})
         self.assertReply(self.client().start().message(), "451 4.7.1 this cannot be checked now")
         self.worker_lines("fake: refused; filter_message ends with tempfail", least=1)
+
+    def test_unscanned_mail_is_counted_and_listed(self):
+        state = Folder("unscanned")
+        self.addCleanup(state.remove)
+        self.start("""local backends = require "postern.internal.backends"
+            function filter_message(msg)
+                backends.call("fake", function() return nil, "refused" end, { msg = msg })
+            end""", {"worker.sandbox": SANDBOX, "worker.state_dir": state(), "backend.on_failure": "continue"})
+        for _ in range(2):
+            answer = self.client().start().message()
+            self.assertEqual((answer.code, answer.all("add_header")), ("continue", [["X-Postern-Unscanned", " fake"]]))
+
+        def counted():
+            text = self.postern.control("metrics")["data"]["text"]
+            return 'postern_user_unscanned_total{backend="fake"} 2' in text and 'postern_user_backend_failures_total{backend="fake"} 2' in text
+        wait_until(counted, lambda: "both to be counted:\n" + self.postern.control("metrics")["data"]["text"][-2000:], 10)
+        listed = self.postern.ctl("store", "list", "unscanned/", check=True)[1]
+        self.assertEqual(listed.count("/fake"), 2, listed)
+        self.assertIn("refused", listed)
 
     def test_tls_in_the_sandbox(self):
         """Its library is loaded by the worker, when it is wanted."""

@@ -68,6 +68,17 @@ class Copies(Split):
         self.assertEqual(self.send(headers=[("X-By", " domain")]).code, "discard")
         self.assertEqual(self.copies(), [["bob@example.com"], ["Cat@EXAMPLE.NET", "ann@example.net"]][::-1])
 
+    def test_envelope_with_line_ends(self):
+        """No mail server sends such a one; whoever does gets no command of his own into the dialogue."""
+        self.begin()
+        for number, what in enumerate(({"sender": "<a\r\nRCPT TO:<x@example.org>"}, {"sender": "<a\nRSET\r@example.org>"},
+                                       {"sender": "<a> RET=FULL <x@example.org>"}, {"recipients": (THREE[0], "<b\r\nRCPT TO:<x@example.org>")})):
+            self.assertReply(self.send(number=number, **what), "451 4.7.1 not all recipients")
+        said = "\n".join(self.server.commands)
+        self.assertNotIn("x@example.org", said)
+        self.assertNotIn("\nRSET", said)
+        self.assertEqual(self.copies(), [["ann@example.net"]], "those whom nobody forged are served")
+
     def test_one_group_is_not_split(self):
         self.begin()
         for recipients, headers in (((THREE[0],), ()), ((THREE[0], THREE[2]), [("X-By", " domain")]), (("<a@b.example>", "<a@B.example>"), ())):

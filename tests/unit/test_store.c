@@ -614,7 +614,7 @@ static void test_two_at_once(void **state)
     store_free(second);
 }
 
-enum { PROCESSES = 60, CHANGES = 40 };
+enum { PROCESSES = 200, CHANGES = 12 };
 
 /* Each its own connection, as workers have; half of what they change is one entry. */
 static int change_many(struct fixture *f, int number)

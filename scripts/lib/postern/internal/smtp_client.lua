@@ -78,7 +78,7 @@ function Session:reply()
     return code, clean(table.concat(texts, " "))
 end
 
--- A command and its answer. What goes into it was checked: no line ends.
+-- A command and its answer. What goes into it was checked (is_sendable): no line ends.
 function Session:ask(stage, command)
     self.stage = stage
     local ok, err = self.stream:write(command .. "\r\n")
@@ -239,6 +239,15 @@ local function needs_utf8(mail)
     return mail.args ~= nil and mail.args.SMTPUTF8 ~= nil
 end
 
+-- What would end a command, or be more than an address in it, is not said: the envelope is a stranger's.
+local function is_sendable(mail)
+    local is_good = internal.is_address(mail.sender, true)
+    for _, recipient in ipairs(mail.recipients) do
+        is_good = is_good and internal.is_address(recipient.address, false)
+    end
+    return is_good
+end
+
 function Session:mail_command(mail)
     local command = "MAIL FROM:<" .. mail.sender .. ">"
     if mail.content then
@@ -322,7 +331,9 @@ end
 -- or nothing: then it ends after the recipients, and none is sent. An answer: is_taken, and else stage, with code and text; answers, one
 -- for each recipient that was asked for. Nil and why when there is none; third result: the message may have been taken all the same.
 function Session:mail(mail)
-    if needs_utf8(mail) and not self.offers.SMTPUTF8 then
+    if not is_sendable(mail) then
+        return refused("MAIL", 553, "an address that no command can hold")
+    elseif needs_utf8(mail) and not self.offers.SMTPUTF8 then
         return refused("MAIL", 553, "the server takes no such addresses (SMTPUTF8)")
     end
     local code, text = self:ask("MAIL", self:mail_command(mail))

@@ -87,9 +87,7 @@ local function validated_names(check)
     end
     check.names = {}
     local found = check.dns.query(address.reverse(check.ip_bytes), "PTR")
-    if found and #found == 0 then
-        check.n_void = check.n_void + 1
-    end
+    check.has_no_names = found ~= nil and #found == 0
     local names = {}
     for i = 1, math.min(found and #found or 0, HOSTS_MAX) do
         names[i] = domain.normal(found[i])
@@ -102,9 +100,17 @@ local function validated_names(check)
     return check.names
 end
 
+-- The same for a term: each that finds no name counts, also when it was asked for before. Addresses of these names do not count: who has
+-- the client's address would turn a fail into an error with them.
+local function take_names(check)
+    local names = validated_names(check)
+    check.n_void = check.n_void + (check.has_no_names and 1 or 0)
+    return names
+end
+
 -- For the macro p: the domain itself before its subdomains before any other.
 local function validated_name(check, name)
-    local names, within = validated_names(check), nil
+    local names, within = take_names(check), nil
     for _, candidate in ipairs(names) do
         if candidate == name then
             return candidate
@@ -180,7 +186,7 @@ end
 
 function mechanisms.ptr(check, mechanism, name)
     local target = target_of(check, mechanism, name)
-    local names = validated_names(check)
+    local names = take_names(check)
     if check.n_void > VOID_MAX then
         return nil, "permerror", TOO_MANY_VOID
     end

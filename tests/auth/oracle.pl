@@ -33,6 +33,11 @@ my %do = (
         my ($job, $mail) = @_;
         return feed(Mail::DKIM::Verifier->new, $mail)->result;
     },
+    each => sub { # "signature=result" of each that it reads; unlike the field, without blanks
+        my ($job, $mail) = @_;
+        my $verifier = feed(Mail::DKIM::Verifier->new(Strict => 1), $mail);
+        return join ',', map { (($_->data // '') =~ s/\s//gr) . ':' . ($_->result // 'none') } $verifier->signatures;
+    },
     arc => sub {
         my ($job, $mail) = @_;
         return feed(Mail::DKIM::ARC::Verifier->new(Strict => 0), $mail)->result;

@@ -16,13 +16,15 @@ logging.disable(logging.CRITICAL)
 
 
 class Keys:
-    """An RSA and an Ed25519 key, as files and as records; made once."""
+    """RSA keys and one of Ed25519, as files and as records; made once."""
+
+    SIZES = {"rsa": 2048, "small": 1024}
 
     def __init__(self):
         self.folder = Folder("dkim-keys")
         self.paths, self.records = {}, {}
-        for name, arguments in (("rsa", ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]), ("ed25519", ["genpkey", "-algorithm", "ED25519"]),
-                                ("small", ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"])):
+        commands = {name: ["genpkey", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"] for name, bits in self.SIZES.items()}
+        for name, arguments in (commands | {"ed25519": ["genpkey", "-algorithm", "ED25519"]}).items():
             path = self.folder.write(name + ".pem", "")
             subprocess.run(["openssl", *arguments, "-out", path], check=True, capture_output=True)
             os.chmod(path, 0o600)

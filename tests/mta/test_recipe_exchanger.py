@@ -71,7 +71,7 @@ class Exchanger(Recipes):
         options = {"dns.servers": self.nsd.server, "worker.read_paths": self.mta.folder(), "multiplexor.reserved_workers": 1,
                    "smtp.reinject": f"inet:{self.mta.port}@{self.mta.address}", "greylist.delay": "1s", "greylist.auto_allow_after": 1,
                    "clamav.sockets": "unix:" + self.clamd.path, "spamassassin.sockets": self.spamd.tcp, "rspamd.url": self.rspamd.url,
-                   "trap.max_bytes": "300K", "trap.min_free": 0}
+                   "trap.max_bytes": "300K", "trap.min_free": 0, "notify.server": f"inet:{self.mta.port}@{self.mta.address}"}
         self.postern = super().use(recipe(name), {**options, **{"filter." + key: value for key, value in settings.items()}})
 
     def send(self, content="good", *to, ip=STRANGER, sender="ann@example.org", headers=(), helo="mail.example.org", data=None, **xclient):
@@ -160,6 +160,11 @@ class Exchanger(Recipes):
         self.assertIn("Received", note)
         rows = lines_of(self.postern.ctl("trap", "list", "--json", check=True)[1])
         self.assertEqual(sorted(row["recipients"] for row in rows), [["bob@example.net", "carol@example.net"], ["carol@example.net"]])
+        two = next(row for row in rows if len(row["recipients"]) == 2)
+        self.postern.ctl("trap", "release", two["id"], check=True)
+        mail = self.mta.one()
+        self.assertEqual((sorted(mail.recipients), mail["X-Other"], mail.sender), (two["recipients"], "x", "ann@example.org"))
+        self.assertIn(VIRUS, mail.raw)
 
     def rules(self, text, several):
         self.mta.folder.write("rules.txt", text)

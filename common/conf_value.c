@@ -220,6 +220,7 @@ static const char *const format_words[] = {
 static const char *const policy_words[] = {[BACKEND_TEMPFAIL] = "tempfail",
     [BACKEND_CONTINUE] = "continue",
     [BACKEND_RETURN] = "return",
+    [BACKEND_OF_ALL] = "backend",
     NULL};
 static const char *const keeper_words[] = {
     [STORE_IN_SQLITE] = "sqlite", [STORE_IN_REDIS] = "redis", NULL};
@@ -299,10 +300,13 @@ static int set_sandbox(
 static int set_policy(
     union value *value, const struct conf_option *option, const char *text, char *why)
 {
-    (void)option;
     int found = find_word(policy_words, text, why);
     if (found < 0)
         return -ERR_BAD;
+    if (found == BACKEND_OF_ALL && strcmp(option->section, "backend") == 0) {
+        snprintf(why, CONF_WHY_MAX, "is this section itself");
+        return -ERR_BAD;
+    }
     value->policy = (enum backend_policy)found;
     return 0;
 }

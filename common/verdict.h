@@ -49,6 +49,7 @@ enum backend_policy {
     BACKEND_TEMPFAIL = 0, /* the hook ends with it */
     BACKEND_CONTINUE,     /* a result that says so */
     BACKEND_RETURN,       /* nil and why: the filter decides */
+    BACKEND_OF_ALL,       /* of one section: what [backend] says */
 };
 
 enum failure_answer { FAILURE_TEMPFAIL = 0, FAILURE_REJECT, FAILURE_ACCEPT };

@@ -69,13 +69,14 @@ static json_t *options_of_server(const char *socket)
     return options;
 }
 
-/* The value of a back end's section, or of [backend] for all of them. */
+/* The value of a back end's section, or of [backend] where it has none of its own. */
 static const char *policy_value(json_t *options, const char *section, const char *name)
 {
     char key[128];
     snprintf(key, sizeof(key), "%s.%s", section, name);
     json_t *value = json_object_get(options, key);
-    if (value == NULL) {
+    if (value == NULL ||
+        (json_is_string(value) && strcmp(json_string_value(value), "backend") == 0)) {
         snprintf(key, sizeof(key), "backend.%s", name);
         value = json_object_get(options, key);
     }

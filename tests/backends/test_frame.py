@@ -210,6 +210,17 @@ class BackEnds(Base):
         self.assertEqual(self.notes(self.BAD + 'note(backends.call("fake", bad, { msg = msg }))', "backend.on_failure=return"), ["nil, timeout"])
         self.assertEqual(self.notes(self.BAD + 'note(backends.call("fake", bad, { on_failure = "return" }))'), ["nil, timeout"])
 
+    def test_one_policy_for_all(self):
+        """What a section does not say itself says [backend]."""
+        scan = 'note(require("postern.clamav").scan(msg).status)'
+        gone = ("clamav.sockets=unix:/nonexistent/clamd.ctl", "backend.on_failure=continue")
+        self.assertEqual(self.notes(scan, *gone), ["unscanned, nil"])
+        self.assertEqual(self.run_filter(scan, *gone, "clamav.on_failure=tempfail")["verdict"], "tempfail")
+        shown = subprocess.run([CTL, "config", "-o", "backend.on_failure=return", "-o", "rspamd.on_failure=continue"], capture_output=True, text=True, check=True)
+        self.assertRegex(shown.stdout, r"(?m)^# clamav +return .*(?:\n.*)*^# rspamd +continue ")
+        refused = subprocess.run([CTL, "config", "-o", "backend.on_failure=backend"], capture_output=True, text=True, check=False)
+        self.assertEqual((refused.returncode, refused.stdout), (2, ""), refused.stderr)
+
     def test_breaker(self):
         notes = self.notes(self.BAD + """
             for _ = 1, 5 do backends.call("fake", bad) end note(n)

@@ -51,6 +51,20 @@ class Examples(unittest.TestCase):
                     self.assertEqual(code, 0, out)
         self.assertGreater(n, 10)
 
+    def test_configurations_are_valid(self):
+        """Each block of a configuration in the documents, and the samples of conf/."""
+        texts = [("conf/postern-outside.conf", read("conf", "postern-outside.conf"))]
+        for path in documents():
+            texts += [(f"{'/'.join(path)}:{line}", block) for line, block in blocks(read(*path), "ini") if block.startswith(("[", "#"))]
+        self.assertGreater(len(texts), 15)
+        for where, text in texts:
+            with self.subTest(where):
+                code, out = ctl("config", "-c", self.folder.write("postern.conf", text), "-s", self.folder("none.sock"))
+                self.assertEqual(code, 0, out)
+                uncommented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M)
+                code, out = ctl("config", "-c", self.folder.write("postern.conf", uncommented), "-s", self.folder("none.sock"))
+                self.assertEqual(code, 0, out)
+
     def test_examples_of_modules_load(self):
         """Whole filters, or what may stand in a hook; the key that they read is made here."""
         key = self.folder("key.pem")

@@ -78,7 +78,7 @@ class Installed(unittest.TestCase):
         for folder, _, names in [*os.walk(os.path.join(SOURCE, "scripts", "filters")), *os.walk(os.path.join(SOURCE, "scripts", "lib"))]:
             filters += [os.path.join("share/postern", os.path.relpath(folder, os.path.join(SOURCE, "scripts")), name) for name in names]
         below = [*PROGRAMS, *pages, *filters, *("lib/systemd/system/" + unit for unit in UNITS), "lib/sysusers.d/postern.conf",
-                 "lib/tmpfiles.d/postern.conf", "share/postern/types/postern.lua", "share/doc/postern/examples/sendmail.mc",
+                 "lib/tmpfiles.d/postern.conf", "share/postern/types/postern.lua", "share/doc/postern/examples/sendmail.mc", "share/doc/postern/examples/postern-outside.conf",
                  "share/doc/postern/examples/postfix-main.cf", "share/doc/postern/examples/postfix-master.cf", "share/doc/postern/getting-started.md"]
         wanted = [os.path.join(prefix, name) for name in below] + ["etc/postern/postern.conf", "etc/postern/filter.lua"]
         self.assertEqual([name for name in wanted if not os.path.isfile(os.path.join(root, name))], [])

@@ -134,6 +134,7 @@ end
 
 local function fail(name, options, why)
     local policy = options.on_failure or internal.option(name, "on_failure")
+    policy = policy == "backend" and internal.option("backend", "on_failure") or policy
     metrics.counter("backend_failures", "calls of back ends that failed"):inc(1, { backend = name })
     if policy == "return" then
         return nil, why

@@ -13,9 +13,9 @@
 #include "common/err.h"
 #include "common/xalloc.h"
 #include "worker/dns_cache.h"
+#include "worker/dns_turn.h"
 
 enum {
-    SERVERS_MAX = 8,
     QUERIES_MAX = 2000, /* in flight, those that nobody waits for any more included */
     CLASS_IN = 1,
     EDNS_BYTES = 1232, /* fits into one packet of any network */
@@ -26,6 +26,8 @@ struct dns_query {
     struct dns *dns;
     enum dns_type type;
     unsigned server;    /* index of the one that is asked */
+    uint32_t asked;     /* of dns_turn_next */
+    int64_t asked_ms;   /* when that one was */
     unsigned n_asked;   /* how often some server was */
     unsigned n_refused; /* how many answered that they cannot say */
     struct dns_waiter *waiters;
@@ -56,7 +58,8 @@ struct dns {
     size_t n_queries;
     unsigned n_servers;
     bool is_closing;
-    struct server servers[SERVERS_MAX];
+    struct dns_turns turns;
+    struct server servers[DNS_SERVERS_MAX];
 };
 
 /* ---- what ends a query ---- */
@@ -132,10 +135,23 @@ static const struct failure *find_failure(int status)
 
 static void ask_server(struct dns_query *query);
 
+/* The loop turns while somebody waits; without, an answer may lie there unread. */
+static void note_server(struct dns_query *query, bool is_answer)
+{
+    struct dns *dns = query->dns;
+    if (is_answer) {
+        dns_turn_answered(&dns->turns, query->server, clock_now_ms());
+    } else if (query->waiters != NULL) {
+        dns_turn_silent(
+            &dns->turns, query->server, query->asked_ms, clock_now_ms(), dns->conf->dns.retry_time);
+    }
+}
+
 static void fail(struct dns_query *query, const struct failure *failure)
 {
     struct dns *dns = query->dns;
     char error[160];
+    note_server(query, failure->is_answer);
     query->n_refused += failure->is_answer;
     bool is_last = query->n_asked >= (unsigned)dns->conf->dns.tries * dns->n_servers ||
                    query->n_refused >= dns->n_servers;
@@ -145,7 +161,6 @@ static void fail(struct dns_query *query, const struct failure *failure)
         end_query(query, NULL, error);
         return;
     }
-    query->server = (query->server + 1) % dns->n_servers;
     ask_server(query);
 }
 
@@ -169,6 +184,9 @@ static void on_answer(void *context, int status, int timeouts, unsigned char *by
     if (answer == NULL) {
         fail(query, find_failure(status));
         return;
+    }
+    if (bytes != NULL) {
+        note_server(query, true);
     }
     keep(query, answer);
     end_query(query, answer, NULL);
@@ -242,8 +260,11 @@ static void on_socket_state(void *context, ares_socket_t fd, int readable, int w
 
 static void ask_server(struct dns_query *query)
 {
-    struct server *server = &query->dns->servers[query->server];
+    struct dns *dns = query->dns;
+    query->asked_ms = clock_now_ms();
+    query->server = dns_turn_next(&dns->turns, dns->n_servers, &query->asked, query->asked_ms);
     query->n_asked++;
+    struct server *server = &dns->servers[query->server];
     ares_query(server->channel, query->name, CLASS_IN, query->type, on_answer, query);
     set_timer(server); /* the query may be gone */
 }
@@ -359,7 +380,7 @@ static int open_system_servers(struct dns *dns)
         err = -ERR_SYSTEM;
     }
     for (struct ares_addr_port_node *node = nodes;
-         node != NULL && dns->n_servers < SERVERS_MAX && err == 0; node = node->next) {
+         node != NULL && dns->n_servers < DNS_SERVERS_MAX && err == 0; node = node->next) {
         char address[64], text[80];
         ares_inet_ntop(node->family, &node->addr, address, sizeof address);
         snprintf(text, sizeof text, node->family == AF_INET6 ? "[%s]:%d" : "%s:%d", address,
@@ -380,7 +401,7 @@ static int open_named_servers(struct dns *dns, const char **wrong_out)
         if (n > 0) {
             snprintf(text, sizeof text, "%.*s", (int)n, at);
             *wrong_out = at;
-            if (n >= sizeof text || dns->n_servers == SERVERS_MAX) {
+            if (n >= sizeof text || dns->n_servers == DNS_SERVERS_MAX) {
                 return -ERR_TOOBIG;
             }
             int err = open_server(dns, text);

@@ -197,6 +197,28 @@ class FakeServer(Base):
         notes = self.run_filter("note(dns.query('x.test'))", f"{bad.server}, {silent.server}, {good.server}", "dns.timeout=200ms")
         self.assertEqual(notes, ["{192.0.2.9}"])
 
+    def test_a_silent_server_is_asked_last_for_a_while(self):
+        """A dead first server costs its time-out once, not for each name; when it is back, it is asked first again."""
+        state = {"is_dead": True}
+
+        def first(query):
+            return None if state["is_dead"] and not query.name.startswith("back") else query.answer([record(query.name, "A", "192.0.2.1")])
+
+        def second(query):
+            return query.answer([record(query.name, "A", "192.0.2.2")])
+        one, two = self.fake(first), self.fake(second)
+        servers = f"{one.server}, {two.server}"
+        notes = self.run_filter("for i = 1, 20 do note(dns.query('n' .. i .. '.test')) end", servers, "dns.timeout=200ms")
+        self.assertEqual(notes, ["{192.0.2.2}"] * 20)
+        self.assertEqual((one.count(), two.count()), (1, 20))
+        notes = self.run_filter("note(dns.query('x.test')) async.sleep(0.3) note(dns.query('back1.test')) note(dns.query('back2.test'))", servers,
+                                "dns.timeout=200ms", "dns.retry_time=250ms")
+        self.assertEqual(notes, ["{192.0.2.2}", "{192.0.2.1}", "{192.0.2.1}"])
+        one.stop()
+        two.stop()
+        notes = self.run_filter("note(dns.query('x.test')) note(dns.query('y.test'))", servers, "dns.timeout=200ms")
+        self.assertTrue(all(note.startswith("nil, ") for note in notes), notes)
+
     def test_silence(self):
         server = self.fake(lambda q: None)
         start = time.monotonic()

@@ -4,6 +4,8 @@
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/err.h"
 #include "common/xalloc.h"
@@ -12,6 +14,14 @@
 struct http_watch {
     LIST_ENTRY(http_watch) link;
     struct event *event;
+};
+
+enum { DRAIN_MAX = 4096 }; /* pieces: more than a socket's buffer holds */
+
+/* One that libcurl keeps for later. */
+struct http_rest {
+    LIST_ENTRY(http_rest) link;
+    curl_socket_t fd;
 };
 
 /* ---- what has ended ---- */
@@ -80,13 +90,60 @@ static void watch_for(struct http *http, struct http_watch *watch, curl_socket_t
     }
 }
 
+static void wake_up(struct http *http, curl_socket_t fd)
+{
+    struct http_rest *rest;
+    LIST_FOREACH(rest, &http->resting, link)
+    {
+        if (rest->fd == fd) {
+            LIST_REMOVE(rest, link);
+            free(rest);
+            return;
+        }
+    }
+}
+
+static void lay_down(struct http *http, curl_socket_t fd)
+{
+    struct http_rest *rest = xcalloc(1, sizeof *rest);
+    rest->fd = fd;
+    LIST_INSERT_HEAD(&http->resting, rest, link);
+}
+
+int http_on_close(void *context, curl_socket_t fd)
+{
+    wake_up(context, fd);
+    return close(fd);
+}
+
+/* What a server says while nobody asks would be taken for the answer to the next request: libcurl
+ * looks whether a connection lives, not whether it is at rest. One that has ended is not used. */
+static void end_those_that_speak(struct http *http)
+{
+    char piece[4096];
+    struct http_rest *rest;
+    LIST_FOREACH(rest, &http->resting, link)
+    {
+        if (recv(rest->fd, piece, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
+            (void)shutdown(rest->fd, SHUT_RDWR);
+            for (int i = 0; i < DRAIN_MAX; i++) {
+                if (recv(rest->fd, piece, sizeof piece, MSG_DONTWAIT) <= 0) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /* libcurl says what it wants of a descriptor; CURL_POLL_REMOVE before it closes or rests it. */
 static int on_socket_state(CURL *easy, curl_socket_t fd, int what, void *context, void *watched)
 {
     struct http *http = context;
     struct http_watch *watch = watched;
     (void)easy;
+    wake_up(http, fd);
     if (what == CURL_POLL_REMOVE) {
+        lay_down(http, fd);
         if (watch != NULL) {
             http->library.multi_assign(http->multi, fd, NULL);
             unwatch(watch);
@@ -122,6 +179,7 @@ int http_open(struct http *http, struct event_base *base)
 {
     const struct http_library *curl = &http->library;
     if (http->multi != NULL) {
+        end_those_that_speak(http);
         return 0;
     }
     http->base = base;
@@ -145,12 +203,17 @@ int http_open(struct http *http, struct event_base *base)
 void http_close(struct http *http)
 {
     struct http_watch *watch;
+    struct http_rest *rest;
     if (http->multi != NULL) {
         http->library.multi_cleanup(http->multi); /* closes what rests */
         http->multi = NULL;
     }
     while ((watch = LIST_FIRST(&http->watches)) != NULL) {
         unwatch(watch);
+    }
+    while ((rest = LIST_FIRST(&http->resting)) != NULL) {
+        LIST_REMOVE(rest, link);
+        free(rest);
     }
     if (http->timer != NULL) {
         event_free(http->timer);
@@ -163,6 +226,7 @@ struct http *http_new(const struct conf *conf, char *why, size_t why_bytes)
     struct http *http = xcalloc(1, sizeof *http);
     http->conf = conf;
     LIST_INIT(&http->watches);
+    LIST_INIT(&http->resting);
     if (http_library_load(&http->library, why, why_bytes) != 0) {
         free(http);
         return NULL;

@@ -8,6 +8,7 @@
 #include "worker/http_library.h"
 
 struct http_watch;
+struct http_rest;
 
 struct http {
     struct http_library library;
@@ -16,11 +17,14 @@ struct http {
     CURLM *multi;            /* NULL until the first request: it has descriptors of its own */
     struct event *timer;
     LIST_HEAD(, http_watch) watches;
+    LIST_HEAD(, http_rest) resting; /* descriptors that no request uses */
 };
 
 /* Makes the multi handle, unless there is one. 0, or -ERR_SYSTEM. */
 int http_open(struct http *http, struct event_base *base);
 void http_close(struct http *http);
+/* For libcurl: it has done with a descriptor. context: the struct http. */
+int http_on_close(void *context, curl_socket_t fd);
 /* libcurl has ended it, and no longer knows it: who waits is told. */
 void http_transfer_done(struct http_transfer *transfer, CURLcode result);
 

@@ -145,6 +145,8 @@ static void set_callbacks(struct http_transfer *transfer)
     SET(transfer, CURLOPT_WRITEDATA, transfer);
     SET(transfer, CURLOPT_RESOLVER_START_FUNCTION, on_resolving);
     SET(transfer, CURLOPT_RESOLVER_START_DATA, transfer);
+    SET(transfer, CURLOPT_CLOSESOCKETFUNCTION, http_on_close); /* of the connection: it lives on */
+    SET(transfer, CURLOPT_CLOSESOCKETDATA, transfer->http);
 }
 
 /* The environment and the user's files have no say. */

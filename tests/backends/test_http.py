@@ -68,6 +68,26 @@ class Requests(HttpBase):
             self.assertEqual(self.http(code % web.url, *options), ["200, GET / "] * 5)
             self.assertEqual(web.n, n, options)
 
+    def test_an_answer_that_nobody_asked_for(self):
+        """More than one answer to a question, at once or later: it is none to the next one."""
+        def at_once(request, _):
+            return echo(request, _) + (answer(b"forged") if request.target == "/first" else b"")
+
+        def later(request, connection):
+            connection.sendall(echo(request, connection))
+            if request.target == "/first":
+                threading.Timer(0.05, lambda: (connection.sendall(answer(b"forged")), has_forged.set())).start()
+            return b""
+
+        def interim(request, _):
+            return b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + echo(request, _)
+        has_forged = threading.Event()
+        other = self.web(lambda request, connection: (has_forged.wait(30), answer())[1])
+        for handle in (later, at_once, interim):
+            web = self.web(handle)
+            self.assertEqual(self.http(f"""ask(http.get, "{web.url}/first") http.get("{other.url}") ask(http.get, "{web.url}/second")
+                ask(http.get, "{web.url}/third")"""), ["200, GET /first ", "200, GET /second ", "200, GET /third "], handle.__name__)
+
     def test_a_connection_that_was_closed_meanwhile(self):
         def handle(request, connection):
             connection.sendall(echo(request, connection))

@@ -25,6 +25,7 @@ RECORDS = {
     "_dmarc.xn--bcher-kva.example": [("TXT", "v=DMARC1; p=reject")],
     "_dmarc.g.h.example": [("TXT", "v=DMARC1; p=reject")],
     "_dmarc.void.corp.example": [("TXT", "v=DMARC1; p=destroy")],
+    "_dmarc.long.example": [("TXT", "v=DMARC1" + ";" * 60000 + "p=reject" + ";=" * 2000)],
     "_dmarc.messy.example": [("TXT", "v=DMARC1;; p=reject; x; =y; sp = none ; p=none;")],
 }
 
@@ -78,6 +79,7 @@ class Records(Case):
                 ("wrongrua.example", "fail", "none", "wrongrua.example", "wrongrua.example"), ("nop.example", "fail", "none", "nop.example", "nop.example"),
                 ("down.example", "temperror", "none", None, None), ("EXAMPLE.org.", "fail", "reject", "example.org", "example.org"),
                 ("void.corp.example", "none", "none", None, "corp.example"), ("messy.example", "fail", "reject", "messy.example", "messy.example"),
+                ("long.example", "fail", "reject", "long.example", "long.example"),
                 ("a.messy.example", "fail", "none", "messy.example", "messy.example")):
             with self.subTest(sender):
                 self.expect(self.check(sender), result=result, policy=policy, record_domain=record_domain, org_domain=org)
@@ -142,7 +144,8 @@ class From(Case):
     def test_the_worst_of_several_counts(self):
         for header in ("From: a@nothing.example, b@example.org", "From: a@nothing.example\r\nFrom: b@example.org", "From: b@example.org\r\nFrom: a@nothing.example",
                        "From: b@example.org <a@nothing.example>", 'From: " <b@example.org>, a@nothing.example', "From: (b@example.org, a@nothing.example",
-                       "From: a@[192.0.2.1], b@example.org", "From: <@nothing.example:b@example.org>"):
+                       "From: a@[192.0.2.1], b@example.org", "From: b@example .org", "From: b@example.\r\n\torg", "From: <b@example (x) . (y) org>",
+                       "From: <@nothing.example:b@example.org>"):
             with self.subTest(header):
                 self.expect(self.check("", header=header.encode() + b"\r\n"), domain="example.org", result="fail", policy="reject", ambiguous="true")
         self.expect(self.check("", "own.example.org", header=b"From: a@own.example.org, b@example.org\r\n"), result="pass")

@@ -10,9 +10,16 @@ local author = {}
 
 local DOMAINS_MAX = 10
 
+-- A name may have blanks around its dots (RFC 5322 section 4.4), and then means both what stands before them and the whole.
+local function without_blanks_at_dots(text)
+    return (text:gsub("%.[ \t\r\n]+", "."):gsub("%f[ \t\r\n][ \t\r\n]+%.", "."))
+end
+
 -- What stands behind each "@".
 local function each_domain(text)
-    return skip.plain(text):gmatch("@[ \t\r\n]*([^%s,;:<>()\"@]*)")
+    local plain = skip.plain(text)
+    local joined = without_blanks_at_dots(plain)
+    return (joined == plain and plain or plain .. ", " .. joined):gmatch("@[ \t\r\n]*([^%s,;:<>()\"@]*)")
 end
 
 ---The domains of all From fields, as received, in ASCII: a list; why an address in them cannot be judged, or nil; and how many fields

@@ -22,15 +22,13 @@ end
 
 -- One tag of text, from `from` to `to`. Name, value, where the value begins.
 local function read_tag(text, from, to)
-    local equals = text:find("=", from, true)
-    if not equals or equals > to then
+    local tag = text:sub(from, to)
+    local equals = tag:find("=", 1, true)
+    local name = equals and trim(tag:sub(1, equals - 1))
+    if not name or not name:find("^%a[%w_]*$") then
         return nil
     end
-    local name = trim(text:sub(from, equals - 1))
-    if not name:find("^%a[%w_]*$") then
-        return nil
-    end
-    return name, trim(text:sub(equals + 1, to)), equals + 1
+    return name, trim(tag:sub(equals + 1)), from + equals
 end
 
 ---Reads a list: { name = value }, { name = { from, to } } of the raw values, { names in order }; or nil and what is wrong. With is_lenient

@@ -10,7 +10,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.environ["POSTERN_SOURCE"], "tests"))
 
 from harness.dns_server import FakeDns, record  # noqa: E402
-from harness.process import BIN, PATIENCE, Folder, loopback_address  # noqa: E402
+from harness.process import BIN, PATIENCE, Folder, loopback_address, wait_until  # noqa: E402
 from harness.smtp_server import SmtpServer  # noqa: E402
 
 CTL = os.path.join(BIN, "posternctl")
@@ -183,11 +183,15 @@ class Tls(Base):
         context, file = self.context("IP:127.0.0.1")
         server = self.server(tls=context)
         good, trusted = ["true, 250, 2.1.5 fine"], f', ca_file = "{file}"'
+        def has_quit():
+            wait_until(lambda: server.commands[-1:] == ["QUIT"], "QUIT, which nobody waits for")
         self.assertEqual(self.check(server, 'starttls = "no"'), good)
+        has_quit()
         self.assertNotIn("STARTTLS", server.commands)
         for mode in ('"may"', '"must"', '"verify"' + trusted):
             server.commands.clear()
             self.assertEqual(self.check(server, f"starttls = {mode}"), good, mode)
+            has_quit()
             self.assertEqual([word.split()[0] for word in server.commands], ["EHLO", "STARTTLS", "EHLO", "MAIL", "RCPT", "RSET", "QUIT"], mode)
         self.assertRegex(self.check(server, 'starttls = "verify"')[0], r"^nil, STARTTLS: tls: ")
         plain = self.server()

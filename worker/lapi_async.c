@@ -136,11 +136,13 @@ static void start(lua_State *L, size_t n, int64_t end_ms, bool wants_first)
     }
 }
 
-/* Does not return. At the hook's own deadline the gate ends it. */
+/* Does not return. At the hook's own deadline the gate ends it, and at that of a function around it
+ * that function: woken by the same time it would go on, for a moment, with what it took for the
+ * whole. */
 static int wait_for_children(lua_State *L, int64_t end_ms, lua_KFunction on_woken)
 {
     struct script_wait wait = {
-        .fd = -1, .until_ms = end_ms < script_of(L)->deadline_ms ? end_ms : INT64_MAX};
+        .fd = -1, .until_ms = end_ms < script_time_end(L) ? end_ms : INT64_MAX};
     return script_wait(L, &wait, 0, on_woken);
 }
 

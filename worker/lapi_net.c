@@ -5,7 +5,8 @@
  *
  *   connect{ path = } or { address =, port = }, with timeout = seconds, what = "clamav"  → stream
  *   stream:timeout(seconds)       for what follows, all together
- *   stream:write(bytes)           a string; or a msg or part: its content, which is not copied
+ *   stream:write(bytes, from, n)  a string; or a msg or part: its content, which is not copied; of
+ *                                 it n bytes from the from-th on, or all
  *   stream:end_write()            nothing more will be written; no TLS
  *   stream:read(n)                so many bytes; "closed" when there are fewer
  *   stream:read_line(max)         without its line end
@@ -13,6 +14,10 @@
  *   stream:read_some()            what is there, at least a byte; "" at the end
  *   stream:send_memory(bytes)     a descriptor of a file in memory that holds them; as with write
  *   stream:tls{ name =, ca_file =, verify = }
+ *   stream:twin()                 another to the same peer, for one function to write what another
+ *                                 reads the answer to at the same time; no TLS
+ *   stream:rest()                 does not wait: "idle"; "more", that has come and was not read;
+ *                                 "closed". No TLS
  *   stream:close()
  */
 #include <arpa/inet.h>
@@ -40,6 +45,7 @@ struct net {
     int64_t until_ms;          /* INT64_MAX: the hook's deadline */
     struct script_waker waker; /* of the task that waits in it */
     size_t at;     /* bytes written of what is written now, or looked through for a line end */
+    size_t to;     /* where what is written now ends */
     int memory_fd; /* to be sent; -1: none */
     char what[WHAT_MAX];
 };
@@ -114,7 +120,9 @@ static enum net_status try_connect(lua_State *L, struct net *net)
 
 static enum net_status try_write(lua_State *L, struct net *net)
 {
-    return give_true(L, net_stream_write(&net->stream, lapi_check_content(L, 2), &net->at));
+    struct slice content = lapi_check_content(L, 2);
+    content.len = net->to < content.len ? net->to : content.len;
+    return give_true(L, net_stream_write(&net->stream, content, &net->at));
 }
 
 static enum net_status try_end_write(lua_State *L, struct net *net)
@@ -314,8 +322,15 @@ static int begin(lua_State *L, struct net *net, enum attempt attempt)
 static int stream_write(lua_State *L)
 {
     struct net *net = check_net(L);
-    (void)lapi_check_content(L, 2);
-    return begin(L, net, WRITE);
+    lua_Integer len = (lua_Integer)lapi_check_content(L, 2).len;
+    lua_Integer from = luaL_optinteger(L, 3, 1), n = luaL_optinteger(L, 4, len);
+    luaL_argcheck(L, from >= 1 && from <= len + 1, 3, "a place in it expected");
+    luaL_argcheck(L, n >= 0, 4, "a number of bytes expected");
+    script_wait_check(L);
+    lua_settop(L, 2);
+    net->at = (size_t)(from - 1);
+    net->to = (size_t)(n < len - from + 1 ? from - 1 + n : len);
+    return go_on(L, net, WRITE);
 }
 
 static int stream_end_write(lua_State *L)
@@ -479,6 +494,28 @@ static int module_connect(lua_State *L)
     return status == NET_FAILED ? give_error(L, net) : wait_for(L, net, NET_WRITE, CONNECT);
 }
 
+static int stream_twin(lua_State *L)
+{
+    struct net *net = check_net(L);
+    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with TLS");
+    struct net *twin = push_net(L, net->what);
+    twin->until_ms = net->until_ms;
+    if (net_stream_twin(&net->stream, &twin->stream) == NET_FAILED) {
+        return give_error(L, twin);
+    }
+    return 1;
+}
+
+static int stream_rest(lua_State *L)
+{
+    static const char *const words[] = {
+        [NET_REST_IDLE] = "idle", [NET_REST_MORE] = "more", [NET_REST_CLOSED] = "closed"};
+    struct net *net = check_net(L);
+    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with TLS");
+    lua_pushstring(L, words[net_stream_rest(&net->stream)]);
+    return 1;
+}
+
 static const luaL_Reg fields[] = {{NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"close", stream_close},
@@ -487,9 +524,11 @@ static const luaL_Reg methods[] = {
     {"read_end", stream_read_end},
     {"read_line", stream_read_line},
     {"read_some", stream_read_some},
+    {"rest", stream_rest},
     {"send_memory", stream_send_memory},
     {"timeout", stream_timeout},
     {"tls", stream_tls},
+    {"twin", stream_twin},
     {"write", stream_write},
     {NULL, NULL},
 };

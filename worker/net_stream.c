@@ -1,6 +1,9 @@
 #include "worker/net_stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +42,13 @@ static enum net_status fail_with_errno(struct net_stream *stream)
                                                                            : err_text(-ERR_SYSTEM));
 }
 
+/* A question goes out in several writes: none is to wait until the one before was confirmed. */
+static void send_at_once(int fd)
+{
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 enum net_status net_stream_connect(
     struct net_stream *stream, const struct sockaddr *address, socklen_t len)
 {
@@ -48,6 +58,9 @@ enum net_status net_stream_connect(
     }
     if (stream->fd < 0) {
         return fail_with_errno(stream);
+    }
+    if (address->sa_family != AF_UNIX) {
+        send_at_once(stream->fd);
     }
     if (connect(stream->fd, address, len) == 0) {
         return NET_DONE;
@@ -121,13 +134,23 @@ static enum net_status read_some(struct net_stream *stream, void *to, size_t max
     return n >= 0 ? NET_DONE : would_block() ? NET_READ : fail_with_errno(stream);
 }
 
+/* What was taken is let go when that is the larger part: a long answer that is read in pieces never
+ * lies here as a whole, and no byte is moved twice for nothing. */
+static void drop_taken(struct buf *in)
+{
+    size_t left = buf_left(in);
+    if (in->pos > 0 && in->pos >= left) {
+        memmove(in->data, in->data + in->pos, left);
+        in->pos = 0;
+        in->len = left;
+    }
+}
+
 enum net_status net_stream_fill(struct net_stream *stream)
 {
     char piece[NET_PIECE];
     size_t n = 0;
-    if (stream->in.pos == stream->in.len) {
-        buf_reset(&stream->in);
-    }
+    drop_taken(&stream->in);
     enum net_status status = read_some(stream, piece, sizeof piece, &n);
     if (status != NET_DONE) {
         return status;
@@ -135,6 +158,28 @@ enum net_status net_stream_fill(struct net_stream *stream)
     stream->is_at_end = n == 0;
     return n == 0 || buf_put(&stream->in, piece, n) == 0 ? NET_DONE
                                                          : net_stream_fail(stream, "too long");
+}
+
+enum net_rest net_stream_rest(struct net_stream *stream)
+{
+    char byte;
+    if (stream->fd < 0) {
+        return NET_REST_CLOSED;
+    }
+    if (buf_left(&stream->in) > 0) {
+        return NET_REST_MORE;
+    }
+    ssize_t n = stream->is_at_end ? 0 : recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 ? NET_REST_MORE : n < 0 && would_block() ? NET_REST_IDLE : NET_REST_CLOSED;
+}
+
+enum net_status net_stream_twin(const struct net_stream *stream, struct net_stream *twin)
+{
+    if (stream->fd < 0) {
+        return net_stream_fail(twin, "closed");
+    }
+    twin->fd = fcntl(stream->fd, F_DUPFD_CLOEXEC, 0);
+    return twin->fd >= 0 ? NET_DONE : fail_with_errno(twin);
 }
 
 enum net_status net_stream_send_fd(struct net_stream *stream, int fd)

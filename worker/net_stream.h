@@ -15,6 +15,7 @@
 struct ssl_st;
 
 enum net_status { NET_DONE = 0, NET_READ, NET_WRITE, NET_FAILED };
+enum net_rest { NET_REST_IDLE = 0, NET_REST_MORE, NET_REST_CLOSED };
 
 enum {
     NET_PIECE = 16384,          /* bytes read at once */
@@ -45,6 +46,12 @@ enum net_status net_stream_write(struct net_stream *stream, struct slice data, s
 enum net_status net_stream_end(struct net_stream *stream);
 /* Reads a piece more into `in`, or notes the end: NET_DONE. */
 enum net_status net_stream_fill(struct net_stream *stream);
+/* What lies between two questions: nothing; bytes that have come and were not asked for; its end.
+ * Without TLS. */
+enum net_rest net_stream_rest(struct net_stream *stream);
+/* Makes another, initialised one a second stream to the same peer, with a descriptor of its own:
+ * NET_DONE, or NET_FAILED with the twin's error. What either reads the other does not. No TLS. */
+enum net_status net_stream_twin(const struct net_stream *stream, struct net_stream *twin);
 /* Sends one byte and with it a descriptor (SCM_RIGHTS), which stays the caller's. UNIX sockets. */
 enum net_status net_stream_send_fd(struct net_stream *stream, int fd);
 

@@ -116,6 +116,36 @@ class Streams(Base):
         for note, text in zip(notes[4:], ("is no address", "1 to 107 bytes", "a number of bytes")):
             self.assertIn(text, note)
 
+    def test_parts_of_what_is_written(self):
+        server = self.server(lambda connection: connection.sendall(connection.makefile("rb").read()))
+        notes = self.notes(self.connect(server) + """
+            for _, w in ipairs{ { 2, 3 }, { 5 }, { 1, 0 }, { 7, 9 }, { 6, 99 } } do s:write("abcdef", table.unpack(w)) end
+            for _, w in ipairs{ { 0 }, { 8 }, { 1, -1 } } do note(pcall(s.write, s, "abcdef", table.unpack(w))) end
+            s:write("", 1) s:write(msg, 10, 1) s:end_write() note(s:read_end(20))""")
+        self.assertEqual(notes[3], "bcdeffx, nil")
+        for note, text in zip(notes, ("a place in it", "a place in it", "a number of bytes")):
+            self.assertIn(text, note)
+
+    def test_one_reads_while_its_twin_writes(self):
+        size = 8 << 20  # more than the sockets hold
+
+        def echo(connection):
+            while piece := connection.recv(65536):
+                connection.sendall(piece)
+        server = self.server(echo)
+        notes = self.notes(self.connect(server) + f"""
+            local r = async.all{{ function() local twin <close> = s:twin() return twin:write(("z"):rep({size})) end,
+                                 function() return #s:read({size}) end }}
+            note(r[1], r[2]) note(s:write("x")) note(s:read(1)) s:close() note(s:twin()) note(s:rest())""")
+        self.assertEqual(notes, [f"true, {size}", "true, nil", "x, nil", "nil, closed", "closed, nil"])
+
+    def test_at_rest(self):
+        server = self.server(lambda connection: (connection.recv(1), connection.sendall(b"ab"), connection.recv(1)))
+        notes = self.notes(self.connect(server) + """
+            note(s:rest()) s:write("x") note(s:read(1)) note(s:rest()) note(s:read(1)) note(s:rest()) s:write("x")
+            note(s:read_some()) note(s:rest())""")
+        self.assertEqual(notes, ["idle, nil", "a, nil", "more, nil", "b, nil", "idle, nil", ", nil", "closed, nil"])
+
     def test_one_function_at_a_time(self):
         server = self.server(lambda connection: (connection.recv(1), connection.sendall(b"ab")))
         notes = self.notes(self.connect(server) + """

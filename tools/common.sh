@@ -108,6 +108,13 @@ unpack_scanners() {
     unpack_packages "$POSTERN_CACHE/scan" "${names[@]}"
 }
 
+# unpack_icap: c-icap, in $POSTERN_CACHE/icap
+unpack_icap() {
+    local names
+    mapfile -t names < <(packages icap)
+    unpack_packages "$POSTERN_CACHE/icap" "${names[@]}"
+}
+
 # unpack_redis: redis-server, in $POSTERN_CACHE/redis
 unpack_redis() {
     local names

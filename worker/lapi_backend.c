@@ -96,6 +96,20 @@ static int module_content(lua_State *L)
     return 2;
 }
 
+/* holds(msg or part, from, bytes): whether these are its bytes from the from-th on. */
+static int module_holds(lua_State *L)
+{
+    const struct slice content = lapi_check_content(L, 1);
+    lua_Integer from = luaL_checkinteger(L, 2);
+    const struct slice bytes = lapi_check_slice(L, 3);
+    luaL_argcheck(L, from >= 1, 2, "a place in it expected");
+    size_t at = (size_t)from - 1;
+    lua_pushboolean(
+        L, at <= content.len && bytes.len <= content.len - at &&
+               (bytes.len == 0 || memcmp(content.data + at, bytes.data, bytes.len) == 0));
+    return 1;
+}
+
 /* message(): the msg that the hook is about. */
 static int module_message(lua_State *L)
 {
@@ -130,6 +144,7 @@ static const luaL_Reg functions[] = {
     {"content", module_content},
     {"defer", module_defer},
     {"finish", module_finish},
+    {"holds", module_holds},
     {"is_simulated", module_is_simulated},
     {"message", module_message},
     {"now", module_now},

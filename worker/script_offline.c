@@ -22,6 +22,11 @@ static bool spamassassin_goes_out(const struct conf *conf)
     return strstr(conf->spamassassin.sockets, "inet") != NULL;
 }
 
+static bool icap_goes_out(const struct conf *conf)
+{
+    return strstr(conf->icap.sockets, "inet") != NULL;
+}
+
 static bool redis_goes_out(const struct conf *conf)
 {
     return conf->redis.sentinels[0] != '\0' || conf->redis.server[0] != '/';
@@ -45,6 +50,7 @@ static const struct asker {
     {"postern.dmarc", always},
     {"postern.arc", always},
     {"postern.clamav", clamav_goes_out},
+    {"postern.icap", icap_goes_out},
     {"postern.spamassassin", spamassassin_goes_out},
     {"postern.redis", redis_goes_out},
     {"postern.store", store_goes_out},

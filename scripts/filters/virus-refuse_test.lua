@@ -37,7 +37,21 @@ function test_mail_that_cannot_be_scanned_waits()
     end
 end
 
+function test_another_scanner()
+    fake_backend("icap", { status = "infected", name = "Test.Virus", modified = true })
+    local result = run{ eml = MAIL, config = { virus_scanner = "icap" } }
+    assert(result.verdict == "reject" and result.reply.text == "this mail carries a virus: Test.Virus", result.error or result.verdict)
+    fake_backend("icap", { status = "clean" })
+    result = run{ eml = MAIL, config = { virus_scanner = "icap" } }
+    assert(result.verdict == "continue", result.error or result.verdict)
+    fake_backend("icap", function() return nil, "timeout" end)
+    result = run{ eml = MAIL, config = { virus_scanner = "icap" } }
+    assert(result.verdict == "tempfail" and table.concat(result.log, "\n"):find("deferred=icap: ", 1, true), result.error or result.verdict)
+end
+
 function test_settings_are_checked()
-    local is_good, result = pcall(run, { eml = MAIL, config = { virus_action = "delete" } })
-    assert(not is_good or result.error)
+    for _, settings in ipairs{ { virus_action = "delete" }, { virus_scanner = "other" } } do
+        local is_good, result = pcall(run, { eml = MAIL, config = settings })
+        assert(not is_good or result.error)
+    end
 end

@@ -1208,6 +1208,22 @@ local clamav = {}
 ---@return string? why
 function clamav.scan(content) end
 
+---@class postern.icap_scanned: postern.scanned
+---@field threats? string[] all that it names
+---@field modified? boolean whether the server gave back something else than it got
+---@field reason? string then: an HTTP status line, or a text
+
+---require "postern.icap".
+---@class postern.icap
+local icap = {}
+
+---Asks an ICAP server about a message, or the decoded content of a part; nil and why with on_failure = "return".
+---@param content postern.msg|postern.part
+---@param options? {service: string?, method: string?, name: string?, on_failure: string?}
+---@return postern.icap_scanned? result
+---@return string? why
+function icap.scan(content, options) end
+
 ---@class postern.dialogue
 ---@field steps {send: string?, content: boolean?, expect: string?}[] in order; send may hold {size}
 ---@field infected string Lua pattern of a line; captures the name
@@ -1339,6 +1355,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.clamav"): postern.clamav
 ---@overload fun(name: "postern.spamassassin"): postern.spamassassin
 ---@overload fun(name: "postern.command"): postern.command
+---@overload fun(name: "postern.icap"): postern.icap
 ---@overload fun(name: "postern.smtp"): postern.smtp
 ---@param name string
 ---@return any

@@ -1,4 +1,5 @@
-"""Scanners on private ports: the real clamd with a signature of the test, the real spamd and the real rspamd with rules of the test."""
+"""Scanners on private ports: the real clamd with a signature of the test, the real spamd and the real rspamd with rules of the test, the
+real c-icap before clamd."""
 
 import os
 import shutil
@@ -10,6 +11,8 @@ from harness.process import CACHE, PATIENCE, Process, loopback_address, wait_unt
 
 ROOT = os.path.join(CACHE, "scan")
 CLAMD, SPAMD = os.path.join(ROOT, "usr", "sbin", "clamd"), os.path.join(ROOT, "usr", "sbin", "spamd")
+ICAP_ROOT = os.path.join(CACHE, "icap")
+CICAP = os.path.join(ICAP_ROOT, "usr", "bin", "c-icap")
 VIRUS = b"POSTERN-VIRUS-51a7c0de"  # what clamd of the test calls Postern.Test
 SPAM = b"POSTERN-SPAM-51a7c0de"  # what spamd of the test gives 12 points for
 
@@ -185,3 +188,47 @@ actions {{ reject = 15; "add header" = 6; greylist = 4; }}
     def stop(self):
         if self.process is not None:
             self.process.stop()
+
+
+class CIcap(Scanner):
+    """Services avscan, which asks a clamd of the test, and echo, which gives back what it got."""
+
+    def __init__(self, folder, clamd):
+        super().__init__(folder, CICAP)
+        self.clamd = clamd
+
+    def run(self, log):
+        modules = os.path.join(ICAP_ROOT, "usr", "lib", "x86_64-linux-gnu", "c_icap")
+        conf = self.folder.write("c-icap.conf", f"""PidFile {self.folder("c-icap.pid")}
+CommandsSocket {self.folder("c-icap.ctl")}
+Port {self.address}:{self.port}
+StartServers 1
+MaxServers 1
+MinSpareThreads 1
+MaxSpareThreads 20
+ThreadsPerChild 10
+TmpDir {self.folder()}
+ModulesDir {modules}
+ServicesDir {modules}
+TemplateDir {ICAP_ROOT}/usr/share/c_icap/templates/
+LoadMagicFile {ICAP_ROOT}/etc/c-icap/c-icap.magic
+ServerLog {self.folder("server.log")}
+AccessLog {self.folder("access.log")}
+Service echo srv_echo.so
+Service antivirus_module virus_scan.so
+ServiceAlias avscan virus_scan?allow204=on&sizelimit=off&mode=simple
+virus_scan.ScanFileTypes TEXT DATA EXECUTABLE ARCHIVE GIF JPEG MSOFFICE
+virus_scan.MaxObjectSize 50M
+Module common clamd_mod.so
+clamd_mod.ClamdSocket {self.clamd.path}
+virus_scan.DefaultEngine clamd
+""")
+        return Process([CICAP, "-N", "-D", "-f", conf], log, env={"LD_LIBRARY_PATH": os.path.join(ICAP_ROOT, "usr", "lib", "x86_64-linux-gnu")},
+                       start_new_session=True)
+
+    def stop(self):
+        if self.process is not None and self.process.is_alive():
+            self.kill()  # asked to end, it first waits for its connections
+
+    def answers(self):
+        return says(socket.AF_INET, (self.address, self.port), b"OPTIONS icap://localhost/avscan ICAP/1.0\r\nHost: localhost\r\n\r\n", b"ICAP/1.0 200")

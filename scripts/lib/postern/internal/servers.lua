@@ -53,7 +53,7 @@ local function parse(option, text)
 end
 
 ---The servers of a section, out of its options. Raises when sockets does not list unix:PATH, inet:PORT@ADDRESS or inet6:PORT@ADDRESS,
--- separated by commas or blanks. connect_timeout, timeout: in seconds, for each server.
+-- separated by commas or blanks. connect_timeout, timeout: in seconds, for each server. kept: connections are used again (internal.kept).
 function servers.new(pool)
     pool.list = parse(pool.section .. ".sockets", pool.sockets)
     return pool
@@ -69,13 +69,25 @@ local function in_turn(list)
     return table.move(bad, 1, #bad, #good + 1, good)
 end
 
+local function connect(pool, server)
+    local stream, why = net.connect{ path = server.path, address = server.address, port = server.port,
+                                     timeout = pool.connect_timeout, what = pool.section .. " at " .. server.name }
+    if stream then
+        stream:timeout(pool.timeout)
+    end
+    return stream, why
+end
+
 local function ask(pool, server, f)
-    local stream <close>, why = net.connect{ path = server.path, address = server.address, port = server.port,
-                                             timeout = pool.connect_timeout, what = pool.section .. " at " .. server.name }
+    if pool.kept then
+        return f(function(question)
+            return pool.kept:ask(server, pool.timeout, function() return connect(pool, server) end, question)
+        end, server)
+    end
+    local stream <close>, why = connect(pool, server)
     if not stream then
         return nil, why
     end
-    stream:timeout(pool.timeout)
     return f(stream, server)
 end
 
@@ -94,7 +106,8 @@ local function try_one(pool, server, f)
 end
 
 ---What f gives for the first server with which it gives something; else nil and what each of them did wrong.
--- f(stream, server): with a connection that closes by itself; server.path is nil with TCP.
+-- f(stream, server): with a connection that closes by itself; server.path is nil with TCP. With kept, f(ask, server): ask(question) gives
+-- what question(lease) gives, see internal.kept.
 function servers.try(pool, f)
     local failures = {}
     for _, server in ipairs(in_turn(pool.list)) do

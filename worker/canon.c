@@ -97,7 +97,7 @@ void canon_body(struct slice body, enum canon canon, canon_sink sink, void *cont
     writer.context = context;
     writer.n_empty = 0;
     writer.used = 0;
-    const char *at = body.data, *end = body.data + body.len;
+    const char *at = body.len > 0 ? body.data : "", *end = at + body.len; /* no body may be NULL */
     bool is_empty = true;
     while (at < end) {
         const char *line_end = memchr(at, '\n', (size_t)(end - at));

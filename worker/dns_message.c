@@ -324,10 +324,12 @@ static int compare_records(const void *a, const void *b)
 static struct dns_answer *finish(
     struct collection *collection, enum dns_type type, uint32_t ttl, bool is_nxdomain)
 {
+    /* Where all texts are empty nothing was gathered. */
+    const char *texts = collection->texts.len > 0 ? (const char *)collection->texts.data : "";
     size_t at = 0;
     for (size_t i = 0; i < collection->n; i++) {
         struct slice *text = &collection->records[i].text;
-        *text = slice_of((const char *)collection->texts.data + at, text->len);
+        *text = slice_of(texts + at, text->len);
         at += text->len;
     }
     if (count_numbers(type) > 0 && collection->n > 1) {

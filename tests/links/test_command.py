@@ -197,6 +197,7 @@ class Forbidden(Links):
         for text, options, module in (('require "postern.spf"', (), "spf"), ('require "postern.greylist"', (), None), ('require "postern.dkim"', (), None),
                                       ('require "postern.greylist"', ("store.backend=redis",), "store"),
                                       ('require "postern.clamav"', ("clamav.sockets=inet:3310@127.0.0.1",), "clamav"),
+                                      ('require "postern.icap"', (), "icap"),
                                       ('require "postern.spf"', ("worker.allow_network=yes",), None), ('require "postern.spf"', ("worker.sandbox=off",), None)):
             self.postern.save_filter(text + " function filter_message(msg) end")
             code, out, _ = self.postern.ctl("check", self.postern.filter, "--json", *(word for option in options for word in ("-o", option)))

@@ -14,6 +14,7 @@ pkg_check_modules(MILTER REQUIRED IMPORTED_TARGET milter)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(CARES REQUIRED IMPORTED_TARGET libcares)
 pkg_check_modules(CURL REQUIRED libcurl>=7.85) # its header; the library is loaded at run time
+pkg_check_modules(LIBPQ REQUIRED libpq>=15) # the same
 pkg_check_modules(CRYPTO REQUIRED libcrypto>=3) # headers; loaded at run time, as libcurl is
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(SSL REQUIRED libssl>=3) # the same

@@ -129,6 +129,13 @@ unpack_oracles() {
     unpack_packages "$POSTERN_CACHE/oracle" "${names[@]}"
 }
 
+# unpack_sql: PostgreSQL, in $POSTERN_CACHE/sql
+unpack_sql() {
+    local names
+    mapfile -t names < <(packages sql)
+    unpack_packages "$POSTERN_CACHE/sql" "${names[@]}"
+}
+
 # unpack_rspamd: rspamd, in $POSTERN_CACHE/peers/rspamd, where tests/bench/run has it as well
 unpack_rspamd() {
     local names

@@ -64,6 +64,7 @@
     FUNCTION(SSL_get_error)                                                                        \
     FUNCTION(SSL_get_verify_result)                                                                \
     FUNCTION(SSL_new)                                                                              \
+    FUNCTION(SSL_pending)                                                                          \
     FUNCTION(SSL_read_ex)                                                                          \
     FUNCTION(SSL_set1_host)                                                                        \
     FUNCTION(SSL_set_fd)                                                                           \

@@ -228,6 +228,7 @@ int lapi_metrics_open(lua_State *L);
 int lapi_redis_open(lua_State *L);
 int lapi_signature_open(lua_State *L);
 int lapi_smtp_open(lua_State *L);
+int lapi_sql_open(lua_State *L);
 int lapi_store_open(lua_State *L);
 int lapi_system_open(lua_State *L);
 int lapi_url_open(lua_State *L);

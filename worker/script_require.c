@@ -244,6 +244,7 @@ static const luaL_Reg own_modules[] = {
     {"postern.internal.net", lapi_net_open},
     {"postern.internal.signature", lapi_signature_open},
     {"postern.internal.smtp", lapi_smtp_open},
+    {"postern.internal.sql", lapi_sql_open},
     {"postern.internal.system", lapi_system_open},
     {"postern.metrics", lapi_metrics_open},
     {"postern.redis", lapi_redis_open},

@@ -893,6 +893,52 @@ function redis.pipeline(commands) end
 ---@return string? why
 function redis.transaction(commands) end
 
+---@alias postern.sql_value string|number|boolean|nil|postern.sql_blob
+
+---@class postern.sql_blob
+---@field blob string
+
+---What a transaction has. Values are parameters, $1, $2 …, and never part of the text.
+---In place of a result: nil, why, and the data base's code for it.
+---@class postern.sql_tx
+---@field query fun(self: postern.sql_tx, statement: string, ...: postern.sql_value): table[]?, string?, string?
+---@field row fun(self: postern.sql_tx, statement: string, ...: postern.sql_value): table?, string?, string?
+---@field value fun(self: postern.sql_tx, statement: string, ...: postern.sql_value): any, string?, string?
+---@field exec fun(self: postern.sql_tx, statement: string, ...: postern.sql_value): integer?, string?, string?
+
+---What sql.open gives.
+---@class postern.sql_db: postern.sql_tx
+---@field transaction fun(self: postern.sql_db, f: fun(tx: postern.sql_tx): ...): any, string?, string? all or nothing
+
+---@class postern.sql_options
+---@field sqlite? string the path of the file
+---@field postgres? string|table<string, string|integer> parameters of libpq; password_file
+---@field name? string in logs
+---@field timeout? number seconds
+---@field connect_timeout? number seconds
+---@field connections? integer
+---@field idle_time? number seconds
+---@field max_rows? integer
+---@field max_bytes? integer
+---@field on_failure? "return"|"tempfail"
+---@field read_only? boolean of SQLite
+---@field create? boolean of SQLite
+---@field pooler? boolean of PostgreSQL
+
+---require "postern.sql": data bases, SQLite and PostgreSQL.
+---@class postern.sql
+local sql = {}
+
+---Opens nothing until it is asked.
+---@param options postern.sql_options
+---@return postern.sql_db
+function sql.open(options) end
+
+---Bytes as a parameter.
+---@param bytes string
+---@return postern.sql_blob
+function sql.blob(bytes) end
+
 ---require "postern.store": what all workers share. nil and why when the store cannot be used.
 ---@class postern.store
 local store = {}
@@ -1345,6 +1391,7 @@ function counter:inc(n, labels) end
 ---@overload fun(name: "postern.dkim"): postern.dkim
 ---@overload fun(name: "postern.dmarc"): postern.dmarc
 ---@overload fun(name: "postern.redis"): postern.redis
+---@overload fun(name: "postern.sql"): postern.sql
 ---@overload fun(name: "postern.store"): postern.store
 ---@overload fun(name: "postern.arc"): postern.arc
 ---@overload fun(name: "postern.authres"): postern.authres

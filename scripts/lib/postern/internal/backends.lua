@@ -14,14 +14,16 @@ local backends = {}
 
 local NAME_MAX = 200
 
--- By name: failures (in a row), and when one that is left alone is tried next. A worker's own.
+-- By label: failures (in a row), and when one that is left alone is tried next. A worker's own. The label is the name of the section, and
+-- which of several behind it.
 local breakers = {}
 
-local function breaker_of(name)
-    local breaker = breakers[name]
+local function breaker_of(name, instance)
+    local label = instance and name .. " " .. instance or name
+    local breaker = breakers[label]
     if not breaker then
-        breaker = { failures = 0, next_try = 0 }
-        breakers[name] = breaker
+        breaker = { label = label, failures = 0, next_try = 0 }
+        breakers[label] = breaker
     end
     return breaker
 end
@@ -44,7 +46,7 @@ local function note(name, breaker, is_good)
     if is_good then
         breaker.failures = 0
         if was_open then
-            log.info("%s answers again", name)
+            log.info("%s answers again", breaker.label)
         end
         return
     end
@@ -52,7 +54,7 @@ local function note(name, breaker, is_good)
     if breaker.failures >= limit then
         breaker.next_try = internal.now() + internal.option(name, "retry_time")
         if not was_open then
-            log.error("%s failed %d times in a row, and is left alone for a while", name, breaker.failures)
+            log.error("%s failed %d times in a row, and is left alone for a while", breaker.label, breaker.failures)
         end
     end
 end
@@ -143,7 +145,7 @@ local function fail(name, options, why)
         mark(name, options.msg, why)
         return { status = "unscanned", error = why }
     end
-    return internal.defer(name .. ": " .. why)
+    return internal.defer((options.instance and name .. " " .. options.instance or name) .. ": " .. why)
 end
 
 ---"msg" or "part", and how many bytes it has; nil and why it cannot be looked at as a whole. Raises, at the filter's line, for anything else.
@@ -174,14 +176,15 @@ end
 ---Calls a back end.
 -- name: its section, for the options on_failure, failures, retry_time, unscanned_header, unscanned_keep (else those of [backend] count).
 -- call: returns a result, or nil and why there is none; in a test the test's fake_backend does in its place.
--- options: msg, to be marked; on_failure, in place of the section's; for a fake to see: content, the msg or part that is asked about, and
+-- options: msg, to be marked; on_failure, in place of the section's; instance, which of several servers with the same section, so that
+-- one that fails is left alone and not all of them; for a fake to see: content, the msg or part that is asked about, and
 -- request, a table of what else there is.
 function backends.call(name, call, options)
     options = options or {}
     if internal.is_simulated() then
         call = function() return internal.simulated(name, request_of(name, options)) end
     end
-    local breaker = breaker_of(name)
+    local breaker = breaker_of(name, options.instance)
     local why = why_not(name, breaker)
     if why then
         return fail(name, options, why)

@@ -15,9 +15,10 @@ CALLS = scaled(3000, 1000)
 FILTER = r"""
 local async, n_calls = require "postern.async", tonumber(config.calls)
 local names = {
-    "async", "dns", "dnsbl", "http", "redis", "store", "spf", "dkim", "dmarc", "arc", "authres", "clamav", "spamassassin", "rspamd", "command", "greylist",
+    "async", "dns", "dnsbl", "http", "redis", "store", "spf", "dkim", "dmarc", "arc", "authres", "clamav", "spamassassin", "rspamd", "command", "icap", "greylist",
     "ratelimit", "reputation", "smtp", "metrics", "url", "html", "archive", "internal.address", "internal.dns", "internal.http", "internal.json",
-    "internal.net", "internal.servers", "internal.signature", "internal.smtp", "internal.smtp_client", "internal.spamc", "internal.transit",
+    "internal.icap_client", "internal.kept", "internal.net", "internal.servers", "internal.signature", "internal.smtp", "internal.smtp_client",
+    "internal.spamc", "internal.transit",
 }
 local functions = {}
 for _, name in ipairs(names) do
@@ -49,8 +50,8 @@ local function one(values)
     local n, arguments = math.random(0, 4), {}
     for i = 1, n do arguments[i] = values[math.random(values.n)] end
     if object then
-        local methods = { "read", "read_line", "read_end", "read_some", "write", "tls", "timeout", "send_memory", "end_write", "close", "wait", "scan", "mail",
-                          "ask", "quit", "hello", "inc", "set" }
+        local methods = { "read", "read_line", "read_end", "read_some", "write", "tls", "timeout", "send_memory", "end_write", "close", "wait", "twin", "rest", "scan",
+                          "mail", "ask", "quit", "hello", "inc", "set" }
         return object[methods[math.random(#methods)]](object, table.unpack(arguments, 1, n))
     end
     local result = f[2](table.unpack(arguments, 1, n))

@@ -17,6 +17,7 @@ LIMIT = f"{600 * PATIENCE}ms"
 BEGINNINGS = {
     "clamav": b"stream: ",
     "spamassassin": b"SPAMD/1.1 0 EX_OK\r\nContent-length: 200000\r\nSpam: False ; 1.0 / 5.0\r\n\r\n",
+    "icap": b"ICAP/1.0 200 OK\r\nX-Long: ",
     "savdi": b"OK SSSP/1.0\r\nACC 1\r\nACC 2\r\nEVENT ",
     "rspamd": b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n{\"score\":1,",
     "http": b"HTTP/1.1 200 OK\r\nX-Long: ",
@@ -26,6 +27,7 @@ BEGINNINGS = {
 }
 FILTER = """
 local clamav, spamassassin, command, rspamd = require "postern.clamav", require "postern.spamassassin", require "postern.command", require "postern.rspamd"
+local icap = require "postern.icap"
 local http, redis, smtp = require "postern.http", require "postern.redis", require "postern.smtp"
 local seconds = tonumber(config.seconds)
 local savdi = command.server{ name = "savdi", dialogue = "savdi", sockets = "inet:" .. config.savdi .. "@127.0.0.1", on_failure = "return" }
@@ -33,6 +35,7 @@ function filter_message(msg)
     local calls = {
         clamav = function() return clamav.scan(msg) end,
         spamassassin = function() return spamassassin.check(msg) end,
+        icap = function() return icap.scan(msg) end,
         savdi = function() return savdi:scan(msg) end,
         rspamd = function() return rspamd.check(msg) end,
         http = function() return http.post("http://127.0.0.1:" .. config.http .. "/", msg:raw()) end,
@@ -53,7 +56,7 @@ class Malice(Asking):
         """What became of each client; handle(connection, beginning) is its server."""
         servers = {name: self.server(lambda connection, begin=begin: handle(connection, begin)) for name, begin in BEGINNINGS.items()}
         options = [f"filter.{name}={server.port}" for name, server in servers.items()]
-        for name in ("clamav", "spamassassin"):
+        for name in ("clamav", "spamassassin", "icap"):
             options += [f"{name}.sockets=inet:{servers[name].port}@127.0.0.1", f"{name}.on_failure=return", f"{name}.timeout={LIMIT}", f"{name}.max_size=64M"]
         options += [f"command.timeout={LIMIT}", "command.max_size=64M", f"http.timeout={LIMIT}", f"redis.server={servers['redis'].server}",
                     f"redis.timeout={LIMIT}", f"redis.connect_time={LIMIT}", f"rspamd.url=http://{servers['rspamd'].server}", f"rspamd.timeout={LIMIT}",

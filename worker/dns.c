@@ -1,8 +1,5 @@
 #include "worker/dns.h"
 
-#include <ares.h>
-#include <event2/event.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +10,11 @@
 #include "common/err.h"
 #include "common/xalloc.h"
 #include "worker/dns_cache.h"
+#include "worker/dns_server.h"
 #include "worker/dns_turn.h"
 
 enum {
     QUERIES_MAX = 2000, /* in flight, those that nobody waits for any more included */
-    CLASS_IN = 1,
-    EDNS_BYTES = 1232, /* fits into one packet of any network */
 };
 
 struct dns_query {
@@ -34,22 +30,6 @@ struct dns_query {
     char name[];
 };
 
-/* A descriptor of c-ares, watched. */
-struct socket_watch {
-    LIST_ENTRY(socket_watch) link;
-    ares_socket_t fd;
-    struct event *event;
-    struct server *server;
-};
-
-struct server {
-    struct dns *dns;
-    ares_channel channel;
-    struct event *timer;
-    LIST_HEAD(, socket_watch) sockets;
-    char text[80];
-};
-
 struct dns {
     const struct conf *conf;
     struct event_base *base;
@@ -59,7 +39,7 @@ struct dns {
     unsigned n_servers;
     bool is_closing;
     struct dns_turns turns;
-    struct server servers[DNS_SERVERS_MAX];
+    struct dns_server servers[DNS_SERVERS_MAX];
 };
 
 /* ---- what ends a query ---- */
@@ -193,80 +173,13 @@ static void on_answer(void *context, int status, int timeouts, unsigned char *by
     dns_answer_unref(answer);
 }
 
-/* ---- the loop ---- */
-
-/* What c-ares wants to be woken for next. */
-static void set_timer(struct server *server)
-{
-    struct timeval span;
-    if (ares_timeout(server->channel, NULL, &span) != NULL) {
-        evtimer_add(server->timer, &span);
-    } else {
-        evtimer_del(server->timer);
-    }
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *context)
-{
-    struct server *server = context;
-    (void)fd;
-    (void)what;
-    ares_process_fd(server->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    set_timer(server);
-}
-
-static void on_socket(evutil_socket_t fd, short what, void *context)
-{
-    struct server *server = context;
-    ares_process_fd(server->channel, (what & EV_READ) != 0 ? fd : ARES_SOCKET_BAD,
-        (what & EV_WRITE) != 0 ? fd : ARES_SOCKET_BAD);
-    set_timer(server);
-}
-
-static void unwatch(struct socket_watch *watch)
-{
-    LIST_REMOVE(watch, link);
-    if (watch->event != NULL) {
-        event_free(watch->event);
-    }
-    free(watch);
-}
-
-/* c-ares says what it wants of a descriptor; nothing, before it closes it. */
-static void on_socket_state(void *context, ares_socket_t fd, int readable, int writable)
-{
-    struct server *server = context;
-    struct socket_watch *watch;
-    LIST_FOREACH(watch, &server->sockets, link)
-    {
-        if (watch->fd == fd) {
-            unwatch(watch);
-            break;
-        }
-    }
-    if (!readable && !writable) {
-        return;
-    }
-    watch = xcalloc(1, sizeof *watch);
-    watch->fd = fd;
-    watch->server = server;
-    LIST_INSERT_HEAD(&server->sockets, watch, link);
-    short events = (short)((readable ? EV_READ : 0) | (writable ? EV_WRITE : 0) | EV_PERSIST);
-    watch->event = event_new(server->dns->base, fd, events, on_socket, server);
-    if (watch->event != NULL) {
-        event_add(watch->event, NULL); /* if that fails, the question times out */
-    }
-}
-
 static void ask_server(struct dns_query *query)
 {
     struct dns *dns = query->dns;
     query->asked_ms = clock_now_ms();
     query->server = dns_turn_next(&dns->turns, dns->n_servers, &query->asked, query->asked_ms);
     query->n_asked++;
-    struct server *server = &dns->servers[query->server];
-    ares_query(server->channel, query->name, CLASS_IN, query->type, on_answer, query);
-    set_timer(server); /* the query may be gone */
+    dns_server_ask(&dns->servers[query->server], query->name, query->type, on_answer, query);
 }
 
 /* One that somebody waits for: what was left over may be old, and about to time out. */
@@ -286,8 +199,7 @@ static struct dns_query *find_query(struct dns *dns, const char *name, enum dns_
 static bool has_room(struct dns *dns)
 {
     for (unsigned i = 0; i < dns->n_servers && dns->n_queries >= QUERIES_MAX; i++) {
-        ares_process_fd(dns->servers[i].channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-        set_timer(&dns->servers[i]);
+        dns_server_expire(&dns->servers[i]);
     }
     return dns->n_queries < QUERIES_MAX;
 }
@@ -340,55 +252,18 @@ void dns_forget(struct dns_waiter *waiter)
 
 static int open_server(struct dns *dns, const char *text)
 {
-    struct server *server = &dns->servers[dns->n_servers];
-    char lookups[] = "b";
-    struct ares_options options = {
-        .flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
-        .timeout = (int)dns->conf->dns.timeout,
-        .tries = 1,
-        .ndots = 1,
-        .lookups = lookups,
-        .ednspsz = EDNS_BYTES,
-        .sock_state_cb = on_socket_state,
-        .sock_state_cb_data = server};
-    int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS |
-               ARES_OPT_LOOKUPS | ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB | ARES_OPT_DOMAINS;
-    if (ares_init_options(&server->channel, &options, mask) != ARES_SUCCESS) {
-        return -ERR_SYSTEM;
-    }
-    server->dns = dns;
-    LIST_INIT(&server->sockets);
-    snprintf(server->text, sizeof server->text, "%s", text);
-    server->timer = evtimer_new(dns->base, on_timer, server);
-    dns->n_servers++; /* from here on dns_free closes it */
-    if (server->timer == NULL) {
-        return -ERR_SYSTEM;
-    }
-    return ares_set_servers_ports_csv(server->channel, text) == ARES_SUCCESS ? 0 : -ERR_BAD;
+    struct dns_server *server = &dns->servers[dns->n_servers++]; /* dns_free closes it */
+    return dns_server_open(server, dns->base, text, (int)dns->conf->dns.timeout);
 }
 
-/* The system's, in order. */
 static int open_system_servers(struct dns *dns)
 {
-    ares_channel channel;
-    struct ares_addr_port_node *nodes = NULL;
-    int err = 0;
-    if (ares_init(&channel) != ARES_SUCCESS) {
-        return -ERR_SYSTEM;
+    char texts[DNS_SERVERS_MAX][DNS_SERVER_TEXT];
+    unsigned n;
+    int err = dns_server_list_system(texts, DNS_SERVERS_MAX, &n);
+    for (unsigned i = 0; i < n && err == 0; i++) {
+        err = open_server(dns, texts[i]);
     }
-    if (ares_get_servers_ports(channel, &nodes) != ARES_SUCCESS) {
-        err = -ERR_SYSTEM;
-    }
-    for (struct ares_addr_port_node *node = nodes;
-         node != NULL && dns->n_servers < DNS_SERVERS_MAX && err == 0; node = node->next) {
-        char address[64], text[80];
-        ares_inet_ntop(node->family, &node->addr, address, sizeof address);
-        snprintf(text, sizeof text, node->family == AF_INET6 ? "[%s]:%d" : "%s:%d", address,
-            node->udp_port > 0 ? node->udp_port : 53);
-        err = open_server(dns, text);
-    }
-    ares_free_data(nodes);
-    ares_destroy(channel);
     return err;
 }
 
@@ -397,7 +272,7 @@ static int open_named_servers(struct dns *dns, const char **wrong_out)
 {
     for (const char *at = dns->conf->dns.servers; *at != '\0';) {
         size_t n = strcspn(at, ", ");
-        char text[80];
+        char text[DNS_SERVER_TEXT];
         if (n > 0) {
             snprintf(text, sizeof text, "%.*s", (int)n, at);
             *wrong_out = at;
@@ -446,15 +321,7 @@ void dns_free(struct dns *dns)
     }
     dns->is_closing = true;
     for (unsigned i = 0; i < dns->n_servers; i++) {
-        struct server *server = &dns->servers[i];
-        struct socket_watch *watch;
-        ares_destroy(server->channel);
-        while ((watch = LIST_FIRST(&server->sockets)) != NULL) {
-            unwatch(watch);
-        }
-        if (server->timer != NULL) {
-            event_free(server->timer);
-        }
+        dns_server_close(&dns->servers[i]);
     }
     dns_cache_free(dns->cache);
     free(dns);

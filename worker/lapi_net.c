@@ -33,22 +33,11 @@
 
 #include "common/clock.h"
 #include "worker/lapi_content.h"
-#include "worker/net_stream.h"
-#include "worker/script_internal.h"
+#include "worker/lapi_net.h"
 
 #define CLASS_NAME "postern.stream"
 
-enum { SECONDS_MAX = 86400, WHAT_MAX = 120 };
-
-struct net {
-    struct net_stream stream;
-    int64_t until_ms;          /* INT64_MAX: the hook's deadline */
-    struct script_waker waker; /* of the task that waits in it */
-    size_t at;     /* bytes written of what is written now, or looked through for a line end */
-    size_t to;     /* where what is written now ends */
-    int memory_fd; /* to be sent; -1: none */
-    char what[WHAT_MAX];
-};
+enum { SECONDS_MAX = 86400 };
 
 /* ---- the object ---- */
 
@@ -99,163 +88,7 @@ static int stream_timeout(lua_State *L)
     return 0;
 }
 
-/* ---- what is tried, again and again ---- */
-
-static enum net_status give_true(lua_State *L, enum net_status status)
-{
-    if (status == NET_DONE) {
-        lua_pushboolean(L, true);
-    }
-    return status;
-}
-
-static enum net_status try_connect(lua_State *L, struct net *net)
-{
-    enum net_status status = net_stream_finish_connect(&net->stream);
-    if (status == NET_DONE) {
-        lua_pushvalue(L, 1);
-    }
-    return status;
-}
-
-static enum net_status try_write(lua_State *L, struct net *net)
-{
-    struct slice content = lapi_check_content(L, 2);
-    content.len = net->to < content.len ? net->to : content.len;
-    return give_true(L, net_stream_write(&net->stream, content, &net->at));
-}
-
-static enum net_status try_end_write(lua_State *L, struct net *net)
-{
-    return give_true(L, net_stream_end(&net->stream));
-}
-
-static enum net_status try_send_memory(lua_State *L, struct net *net)
-{
-    enum net_status status = give_true(L, net_stream_send_fd(&net->stream, net->memory_fd));
-    if (status == NET_DONE) {
-        close(net->memory_fd);
-        net->memory_fd = -1;
-    }
-    return status;
-}
-
-static enum net_status try_tls(lua_State *L, struct net *net)
-{
-    return give_true(L, net_tls_handshake(&net->stream));
-}
-
-static void push_taken(lua_State *L, struct buf *in, size_t len, size_t skip)
-{
-    lua_pushlstring(L, (const char *)in->data + in->pos, len);
-    in->pos += len + skip;
-}
-
-static enum net_status try_read(lua_State *L, struct net *net)
-{
-    struct buf *in = &net->stream.in;
-    size_t wanted = (size_t)lua_tointeger(L, 2);
-    while (buf_left(in) < wanted) {
-        if (net->stream.is_at_end) {
-            return net_stream_fail(&net->stream, "closed");
-        }
-        enum net_status status = net_stream_fill(&net->stream);
-        if (status != NET_DONE) {
-            return status;
-        }
-    }
-    if (wanted == 0) {
-        lua_pushliteral(L, "");
-    } else {
-        push_taken(L, in, wanted, 0);
-    }
-    return NET_DONE;
-}
-
-static enum net_status try_read_line(lua_State *L, struct net *net)
-{
-    struct buf *in = &net->stream.in;
-    size_t max = (size_t)lua_tointeger(L, 2);
-    for (;;) {
-        size_t left = buf_left(in);
-        const char *from = left > 0 ? (const char *)in->data + in->pos : "";
-        const char *end = left > net->at ? memchr(from + net->at, '\n', left - net->at) : NULL;
-        size_t len = end != NULL ? (size_t)(end - from) : left;
-        if (len > max + 1) { /* a CR may stand before the LF */
-            return net_stream_fail(&net->stream, "too long");
-        }
-        if (end != NULL) {
-            size_t cr = len > 0 && from[len - 1] == '\r';
-            if (len - cr > max) {
-                return net_stream_fail(&net->stream, "too long");
-            }
-            push_taken(L, in, len - cr, 1 + cr);
-            return NET_DONE;
-        }
-        net->at = left;
-        if (net->stream.is_at_end) {
-            return net_stream_fail(&net->stream, "closed");
-        }
-        enum net_status status = net_stream_fill(&net->stream);
-        if (status != NET_DONE) {
-            return status;
-        }
-    }
-}
-
-static enum net_status try_read_end(lua_State *L, struct net *net)
-{
-    struct buf *in = &net->stream.in;
-    size_t max = (size_t)lua_tointeger(L, 2);
-    while (!net->stream.is_at_end) {
-        enum net_status status = net_stream_fill(&net->stream);
-        if (status != NET_DONE) {
-            return status;
-        }
-        if (buf_left(in) > max) {
-            return net_stream_fail(&net->stream, "too long");
-        }
-    }
-    push_taken(L, in, buf_left(in), 0);
-    return NET_DONE;
-}
-
-static enum net_status try_read_some(lua_State *L, struct net *net)
-{
-    struct buf *in = &net->stream.in;
-    while (buf_left(in) == 0 && !net->stream.is_at_end) {
-        enum net_status status = net_stream_fill(&net->stream);
-        if (status != NET_DONE) {
-            return status;
-        }
-    }
-    push_taken(L, in, buf_left(in), 0);
-    return NET_DONE;
-}
-
-enum attempt {
-    CONNECT = 0,
-    WRITE,
-    END_WRITE,
-    SEND_MEMORY,
-    TLS,
-    READ,
-    READ_LINE,
-    READ_END,
-    READ_SOME
-};
-
-static enum net_status (*const attempts[])(lua_State *L, struct net *net) = {
-    [CONNECT] = try_connect,
-    [WRITE] = try_write,
-    [END_WRITE] = try_end_write,
-    [SEND_MEMORY] = try_send_memory,
-    [TLS] = try_tls,
-    [READ] = try_read,
-    [READ_LINE] = try_read_line,
-    [READ_END] = try_read_end,
-    [READ_SOME] = try_read_some,
-};
+/* ---- attempts ---- */
 
 static int give_error(lua_State *L, struct net *net)
 {
@@ -275,7 +108,7 @@ static void on_cancelled(void *context)
     let_go(net);
 }
 
-static int wait_for(lua_State *L, struct net *net, enum net_status wanted, enum attempt attempt)
+static int wait_for(lua_State *L, struct net *net, enum net_status wanted, enum net_attempt attempt)
 {
     struct script_wait wait = {.fd = net->stream.fd,
         .events = wanted == NET_READ ? POLLIN : POLLOUT,
@@ -287,10 +120,10 @@ static int wait_for(lua_State *L, struct net *net, enum net_status wanted, enum 
     return script_wait(L, &wait, (lua_KContext)attempt, woken);
 }
 
-static int go_on(lua_State *L, struct net *net, enum attempt attempt)
+static int go_on(lua_State *L, struct net *net, enum net_attempt attempt)
 {
     enum net_status status =
-        net->stream.fd >= 0 ? attempts[attempt](L, net) : net_stream_fail(&net->stream, "closed");
+        net->stream.fd >= 0 ? net_try(L, net, attempt) : net_stream_fail(&net->stream, "closed");
     if (status == NET_DONE) {
         return 1;
     }
@@ -305,11 +138,11 @@ static int woken(lua_State *L, int status, lua_KContext attempt)
         net_stream_fail(&net->stream, "timeout");
         return give_error(L, net);
     }
-    return go_on(L, net, (enum attempt)attempt);
+    return go_on(L, net, (enum net_attempt)attempt);
 }
 
 /* Stack: the stream and at most one argument. */
-static int begin(lua_State *L, struct net *net, enum attempt attempt)
+static int begin(lua_State *L, struct net *net, enum net_attempt attempt)
 {
     script_wait_check(L);
     lua_settop(L, 2);
@@ -330,17 +163,17 @@ static int stream_write(lua_State *L)
     lua_settop(L, 2);
     net->at = (size_t)(from - 1);
     net->to = (size_t)(n < len - from + 1 ? from - 1 + n : len);
-    return go_on(L, net, WRITE);
+    return go_on(L, net, NET_TRY_WRITE);
 }
 
 static int stream_end_write(lua_State *L)
 {
     struct net *net = check_net(L);
-    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with TLS");
-    return begin(L, net, END_WRITE);
+    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with NET_TRY_TLS");
+    return begin(L, net, NET_TRY_END_WRITE);
 }
 
-static int read_with_bound(lua_State *L, enum attempt attempt)
+static int read_with_bound(lua_State *L, enum net_attempt attempt)
 {
     struct net *net = check_net(L);
     lua_Integer max = luaL_checkinteger(L, 2);
@@ -350,22 +183,22 @@ static int read_with_bound(lua_State *L, enum attempt attempt)
 
 static int stream_read(lua_State *L)
 {
-    return read_with_bound(L, READ);
+    return read_with_bound(L, NET_TRY_READ);
 }
 
 static int stream_read_line(lua_State *L)
 {
-    return read_with_bound(L, READ_LINE);
+    return read_with_bound(L, NET_TRY_READ_LINE);
 }
 
 static int stream_read_end(lua_State *L)
 {
-    return read_with_bound(L, READ_END);
+    return read_with_bound(L, NET_TRY_READ_END);
 }
 
 static int stream_read_some(lua_State *L)
 {
-    return begin(L, check_net(L), READ_SOME);
+    return begin(L, check_net(L), NET_TRY_READ_SOME);
 }
 
 /* 0, or -1 with errno. */
@@ -390,7 +223,7 @@ static int stream_send_memory(lua_State *L)
     if (make_memory(net, bytes) != 0) {
         net_stream_fail(&net->stream, "no memory for the descriptor");
     }
-    return begin(L, net, SEND_MEMORY);
+    return begin(L, net, NET_TRY_SEND_MEMORY);
 }
 
 static const char *const tls_keys[] = {"name", "ca_file", "verify", NULL};
@@ -411,7 +244,7 @@ static int stream_tls(lua_State *L)
     } else if (net->stream.fd >= 0) {
         (void)net_tls_start(&net->stream, name, ca_file, verifies); /* its error is told next */
     }
-    return begin(L, net, TLS);
+    return begin(L, net, NET_TRY_TLS);
 }
 
 /* ---- connecting ---- */
@@ -491,13 +324,13 @@ static int module_connect(lua_State *L)
     if (status == NET_DONE) {
         return 1;
     }
-    return status == NET_FAILED ? give_error(L, net) : wait_for(L, net, NET_WRITE, CONNECT);
+    return status == NET_FAILED ? give_error(L, net) : wait_for(L, net, NET_WRITE, NET_TRY_CONNECT);
 }
 
 static int stream_twin(lua_State *L)
 {
     struct net *net = check_net(L);
-    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with TLS");
+    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with NET_TRY_TLS");
     struct net *twin = push_net(L, net->what);
     twin->until_ms = net->until_ms;
     if (net_stream_twin(&net->stream, &twin->stream) == NET_FAILED) {
@@ -511,7 +344,7 @@ static int stream_rest(lua_State *L)
     static const char *const words[] = {
         [NET_REST_IDLE] = "idle", [NET_REST_MORE] = "more", [NET_REST_CLOSED] = "closed"};
     struct net *net = check_net(L);
-    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with TLS");
+    luaL_argcheck(L, net->stream.tls == NULL, 1, "not with NET_TRY_TLS");
     lua_pushstring(L, words[net_stream_rest(&net->stream)]);
     return 1;
 }

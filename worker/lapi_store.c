@@ -2,11 +2,9 @@
  * postern.store: the memory that all workers share (store.h). A call that has to wait for others
  * yields; where a filter cannot wait, it waits here, within the same time.
  */
-#include <math.h>
-
 #include "common/clock.h"
+#include "worker/lapi_store_value.h"
 #include "worker/script_internal.h"
-#include "worker/state.h"
 #include "worker/store.h"
 
 #define CALL_NAME "postern.store.call"
@@ -37,106 +35,7 @@ struct store *script_store(lua_State *L)
     return script->store;
 }
 
-/* ---- arguments ---- */
-
-static struct slice check_key(lua_State *L, int index, size_t min_bytes)
-{
-    struct slice key = lapi_check_slice(L, index);
-    luaL_argcheck(
-        L, key.len >= min_bytes && key.len <= STORE_KEY_MAX, index, "a key has 1 to 1024 bytes");
-    return key;
-}
-
-static int64_t check_ttl(lua_State *L, int index, int64_t otherwise)
-{
-    if (lua_isnoneornil(L, index))
-        return otherwise;
-    lua_Number secs = luaL_checknumber(L, index);
-    luaL_argcheck(L, secs > 0 && secs <= (lua_Number)STORE_TTL_MAX_MS / 1000, index,
-        "a ttl is in seconds, greater than 0 and at most ten years"); /* NaN fails too */
-    return (int64_t)ceil(secs * 1000);
-}
-
-/* Encodes the table at index; the bytes are a string that is pushed. [-0, +1, m] */
-static struct slice pack_table(lua_State *L, int index)
-{
-    char why[256];
-    struct buf *out = &script_of(L)->scratch;
-    size_t max_bytes = out->max;
-    buf_reset(out);
-    out->max = STATE_BYTES_MAX;
-    int err = state_put(L, index, out, "the value", why, sizeof why);
-    out->max = max_bytes;
-    if (err != 0)
-        luaL_error(L, "%s", why);
-    lapi_push_slice(L, buf_slice(out));
-    return lapi_check_slice(L, -1);
-}
-
-/* Leaves a string on the stack when the value is a table. nil: STORE_NONE. */
-static struct store_value check_value(lua_State *L, int index)
-{
-    struct store_value value = {.kind = STORE_NONE};
-    switch (lua_type(L, index)) {
-    case LUA_TNIL:
-        break;
-    case LUA_TBOOLEAN:
-        value.kind = STORE_BOOLEAN;
-        value.integer = lua_toboolean(L, index);
-        break;
-    case LUA_TNUMBER:
-        value.kind = lua_isinteger(L, index) ? STORE_INTEGER : STORE_FLOAT;
-        value.integer = lua_tointeger(L, index);
-        value.number = lua_tonumber(L, index);
-        if (isnan(value.number))
-            luaL_error(L, "the store keeps no NaN");
-        break;
-    case LUA_TSTRING:
-        value.kind = STORE_TEXT;
-        value.bytes = lapi_check_slice(L, index);
-        if (value.bytes.len > STORE_VALUE_MAX)
-            luaL_error(L, "a text in the store has at most %d bytes, this one %I", STORE_VALUE_MAX,
-                (lua_Integer)value.bytes.len);
-        break;
-    case LUA_TTABLE:
-        value.kind = STORE_TABLE;
-        value.bytes = pack_table(L, index);
-        break;
-    default:
-        luaL_error(L, "the store keeps booleans, numbers, strings and tables of these, not a %s",
-            luaL_typename(L, index));
-    }
-    return value;
-}
-
 /* ---- results ---- */
-
-/* [-0, +1, m] */
-static void push_value(lua_State *L, const struct store_value *value)
-{
-    switch (value->kind) {
-    case STORE_INTEGER:
-        lua_pushinteger(L, value->integer);
-        return;
-    case STORE_FLOAT:
-        lua_pushnumber(L, value->number);
-        return;
-    case STORE_BOOLEAN:
-        lua_pushboolean(L, value->integer != 0);
-        return;
-    case STORE_TEXT:
-        lapi_push_slice(L, value->bytes);
-        return;
-    case STORE_TABLE:
-        if (state_get(L, value->bytes) != 0)
-            luaL_error(L, "an entry of the store is malformed");
-        return;
-    case STORE_NONE:
-    case STORE_KIND_COUNT:
-        lua_pushnil(L);
-        return;
-    }
-}
 
 static int push_error(lua_State *L)
 {
@@ -147,7 +46,7 @@ static int push_error(lua_State *L)
 
 static int finish_value(lua_State *L, struct call *call)
 {
-    push_value(L, &call->request.result);
+    lapi_store_push_value(L, &call->request.result);
     return 1;
 }
 
@@ -228,7 +127,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 /* store.get(key) */
 static int store_get(lua_State *L)
 {
-    struct slice key = check_key(L, 1, 1);
+    struct slice key = lapi_store_check_key(L, 1, 1);
     struct call *call = call_new(L, STORE_GET, finish_value);
     call->request.key = key;
     return run_call(L, lua_gettop(L));
@@ -237,9 +136,9 @@ static int store_get(lua_State *L)
 static int set_by(lua_State *L, enum store_op op)
 {
     lua_settop(L, 3);
-    struct slice key = check_key(L, 1, 1);
-    int64_t ttl_ms = check_ttl(L, 3, STORE_TTL_NONE);
-    struct store_value value = check_value(L, 2);
+    struct slice key = lapi_store_check_key(L, 1, 1);
+    int64_t ttl_ms = lapi_store_check_ttl(L, 3, STORE_TTL_NONE);
+    struct store_value value = lapi_store_check_value(L, 2);
     luaL_argcheck(
         L, value.kind != STORE_NONE, 2, "a value expected; store.delete removes an entry");
     struct call *call = call_new(L, op, finish_done);
@@ -264,9 +163,9 @@ static int store_add(lua_State *L)
 /* store.incr(key[, n[, ttl]]) */
 static int store_incr(lua_State *L)
 {
-    struct slice key = check_key(L, 1, 1);
+    struct slice key = lapi_store_check_key(L, 1, 1);
     lua_Integer n = luaL_optinteger(L, 2, 1);
-    int64_t ttl_ms = check_ttl(L, 3, STORE_TTL_NONE);
+    int64_t ttl_ms = lapi_store_check_ttl(L, 3, STORE_TTL_NONE);
     struct call *call = call_new(L, STORE_INCR, finish_value);
     call->request.key = key;
     call->request.value = (struct store_value){.kind = STORE_INTEGER, .integer = n};
@@ -277,7 +176,7 @@ static int store_incr(lua_State *L)
 /* store.delete(key) */
 static int store_delete(lua_State *L)
 {
-    struct slice key = check_key(L, 1, 1);
+    struct slice key = lapi_store_check_key(L, 1, 1);
     struct call *call = call_new(L, STORE_DELETE, finish_done);
     call->request.key = key;
     return run_call(L, lua_gettop(L));
@@ -342,7 +241,7 @@ static int keys_go_on(lua_State *L, int status, lua_KContext context)
 /* store.keys(prefix[, limit]) */
 static int store_keys(lua_State *L)
 {
-    struct slice prefix = check_key(L, 1, 0);
+    struct slice prefix = lapi_store_check_key(L, 1, 0);
     lua_Integer limit = luaL_optinteger(L, 2, KEYS_DEFAULT);
     luaL_argcheck(L, limit >= 1 && limit < STORE_PAGE_MAX, 2, "1 to 9999 expected");
     struct call *call = call_new(L, STORE_LIST, NULL);
@@ -384,8 +283,8 @@ static int update_called(lua_State *L, int status, lua_KContext context)
     struct store_request *request = &call->request;
     (void)status;
     (void)context;
-    request->ttl_ms = check_ttl(L, UPDATE_TTL, STORE_TTL_KEEP);
-    request->value = check_value(L, UPDATE_NEW);
+    request->ttl_ms = lapi_store_check_ttl(L, UPDATE_TTL, STORE_TTL_KEEP);
+    request->value = lapi_store_check_value(L, UPDATE_NEW);
     request->op = STORE_SWAP;
     if (request->ttl_ms == STORE_TTL_KEEP && is_same(&request->value, &request->expected)) {
         lua_pushvalue(L, UPDATE_NEW);
@@ -406,7 +305,7 @@ static int update_read(lua_State *L, struct store_request *request)
         lua_pushnil(L);
     }
     lua_pushvalue(L, UPDATE_FUNCTION);
-    push_value(L, &request->expected);
+    lapi_store_push_value(L, &request->expected);
     lua_callk(L, 1, 2, 0, update_called);
     return update_called(L, LUA_OK, 0);
 }
@@ -441,7 +340,7 @@ static int update_run(lua_State *L)
 static int store_update(lua_State *L)
 {
     lua_settop(L, 2);
-    struct slice key = check_key(L, UPDATE_KEY, 1);
+    struct slice key = lapi_store_check_key(L, UPDATE_KEY, 1);
     luaL_checktype(L, UPDATE_FUNCTION, LUA_TFUNCTION);
     struct call *call = call_new(L, STORE_GET, NULL);
     call->request.key = key;

@@ -79,7 +79,17 @@ sentinel failover-timeout mail 3000
             return False
 
     def ask(self, *words):
-        """One command on a connection of its own, without TLS."""
+        """One command on a connection of its own, without TLS. A server that changes its role drops its clients: it is asked again."""
+        for _ in range(5):
+            try:
+                return self.ask_once(*words)
+            except ConnectionRefusedError:
+                raise
+            except ConnectionError:
+                pass
+        return self.ask_once(*words)
+
+    def ask_once(self, *words):
         with socket.create_connection((self.address, self.port), 10) as connection, connection.makefile("rwb") as file:
             for command in ([("AUTH", self.password)] if self.password else []) + [words]:
                 file.write(b"*%d\r\n" % len(command))

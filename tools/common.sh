@@ -58,90 +58,35 @@ mktemp_log() {
     printf '%s' "$POSTERN_CACHE/apt.log"
 }
 
-# unpack_packages FOLDER PACKAGE…: fetches packages and unpacks them below FOLDER (nothing is installed); nothing to do when FOLDER is complete
-unpack_packages() {
-    local folder=$1 package debs
-    shift
-    [ -e "$folder/.complete" ] && return
+# unpack PURPOSE FOLDER: fetches packages and unpacks them below $POSTERN_CACHE/FOLDER (nothing is installed); nothing to do when they are all there
+unpack() {
+    local folder=$POSTERN_CACHE/$2 names package debs
+    mapfile -t names < <(packages "$1")
+    [ "$(cat "$folder/.complete" 2>/dev/null)" = "${names[*]}" ] && return
     rm -rf "$folder"
     mkdir -p "$folder"
     debs=$(mktemp -d "$POSTERN_CACHE/debs.XXXXXX")
     apt_update_once
-    (cd "$debs" && apt-get -qq download "$@" 2>"$POSTERN_CACHE/apt.log") ||
-        { cat "$POSTERN_CACHE/apt.log" >&2; fail "could not fetch $*"; }
+    (cd "$debs" && apt-get -qq download "${names[@]}" 2>"$POSTERN_CACHE/apt.log") ||
+        { cat "$POSTERN_CACHE/apt.log" >&2; fail "could not fetch ${names[*]}"; }
     for package in "$debs"/*.deb; do
         dpkg -x "$package" "$folder"
     done
     rm -rf "$debs"
-    : >"$folder/.complete"
+    printf '%s\n' "${names[*]}" >"$folder/.complete"
 }
 
-# unpack_mtas: sendmail and Postfix, in $POSTERN_CACHE/mta/{sendmail,postfix}
-unpack_mtas() {
-    local root=$POSTERN_CACHE/mta names
-    mkdir -p "$root"
-    unpack_packages "$root/postfix" postfix
-    mapfile -t names < <(packages unpack | grep -v '^postfix$')
-    unpack_packages "$root/sendmail" "${names[@]}"
+# unpack_servers: all that tests start or ask, and never install
+unpack_servers() {
+    local set
+    unpack postfix mta/postfix
+    unpack sendmail mta/sendmail
     # A setgid program would ignore LD_LIBRARY_PATH, which finds the unpacked libraries.
-    chmod g-s "$root/sendmail/usr/libexec/sendmail/sendmail"
-}
-
-# unpack_web: nginx, in $POSTERN_CACHE/web
-unpack_web() {
-    local names
-    mapfile -t names < <(packages web)
-    unpack_packages "$POSTERN_CACHE/web" "${names[@]}"
-}
-
-# unpack_dns: nsd, in $POSTERN_CACHE/dns
-unpack_dns() {
-    local names
-    mapfile -t names < <(packages dns)
-    unpack_packages "$POSTERN_CACHE/dns" "${names[@]}"
-}
-
-# unpack_scanners: clamd and spamd, in $POSTERN_CACHE/scan
-unpack_scanners() {
-    local names
-    mapfile -t names < <(packages scan)
-    unpack_packages "$POSTERN_CACHE/scan" "${names[@]}"
-}
-
-# unpack_icap: c-icap, in $POSTERN_CACHE/icap
-unpack_icap() {
-    local names
-    mapfile -t names < <(packages icap)
-    unpack_packages "$POSTERN_CACHE/icap" "${names[@]}"
-}
-
-# unpack_redis: redis-server, in $POSTERN_CACHE/redis
-unpack_redis() {
-    local names
-    mapfile -t names < <(packages redis)
-    unpack_packages "$POSTERN_CACHE/redis" "${names[@]}"
-}
-
-# unpack_oracles: libspf2, libopendmarc, Mail::SPF and Mail::DMARC, in $POSTERN_CACHE/oracle
-unpack_oracles() {
-    local names
-    mapfile -t names < <(packages oracle)
-    unpack_packages "$POSTERN_CACHE/oracle" "${names[@]}"
-}
-
-# unpack_sql: PostgreSQL, in $POSTERN_CACHE/sql
-unpack_sql() {
-    local names
-    mapfile -t names < <(packages sql)
-    unpack_packages "$POSTERN_CACHE/sql" "${names[@]}"
-}
-
-# unpack_rspamd: rspamd, in $POSTERN_CACHE/peers/rspamd, where tests/bench/run has it as well
-unpack_rspamd() {
-    local names
-    mapfile -t names < <(packages peer-rspamd)
-    mkdir -p "$POSTERN_CACHE/peers"
-    unpack_packages "$POSTERN_CACHE/peers/rspamd" "${names[@]}"
+    chmod g-s "$POSTERN_CACHE/mta/sendmail/usr/libexec/sendmail/sendmail"
+    for set in web dns scan icap redis oracle sql; do
+        unpack "$set" "$set"
+    done
+    unpack peer-rspamd peers/rspamd
 }
 
 # build PRESET [TARGET…]

@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "worker/lapi_sql_value.h"
 #include "worker/sandbox_files.h"
 #include "worker/script_internal.h"
 #include "worker/secret_file.h"
@@ -84,89 +85,6 @@ static int push_failure(lua_State *L, const struct sql_ask *ask)
     return 4;
 }
 
-static void push_value(lua_State *L, const struct sql_value *value)
-{
-    switch (value->kind) {
-    case SQL_KIND_INTEGER:
-        lua_pushinteger(L, value->integer);
-        return;
-    case SQL_KIND_FLOAT:
-        lua_pushnumber(L, value->number);
-        return;
-    case SQL_KIND_BOOLEAN:
-        lua_pushboolean(L, value->integer != 0);
-        return;
-    case SQL_KIND_TEXT:
-        lapi_push_utf8(L, value->bytes);
-        return;
-    case SQL_KIND_BLOB:
-        lapi_push_slice(L, value->bytes);
-        return;
-    case SQL_KIND_NULL:
-    case SQL_KIND_COUNT:
-        break;
-    }
-    lua_pushnil(L);
-}
-
-/* The names as a list, or nil and which is there twice. [-0, +1 or +4, m] */
-static int push_names(lua_State *L, struct sql_ask *ask)
-{
-    struct slice name;
-    lua_createtable(L, (int)ask->n_columns, 0);
-    lua_createtable(L, 0, (int)ask->n_columns);
-    for (size_t i = 1; i <= ask->n_columns; i++) {
-        if (buf_get_bytes(&ask->names, SIZE_MAX, &name) != 0)
-            break;
-        lapi_push_utf8(L, name);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, -3) != LUA_TNIL) {
-            lua_pushnil(L);
-            lua_pushfstring(L, "two columns have the name %s: say AS", lua_tostring(L, -3));
-            lua_pushliteral(L, "limit");
-            lua_pushnil(L);
-            return 4;
-        }
-        lua_pop(L, 1);
-        lua_pushvalue(L, -1);
-        lua_rawseti(L, -4, (lua_Integer)i);
-        lua_pushboolean(L, true);
-        lua_rawset(L, -3);
-    }
-    lua_pop(L, 1);
-    return 1;
-}
-
-/* A list of tables; the list of names is at index. [-0, +1, m] */
-static void push_rows(lua_State *L, struct sql_ask *ask, int index)
-{
-    struct sql_value value;
-    lua_createtable(L, (int)ask->n_rows, 0);
-    for (size_t row = 1; row <= ask->n_rows; row++) {
-        lua_createtable(L, 0, (int)ask->n_columns);
-        for (size_t i = 1; i <= ask->n_columns && sql_rows_take(ask, &value) == 0; i++) {
-            lua_rawgeti(L, index, (lua_Integer)i);
-            push_value(L, &value);
-            lua_rawset(L, -3);
-        }
-        lua_rawseti(L, -2, (lua_Integer)row);
-    }
-}
-
-static int push_result(lua_State *L, struct sql_ask *ask)
-{
-    int n = push_names(L, ask), names = lua_gettop(L);
-    if (n > 1)
-        return n;
-    push_rows(L, ask, names);
-    lua_pushinteger(L, ask->n_affected);
-    if (lua_rawgeti(L, names, 1) == LUA_TNIL) {
-        lua_pop(L, 1);
-        lua_pushnil(L);
-    }
-    return 3;
-}
-
 /* ---- the connection ---- */
 
 static void link_end(struct link *link)
@@ -221,7 +139,7 @@ static int run_on(lua_State *L)
     if (err != 0)
         return push_failure(L, &link->ask);
     if (link->ask.text != NULL)
-        return push_result(L, &link->ask);
+        return lapi_sql_push_result(L, &link->ask);
     lua_pushboolean(L, true);
     return 1;
 }
@@ -256,68 +174,9 @@ static int link_connect(lua_State *L)
 /* ---- statements ---- */
 
 /* What run's table has, on the stack from 3 on in this order. */
-enum { TEXT = 3, VALUES, SECONDS, MAX_ROWS, MAX_BYTES, KEEP, WHAT, VALUES_MEMORY };
+enum { TEXT = 3, VALUES, SECONDS, MAX_ROWS, MAX_BYTES, KEEP, WHAT, VALUES_MEMORY, ANCHORS };
 static const char *const keys[] = {
     "text", "values", "seconds", "max_rows", "max_bytes", "keep", "what", NULL};
-
-static bool has_nul(struct slice bytes)
-{
-    return memchr(bytes.data, '\0', bytes.len) != NULL;
-}
-
-/* A number, a boolean, a string, nil; or { blob = bytes }. The value is on top of the stack, and is
- * anchored by the table of values. */
-static struct sql_value take_value(lua_State *L, size_t number)
-{
-    struct sql_value value = {.kind = SQL_KIND_NULL};
-    switch (lua_type(L, -1)) {
-    case LUA_TNIL:
-        return value;
-    case LUA_TBOOLEAN:
-        value.kind = SQL_KIND_BOOLEAN;
-        value.integer = lua_toboolean(L, -1);
-        return value;
-    case LUA_TNUMBER:
-        value.kind = lua_isinteger(L, -1) ? SQL_KIND_INTEGER : SQL_KIND_FLOAT;
-        value.integer = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
-        value.number = lua_tonumber(L, -1);
-        return value;
-    case LUA_TSTRING:
-        value.kind = SQL_KIND_TEXT;
-        value.bytes = lapi_check_slice(L, -1);
-        return value;
-    case LUA_TTABLE:
-        value.kind = SQL_KIND_BLOB;
-        if (lua_getfield(L, -1, "blob") == LUA_TSTRING) {
-            value.bytes = lapi_check_slice(L, -1);
-            lua_pop(L, 1);
-            return value;
-        }
-        break;
-    default:
-        break;
-    }
-    luaL_error(L, "sql: parameter %d is no value", (int)number);
-    return value;
-}
-
-/* Why it cannot be sent, or NULL. */
-static const char *take_values(lua_State *L, struct sql_value *out, size_t n)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < n; i++) {
-        lua_rawgeti(L, VALUES, (lua_Integer)i + 1);
-        out[i] = take_value(L, i + 1);
-        lua_pop(L, 1);
-        bytes += out[i].bytes.len;
-        if (out[i].kind == SQL_KIND_TEXT && has_nul(out[i].bytes))
-            return lua_pushfstring(
-                L, "parameter %d has a NUL, which no text may: sql.blob is for bytes", (int)i + 1);
-    }
-    if (bytes > SQL_PARAMETERS_BYTES)
-        return lua_pushfstring(L, "the parameters have more than %d bytes", SQL_PARAMETERS_BYTES);
-    return NULL;
-}
 
 static size_t check_limit(lua_State *L, int index, lua_Integer most)
 {
@@ -340,10 +199,11 @@ static int link_run(lua_State *L)
     lua_getfield(L, VALUES, "n");
     lua_Integer n = luaL_checkinteger(L, -1);
     lua_pop(L, 1);
-    if (has_nul(text) || text.len > SQL_TEXT_MAX || n < 0 || n > SQL_PARAMETERS_MAX)
+    if (lapi_sql_has_nul(text) || text.len > SQL_TEXT_MAX || n < 0 || n > SQL_PARAMETERS_MAX)
         return luaL_error(L, "sql: a statement over a limit");
     struct sql_value *values =
         lua_newuserdatauv(L, (size_t)(n > 0 ? n : 1) * sizeof *values, 0); /* VALUES_MEMORY */
+    lua_createtable(L, (int)n, 0);                                         /* ANCHORS */
     link->ask.text = text.data;
     link->ask.text_bytes = text.len;
     link->ask.values = values;
@@ -351,7 +211,7 @@ static int link_run(lua_State *L)
     link->ask.is_kept = lua_toboolean(L, KEEP);
     link->ask.max_rows = check_limit(L, MAX_ROWS, ROWS_MAX);
     link->ask.max_bytes = check_limit(L, MAX_BYTES, BYTES_MAX);
-    const char *why = take_values(L, values, (size_t)n);
+    const char *why = lapi_sql_take_values(L, VALUES, ANCHORS, values, (size_t)n);
     if (why != NULL) {
         sql_ask_fail(&link->ask, SQL_FAILED_STATEMENT, NULL, why);
         return push_failure(L, &link->ask);
@@ -411,7 +271,8 @@ static int module_conninfo(lua_State *L)
     lua_settop(L, 1);
     lua_newtable(L);
     luaL_checkstack(L, 4, NULL);
-    PQconninfoOption *options = has_nul(text) ? NULL : pq->conninfoParse(text.data, &error);
+    PQconninfoOption *options =
+        lapi_sql_has_nul(text) ? NULL : pq->conninfoParse(text.data, &error);
     bool is_good = options != NULL;
     for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
         if (o->val == NULL)

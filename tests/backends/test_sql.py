@@ -99,6 +99,16 @@ class Both:
     def fresh(self, code, *options):
         return self.ask(self.opened, f'db:exec("DROP TABLE IF EXISTS t") assert(db:exec("{self.TABLE.format(**self.types)}"))\n' + code, *options)
 
+    def test_a_blob_that_changes_while_it_is_sent(self):
+        notes = self.fresh(r"""
+            local blob = sql.blob(("x"):rep(100000))
+            async.all{
+                function() note(db:exec("INSERT INTO t (id, data) VALUES (1, $1)", blob)) end,
+                function() blob.blob = nil for _ = 1, 5 do collectgarbage() local _ = ("y"):rep(100000) end end,
+            }
+            note(db:value("SELECT data FROM t") == ("x"):rep(100000))""")
+        self.assertEqual(notes, ["1", "true"])
+
     def test_values(self):
         notes = self.fresh(r"""
             note(db:exec("INSERT INTO t VALUES ($1, $2, $3, $4, $5)", 1, "one", sql.blob("a\0\xff"), 1.5, math.maxinteger))

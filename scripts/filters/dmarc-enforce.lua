@@ -1,7 +1,8 @@
 -- dmarc-enforce.lua: does what the domain in From asks for with mail that is not its own: SPF, DKIM and DMARC.
 --
 -- Mail of our own users is not judged. Other mail gets an Authentication-Results field, and fields that claim to be ours go. Mail that
--- fails is refused where the policy is reject, and held or marked where it is quarantine. Needs worker.allow_network. Settings in [filter]:
+-- fails is refused where the policy is reject, and held or marked where it is quarantine, as is mail whose From cannot be judged: a reader may
+-- show an author in it whom nobody has judged. Needs worker.allow_network. Settings in [filter]:
 --   dmarc_quarantine   hold: the mail server keeps it; or the name of a field that is set to "quarantine" (X-DMARC)
 --   dmarc_temperror    tempfail: mail that cannot be judged because DNS fails comes later; else it goes on
 
@@ -23,10 +24,17 @@ end
 
 local function put_aside(msg, judged)
     if quarantine == "hold" then
-        msg:hold("DMARC: not from " .. judged.domain)
+        msg:hold("DMARC: " .. (judged.result == "fail" and "not from " .. judged.domain or judged.reason))
     else
         msg:set_header(quarantine, "quarantine")
     end
+end
+
+local function disposition_of(judged)
+    if judged.result == "permerror" then
+        return "quarantine"
+    end
+    return judged.result == "fail" and judged.policy or "none"
 end
 
 function filter_message(msg)
@@ -41,7 +49,7 @@ function filter_message(msg)
     end
     found.dmarc = judged
     authres.add(msg, found)
-    local disposition = judged.result == "fail" and judged.policy or "none"
+    local disposition = disposition_of(judged)
     count(msg, judged, disposition)
     if disposition == "reject" then
         return reject{ text = "the policy of " .. judged.domain .. " (DMARC) refuses this mail", dsn = "5.7.1" }

@@ -29,6 +29,20 @@ function test_without_dns_mail_can_be_put_off()
     assert(run{ eml = MAIL, ip = "198.51.100.7" }.verdict == "continue")
 end
 
+function test_an_author_behind_too_many_others()
+    local others = {}
+    for i = 1, 10 do others[i] = ("x@other%d.example"):format(i) end
+    local mail = "From: " .. table.concat(others, ", ") .. ", ann@example.org\nSubject: lunch\n\nAt noon?\n"
+    local result = run{ eml = mail, ip = "198.51.100.7", macros = HERE }
+    assert(result.verdict == "continue" and names(result, "set_header") == "X-DMARC", result.error)
+    result = run{ eml = mail, ip = "198.51.100.7", macros = HERE, config = { dmarc_quarantine = "hold" } }
+    local held
+    for _, action in ipairs(result.actions) do
+        held = action.action == "hold" and action.value or held
+    end
+    assert(held == "DMARC: there are too many domains in From", held)
+end
+
 function test_the_policy_of_the_domain()
     dns_answers{
         ["example.org"] = { A = { "192.0.2.1" }, TXT = { "v=spf1 ip4:192.0.2.1 -all" } },

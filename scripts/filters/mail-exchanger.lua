@@ -61,6 +61,9 @@ end
 -- Forwarding breaks SPF and, when the mail is changed, DKIM: then the word of a forwarder that we know counts.
 local function policy_for(auth)
     local is_vouched = auth.arc.result == "pass" and sealers:find(" " .. auth.arc.domain:lower() .. " ", 1, true)
+    if auth.dmarc.result == "permerror" then
+        return "quarantine" -- From cannot be judged: a reader may show an author whom nobody has judged
+    end
     return auth.dmarc.result == "fail" and not is_vouched and auth.dmarc.policy or "none"
 end
 

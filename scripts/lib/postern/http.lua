@@ -9,8 +9,7 @@
 -- Names are looked up by postern.dns. Connections are kept and used again within a worker. What the world does wrong is nil and a text.
 
 local address = require "postern.internal.address"
-local async = require "postern.async"
-local dns = require "postern.dns"
+local host = require "postern.internal.host"
 local internal = require "postern.internal.http"
 local system = require "postern.internal.system"
 
@@ -19,7 +18,7 @@ local http = {}
 local options = system.options("http")
 local now = require("postern.internal.backend").now
 
-local REDIRECTS_MAX, ADDRESSES_MAX, TIME_MAX = 20, 8, 86400
+local REDIRECTS_MAX, TIME_MAX = 20, 86400
 local BODY_MAX, HEADER_MAX = 256 * 1024 * 1024, 1024 * 1024
 
 local METHODS = { GET = true, HEAD = true, POST = true, PUT = true, DELETE = true }
@@ -119,25 +118,13 @@ local function read_url(text, base)
     return url
 end
 
-local function look_up(host, left)
-    if host == "localhost" or host:sub(-10) == ".localhost" then
-        return { "127.0.0.1", "[::1]" }
+local function look_up(name, left)
+    local list, err = host.addresses(name, left)
+    if not list then
+        return nil, err == "timeout" and err or "dns: " .. (err or "the name has no address")
     end
-    local found = async.timeout(left, async.all, {
-        function() return dns.query(host, "A") end, function() return dns.query(host, "AAAA") end,
-    })
-    if not found then
-        return nil, "timeout"
-    end
-    local list = {}
-    for kind = 1, 2 do
-        for i = 1, math.min(found[kind] and #found[kind] or 0, ADDRESSES_MAX) do
-            list[#list + 1] = kind == 1 and found[kind][i] or "[" .. found[kind][i] .. "]"
-        end
-    end
-    if #list == 0 then
-        local err = found.errors[1] or found.errors[2]
-        return nil, err and "dns: " .. tostring(err) or "dns: the name has no address"
+    for i, ip in ipairs(list) do
+        list[i] = ip:find(":", 1, true) and "[" .. ip .. "]" or ip
     end
     return list
 end

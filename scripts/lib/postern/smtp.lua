@@ -154,8 +154,8 @@ function smtp.send(given)
         recipients = recipients_of("smtp.send", given.to or {}),
         content = internal.content(given.message),
     }
-    local list, err = places.given(given)
-    if not list or #list == 0 then
+    local list, err = places.given(given, given.timeout or options.timeout)
+    if not list then
         return nil, err
     end
     return deliver(list, given, mail)
@@ -164,7 +164,7 @@ end
 ---The places of the listener that takes copies; nil: there is none.
 local function reinject_places(given)
     if given.host or given.path then
-        return places.given(given)
+        return places.given(given, given.timeout or options.timeout)
     end
     local where = options.reinject ~= "" and client.where(options.reinject)
     if not where then
@@ -181,7 +181,7 @@ function smtp.reinject(msg, given)
     given = check_table("smtp.reinject", given or {}, reinject_types)
     local recipients = recipients_of("smtp.reinject", given.to or msg.recipients)
     local list, err = reinject_places(given)
-    if not list or #list == 0 then
+    if not list then
         return nil, err
     end
     if msg.is_split then

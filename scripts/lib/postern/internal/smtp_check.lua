@@ -30,12 +30,13 @@ local function ask(place, recipient, sender, given, left)
 end
 
 local function find_out(recipient, domain, sender, given)
-    local until_time = system.now() + (given.timeout or options.check_timeout)
+    local seconds = given.timeout or options.check_timeout
+    local until_time = system.now() + seconds
     local list, err, is_final
     if given.host or given.path then
-        list, err = places.given(given)
+        list, err = places.given(given, seconds)
     else
-        list, err, is_final = places.of_domain(domain, given.port)
+        list, err, is_final = async.timeout(seconds, places.of_domain, domain, given.port)
     end
     if is_final then
         return { answer = false, code = 550, text = err }

@@ -1,35 +1,18 @@
 -- postern.internal.smtp_places: where mail servers are, as smtp_client.open takes them: { path = } or { address =, port =, name = }.
 
 local address = require "postern.internal.address"
-local async = require "postern.async"
 local dns = require "postern.dns"
+local host = require "postern.internal.host"
 local system = require "postern.internal.system"
 
 local places = {}
 
 local PORT = 25
+local EXCHANGES_MAX = 20 -- of a domain
 local options = system.options("smtp")
 
--- The addresses of a host: itself, when it is one.
-local function addresses(host)
-    host = host:match("^%[(.*)%]$") or host
-    if address.bytes(host) then
-        return { host }
-    elseif host:lower() == "localhost" then
-        return { "127.0.0.1" }
-    end
-    local found, errors = {}, {}
-    local answers = async.all{ function() return dns.query(host, "A") end, function() return dns.query(host, "AAAA") end }
-    for i = 1, 2 do
-        for _, ip in ipairs(answers[i] or {}) do
-            found[#found + 1] = ip
-        end
-        errors[#errors + 1] = answers.errors[i]
-    end
-    if #found == 0 and #errors > 0 then
-        return nil, errors[1]
-    end
-    return found
+local function addresses(name, seconds)
+    return host.addresses((name:match("^%[(.*)%]$") or name):lower(), seconds)
 end
 
 -- The servers of a domain, the best first; nil and why; nil, why and true: it has none.
@@ -58,7 +41,8 @@ function places.of_domain(domain, port)
         return nil, err, is_final
     end
     local found, n_left_out = {}, 0
-    for _, name in ipairs(names) do
+    for i = 1, math.min(#names, EXCHANGES_MAX) do
+        local name = names[i]
         local ips, why = addresses(name)
         err = err or why
         for _, ip in ipairs(ips or {}) do
@@ -78,24 +62,26 @@ function places.of_domain(domain, port)
         return nil, "its mail server has an address in smtp.check_never"
     elseif err then
         return nil, err
+    elseif #names > EXCHANGES_MAX then
+        return nil, ("the first %d of its %d mail servers have no address"):format(EXCHANGES_MAX, #names)
     end
     return nil, "its mail servers have no address", true
 end
 
----Those that options name: path, or host and port.
-function places.given(given)
+---Those that options name: path, or host and port; nil and why. seconds: how long looking up may take.
+function places.given(given, seconds)
     if given.path then
         return { { path = given.path } }
     end
-    local ips, err = addresses(given.host)
+    local ips, err = addresses(given.host, seconds)
     if not ips then
-        return nil, err
+        return nil, err or given.host .. " has no address"
     end
     local found = {}
     for i, ip in ipairs(ips) do
         found[i] = { address = ip, port = given.port or PORT, name = given.host }
     end
-    return found, #found == 0 and given.host .. " has no address" or nil
+    return found
 end
 
 return places

@@ -2,13 +2,12 @@
 -- looked up by our resolver, since libpq would wait for the system's.
 
 local address = require "postern.internal.address"
-local async = require "postern.async"
-local dns = require "postern.dns"
+local host_of = require "postern.internal.host"
 local internal = require "postern.internal.sql"
 
 local places_of = {}
 
-local HOSTS_MAX, ADDRESSES_MAX, PORT = 8, 4, "5432"
+local HOSTS_MAX, PORT = 8, "5432"
 local SOCKETS, CA_FILE, NO_FILE = "/var/run/postgresql", "/etc/ssl/certs/ca-certificates.crt", "/dev/null/none"
 
 -- What would be read from files that nobody named here, would wait, or is said by options of ours.
@@ -99,31 +98,6 @@ function places_of.read(given, level)
     return place
 end
 
-local function look_up(host, seconds)
-    if host == "localhost" or host:sub(-10) == ".localhost" then -- RFC 6761, 6.3
-        return { "127.0.0.1", "::1" }
-    elseif address.bytes(host) then
-        return { host }
-    end
-    local found = async.timeout(seconds, async.all, {
-        function() return dns.query(host, "A") end, function() return dns.query(host, "AAAA") end,
-    })
-    if not found then
-        return nil, "timeout"
-    end
-    local list = {}
-    for kind = 1, 2 do
-        for i = 1, math.min(found[kind] and #found[kind] or 0, ADDRESSES_MAX) do
-            list[#list + 1] = found[kind][i]
-        end
-    end
-    if #list > 0 then
-        return list
-    end
-    local err = found.errors[1] or found.errors[2]
-    return nil, err and tostring(err) or "the name has no address"
-end
-
 local function parameters_of(place, host, addr)
     local parameters = {}
     for name, value in pairs(place.fixed) do
@@ -138,9 +112,9 @@ function places_of.addresses(place, host, seconds)
     if host.addr ~= "" or is_path(host.host) then
         return { parameters_of(place, host, host.addr ~= "" and host.addr or nil) }
     end
-    local list, why = look_up(host.host, seconds)
+    local list, why = host_of.addresses(host.host, seconds)
     if not list then
-        return nil, ("dns %s: %s"):format(host.host, why)
+        return nil, ("dns %s: %s"):format(host.host, why or "the name has no address")
     end
     for i, addr in ipairs(list) do
         list[i] = parameters_of(place, host, addr)

@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.environ["POSTERN_SOURCE"], "tests"))
@@ -145,6 +146,21 @@ class Exchanges(Base):
 
     def check(self, port, *options, address="ann@example.net"):
         return self.notes(f'note(smtp.check_recipient("{address}", {{ port = {port} }}))', f"dns.servers={self.dns.server}", *options)
+
+    def test_many_servers(self):
+        """Twenty are looked up; that these have no address says nothing of the rest."""
+        self.zone = {("example.net", "MX"): [(i, f"mx{i}.example.net") for i in range(30)], ("mx29.example.net", "A"): [self.address],
+                     **{(f"mx{i}.example.net", "TXT"): ["x"] for i in range(29)}}
+        self.assertEqual(self.check(25), ["nil, the first 20 of its 30 mail servers have no address"])
+        self.assertEqual((self.dns.count("mx19.example.net"), self.dns.count("mx20.example.net")), (2, 0))
+
+    def test_looking_up_counts(self):
+        """A name server that is silent takes no longer than the check may."""
+        self.dns.handle = lambda query: None
+        begin = time.monotonic()
+        note, = self.check(25, "smtp.check_timeout=500ms", "dns.timeout=60s", "milterd.message_time=120s", "milterd.stage_time=120s")
+        self.assertTrue(note.startswith("nil, timeout"), note)
+        self.assertLess(time.monotonic() - begin, 30 * PATIENCE)
 
     def test_best_first(self):
         server = self.server(address=(self.address, 0))
